@@ -1,0 +1,32 @@
+# The first `make` of any kind makes .venv from requirements.txt; later ones go straight to work.
+# Needs Python 3.11 or newer and the package registry, nothing else. Another Python: make PYTHON=python3.13
+
+PYTHON ?= python3
+VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
+
+.PHONY: run test compare help
+
+run: .dvc/config.local    ## run the pipeline on params.yaml, as far as it has changed, and print the table
+	@$(VENV) python -m dvc repro
+	@$(VENV) python -m stages.report --table
+
+test: .dvc/config.local    ## run the tests
+	@$(VENV) python -m pytest
+
+compare: .dvc/config.local    ## what distillation costs beside the plain baseline and beside the naive way
+	@$(VENV) python -m comparisons.distill_cost
+
+help:    ## this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
+
+.venv/ready: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "make: $(PYTHON) is not Python 3.11 or newer; name one that is: make PYTHON=python3.13" >&2; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(VENV) python -m pip install --disable-pip-version-check -r requirements.txt
+	@touch .venv/ready
+
+# Also made anew when git comes to a folder that had none.
+.dvc/config.local: .venv/ready .dvc/local.py $(wildcard .git/config)
+	@$(VENV) python .dvc/local.py
+	@touch .dvc/config.local

@@ -1,0 +1,104 @@
+"""How good the deployed files are. In: the ONNX files and the test split, which nothing else reads. Out: scores, plots.
+
+reads   data/prepared/test/, data/prepared/classes.txt, models/*.onnx, models/seeds/
+writes  metrics/quality.json, and what `draw` of stages/kit/scores/<task>.py puts under plots/
+"""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pydantic
+
+from stages.kit import faults, named, onnx_files, params, prepared, runtime, statistics, tables, work
+
+
+class EvaluateParams(params.Section):
+    batch_size: int = pydantic.Field(ge=1)  # images a run; memory, not results, depends on it
+    ece_bins: int = pydantic.Field(ge=1)  # of the expected calibration error and the reliability table
+
+
+QUALITY, PLOTS = Path("metrics/quality.json"), Path("plots")
+
+
+def main() -> None:
+    settings = params.load("evaluate", EvaluateParams)
+    teacher = onnx_files.open_model(onnx_files.DEPLOYED["teacher"], runtime.threads())
+    scores = named.module("scores", teacher.card.task, "data.task")
+    test = Test(settings.batch_size, scores)
+    deployed = {name: test.answers(path) for name, path in onnx_files.DEPLOYED.items()}
+    seeds = {name: [test.answers(path) for path in seed_files(name)] if name != "teacher" else [deployed[name]]
+             for name in deployed}
+
+    quality = {name: summary([scores.measure(answers, settings.ece_bins) for answers in seeds[name]])
+               | {"deployed": scores.measure(deployed[name], settings.ece_bins)[scores.PRIMARY]} for name in deployed}
+    quality["distillation"] = distillation(quality, deployed, scores)
+    quality["test"] = {"images": len(test.targets), "seeds": len(seeds["student"])}
+    tables.write_json(QUALITY, rounded(quality))
+    scores.draw(deployed, prepared.classes(), settings.ece_bins, PLOTS)
+    said = ", ".join(f"{name} {quality[name][scores.PRIMARY]:.2f} %" for name in deployed)
+    print(f"evaluate: {said}", file=sys.stderr)
+
+
+class Test:
+    """The test split, and what each file said about it: a deployed file is a copy of one seed's, and runs once."""
+
+    def __init__(self, batch_size: int, scores):
+        self.images, self.targets = prepared.images("test"), prepared.targets("test")
+        self.batch_size, self.scores, self.known = batch_size, scores, {}
+
+    def answers(self, path: Path):
+        model = onnx_files.open_model(path, runtime.threads())
+        if list(model.card.classes) != prepared.classes():
+            raise faults.Fault(f"{path} was made for other classes than {prepared.FOLDER}/classes.txt; run dvc repro")
+        content = work.sha256(path)
+        if content not in self.known:
+            self.known[content] = self.scores.collect(self._batches(model))
+        return self.known[content]
+
+    def _batches(self, model: onnx_files.Model) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for start in range(0, len(self.images), self.batch_size):
+            rows = slice(start, start + self.batch_size)
+            yield model(np.ascontiguousarray(self.images[rows])), np.asarray(self.targets[rows])
+
+
+def seed_files(name: str) -> list[Path]:
+    found = sorted(onnx_files.SEEDS.glob(f"{name}-*.onnx"))
+    if not found:
+        raise faults.Fault(f"{onnx_files.SEEDS} holds no {name}-<seed>.onnx; run dvc repro to make them")
+    return found
+
+
+def summary(rows: list[dict[str, float]]) -> dict[str, float]:
+    """The mean of each metric over the seeds, `<metric>_std` beside it where there are several."""
+    table = {}
+    for metric in rows[0]:
+        table[metric], std = statistics.mean_and_std([row[metric] for row in rows])
+        if std is not None:
+            table[f"{metric}_std"] = std
+    return table
+
+
+def distillation(quality: dict[str, dict[str, float]], deployed: dict, scores) -> dict[str, float]:
+    """gain and int8_drop: points between means; gap_recovered, teacher_agreement: in %; p_value: of the deployed pair.
+
+    gap_recovered is absent where the teacher isn't ahead of the baseline: there is no gap to recover.
+    """
+    primary = {name: quality[name][scores.PRIMARY] for name in deployed}
+    recovered = statistics.gap_recovered(primary["teacher"], primary["baseline"], primary["student"])
+    table = {"gain": primary["student"] - primary["baseline"], "gap_recovered": recovered,
+             "p_value": statistics.mcnemar(scores.hits(deployed["baseline"]), scores.hits(deployed["student"])),
+             "teacher_agreement": scores.agreement(deployed["student"], deployed["teacher"]),
+             "int8_drop": primary["student"] - primary["int8"]}
+    return {name: value for name, value in table.items() if value is not None}
+
+
+def rounded(table: dict) -> dict:
+    """To 4 decimals, so that a last bit doesn't make a difference; + 0.0 makes −0.0 a 0."""
+    kinds = {dict: rounded, float: lambda value: round(value, 4) + 0.0}
+    return {name: kinds.get(type(value), lambda same: same)(value) for name, value in table.items()}
+
+
+if __name__ == "__main__":
+    faults.run(main)

@@ -1,0 +1,137 @@
+"""Brings the images as one archive. In: data/source/, a URL, or an embedded set (`data.source`). Out: data/raw.zip."""
+
+import io
+from pathlib import Path
+from typing import Self
+from urllib.parse import unquote, urlsplit
+
+import pydantic
+from tqdm import tqdm
+
+from stages.kit import archive, embedded, faults, params, work
+from stages.kit.faults import Fault, one_line
+
+SOURCE, RAW = Path("data/source"), Path("data/raw.zip")
+HTTP = ("http://", "https://")
+PATIENCE = (10, 60)  # seconds until a server must accept a connection, and send the next bytes
+
+
+class DataParams(params.Section):
+    """Where the images come from: the keys of `data` that fetch reads. A new layout or name fetches nothing anew."""
+
+    model_config = pydantic.ConfigDict(extra="ignore")
+
+    source: str = pydantic.Field(min_length=1)  # an embedded set, a name in data/source/, or a URL
+    sha256: str = pydantic.Field(pattern="^([0-9a-fA-F]{64})?$")  # of the archive; "" leaves a local one unchecked
+    max_unpacked_gb: float = pydantic.Field(gt=0)  # an archive that unpacks to more (10⁹ bytes) is refused
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _known(cls, values: dict) -> dict:
+        known = [*cls.model_fields, "name", "task", "layout"]
+        if unknown := [key for key in values if key not in known]:
+            raise ValueError(f"{unknown[0]!r} is unknown; known here: {', '.join(known)}")
+        return values
+
+    @pydantic.model_validator(mode="after")
+    def _checkable(self) -> Self:
+        if self.source.startswith((*HTTP, "file://")) and not self.sha256:
+            raise ValueError("sha256 is empty, but source is a URL; "
+                             "give the 64 digits that `sha256sum` prints for the archive")
+        return self
+
+
+def main() -> None:
+    data = params.load("data", DataParams)
+    limit = int(data.max_unpacked_gb * 1e9)
+    with work.folder("fetch", [data.source, data.sha256], []) as scratch:
+        if data.source in embedded.SETS:
+            archive.write(RAW, data.source, _embedded(data.source), limit)
+            return
+        source = _found(data.source, scratch)
+        if data.sha256:
+            _verify(source, data)
+        with archive.opened(source, scratch, limit) as members:
+            archive.write(RAW, str(source), tqdm(members, "fetch", unit=" files", disable=None), limit)
+
+
+def _embedded(name: str):
+    for path, content in embedded.SETS[name]():
+        yield archive.Member(path, len(content), lambda content=content: io.BytesIO(content))
+
+
+def _found(source: str, scratch: Path) -> Path:
+    if source.startswith(HTTP):
+        return _download(source, scratch)
+    if source.startswith("file://"):
+        path = Path(unquote(urlsplit(source).path))
+        if not path.exists():
+            raise Fault(f"params.yaml: data.source: {path} does not exist; correct the path")
+        return path
+    return _local(source)
+
+
+def _local(name: str) -> Path:
+    """The archive or folder `name` of data/source/. Raises Fault, which lists what there is."""
+    there = sorted(path.name for path in SOURCE.glob("[!.]*") if path.name != "README.md") if SOURCE.is_dir() else []
+    inside = name not in (".", "README.md") and not Path(name).is_absolute() and ".." not in Path(name).parts
+    if inside and (SOURCE / name).exists():
+        return SOURCE / name
+    raise Fault(f"params.yaml: data.source is {name!r}, which is not in {SOURCE}/ (there: "
+                f"{', '.join(there) or 'nothing'}); copy or link it there, or name one of those, an embedded set "
+                f"({', '.join(embedded.SETS)}) or a URL")
+
+
+def _download(url: str, scratch: Path) -> Path:
+    """The URL's file in `scratch`. A download that stopped, whatever the reason, goes on where it stopped."""
+    target = scratch / "download"
+    if not target.exists():
+        before = _partial(scratch)
+        try:
+            _transfer(url, target)
+        except Fault:
+            # A server that can't resume, or a file that changed there: nothing came, and nothing would the next time.
+            if not before or _partial(scratch) != before:
+                raise
+            for path in before:
+                path.unlink()
+            _transfer(url, target)
+    return target
+
+
+def _transfer(url: str, target: Path) -> None:
+    # gdown resumes, retries, refuses to join parts of a changed file, and knows Google Drive's links; pooch does not
+    # resume, and pypdl has no check of the range that the server sent.
+    import gdown
+    import requests
+
+    with tqdm(desc=f"fetch {url}", unit="B", unit_scale=True, disable=None) as bar:
+        def progress(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        try:
+            gdown.download(url, str(target), quiet=True, use_cookies=False, resume=True, user_agent="gdown",
+                           progress=progress, timeout=PATIENCE, retries=5)
+        except (gdown.DownloadError, requests.RequestException) as error:
+            raise Fault(f"{url} can't be downloaded ({one_line(error)}); check the address and the connection and run "
+                        f"again, which goes on from here, or put the archive into {SOURCE}/ yourself") from None
+
+
+def _partial(scratch: Path) -> dict[Path, int]:
+    return {path: path.stat().st_size for path in scratch.glob("*.part")}
+
+
+def _verify(source: Path, data: DataParams) -> None:
+    if source.is_dir():
+        raise Fault(f"params.yaml: data.sha256 is set, but {source} is a folder; set data.sha256 to \"\"")
+    got = work.sha256(source)
+    if got != data.sha256.lower():
+        if data.source.startswith(HTTP):
+            source.unlink()
+        raise Fault(f"{data.source}: wrong checksum: data.sha256 expects {data.sha256}, got {got}; if the publisher "
+                    "names the latter, put it into params.yaml, else get the archive again: it is damaged or another")
+
+
+if __name__ == "__main__":
+    faults.run(main)

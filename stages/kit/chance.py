@@ -1,0 +1,34 @@
+"""Random numbers from a counter: (seed, sample, view) gives the same draw whatever the batch, order or worker.
+
+The mixing function is SplitMix64 (Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators", 2014).
+"""
+
+import numpy as np
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+
+
+def uniform(seed: int, samples: np.ndarray, view: int, draws: int) -> np.ndarray:
+    """float64 (N, draws) in [0, 1): row i depends on seed, samples[i] and view alone. samples: int (N,)."""
+    with np.errstate(over="ignore"):
+        state = _mix(_mix(np.uint64(seed) + GOLDEN) ^ np.uint64(view))
+        state = _mix(state ^ _mix(np.asarray(samples).astype(np.uint64) + GOLDEN))
+        numbers = _mix(state[:, None] + GOLDEN * np.arange(1, draws + 1, dtype=np.uint64))
+    return (numbers >> np.uint64(11)) * 2.0**-53
+
+
+def stream(seed: int, start: int, length: int, samples: int) -> np.ndarray:
+    """Positions start … start + length − 1 of an endless row of permutations of 0 … samples − 1. int64 (length,)."""
+    first, last = start // samples, (start + length - 1) // samples
+    row = np.concatenate([_permutation(seed, number, samples) for number in range(first, last + 1)])
+    return row[start - first * samples:][:length]
+
+
+def _permutation(seed: int, number: int, samples: int) -> np.ndarray:
+    return np.random.Generator(np.random.Philox(key=[seed, number])).permutation(samples)
+
+
+def _mix(x):
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

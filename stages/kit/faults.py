@@ -1,0 +1,42 @@
+"""What went wrong, as one line for a person.
+
+In: a stage's `main`. Out: its exit status; on a fault one line on stderr, `<stage>: <what, where, what to do>`.
+"""
+
+import errno
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+class Fault(Exception):
+    """Something the user can mend: the message says what was wrong, where, and what to do. It never spans lines."""
+
+
+def one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def run(main: Callable[[], object]) -> None:
+    """Call a stage's `main`, and turn what a user can mend into one line and exit status 1 (130 when interrupted)."""
+    stage = Path(sys.argv[0]).stem
+    try:
+        main()
+    except Fault as fault:
+        sys.exit(f"{stage}: {one_line(fault)}")
+    except KeyboardInterrupt:
+        print(f"{stage}: interrupted; run the same command again, and it goes on from its last checkpoint", file=sys.stderr)
+        sys.exit(130)
+    except MemoryError as error:
+        sys.exit(f"{stage}: out of memory ({one_line(error)}); lower the batch size or the image size in params.yaml")
+    except Exception as error:
+        if full_disk(error):
+            sys.exit(f"{stage}: the disk is full ({one_line(error)}); free some space and run the same command again")
+        if isinstance(error, OSError):
+            sys.exit(f"{stage}: {one_line(error)}")
+        raise
+
+
+def full_disk(error: BaseException) -> bool:
+    """Native writers (safetensors, zip) wrap the system's error, so its words are looked for as well as its number."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error)

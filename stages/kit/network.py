@@ -1,0 +1,146 @@
+"""Networks by name: built, given weights, saved, loaded. In: a section of params. Out: a module that takes uint8 images.
+
+Every network is wrapped in `Normalised`: images stay uint8 until the model's own input, so no reader of a model can
+get its normalisation wrong.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from stages.kit import named
+from stages.kit.faults import Fault, one_line
+from stages.kit.params import Section, parse
+
+# Mean and standard deviation on the 0–255 scale. The centred pair makes int8's first step the identity on uint8;
+# ImageNet's is torchvision's (0.485, 0.456, 0.406), (0.229, 0.224, 0.225).
+CENTRED = ((128.0,) * 3, (64.0,) * 3)
+IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+
+
+class NetworkParams(Section):
+    """A network: which one, in what size, from which weights."""
+
+    model: str  # a module of stages/kit/models
+    options: dict[str, int | float | str | bool]  # what that module's Options declare
+    weights: str  # none, imagenet (downloaded by torchvision), or the path of a .safetensors file
+
+
+class TeacherParams(NetworkParams):
+    mode: Literal["scratch", "finetune", "frozen"]  # frozen: only the head is trained
+
+
+class Normalised(nn.Module):
+    """(image − mean) / std in float32, then `net`. In: uint8 (N,3,H,W), RGB. Out: float32 logits (N,C,*S)."""
+
+    def __init__(self, net: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]):
+        super().__init__()
+        self.net = net
+        self.register_buffer("mean", torch.tensor(mean), persistent=False)
+        self.register_buffer("std", torch.tensor(std), persistent=False)
+
+    def forward(self, images):
+        channels = (1, 3, 1, 1)
+        return self.net((images.float() - self.mean.view(channels)) / self.std.view(channels)).float()
+
+
+def build(params: NetworkParams, classes: int, seed: int) -> Normalised:
+    """A network with `classes` outputs, its weights drawn from `seed` or taken from where `params.weights` says.
+
+    Raises Fault for an unknown model, unknown options, or weights that don't fit.
+    """
+    torch.manual_seed(seed)
+    net = _bare(params, classes)
+    if params.weights != "none":
+        _adopt(net, _weights(params), params.weights)
+    return Normalised(net, *(CENTRED if params.weights == "none" else IMAGENET)).to(memory_format=torch.channels_last)
+
+
+def save(network: Normalised, path: Path) -> None:
+    """Weights of the bare network to one safetensors file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {name: value.detach().cpu().contiguous() for name, value in network.net.state_dict().items()}
+    save_file(state, path)
+
+
+def load(params: NetworkParams, path: Path, classes: int) -> Normalised:
+    """The trained network of `path`, frozen: eval mode, no gradients. Raises Fault where it doesn't fit `params`."""
+    net = _bare(params, classes)
+    try:
+        net.load_state_dict(_read(path))
+    except RuntimeError as error:
+        raise Fault(f"{path} doesn't fit the model that params.yaml describes ({_first_line(error)}); "
+                    "run dvc repro to train it again") from None
+    whole = Normalised(net, *(CENTRED if params.weights == "none" else IMAGENET))
+    return freeze(whole.to(memory_format=torch.channels_last))
+
+
+def freeze(network: nn.Module) -> nn.Module:
+    """Eval mode, so that BatchNorm and dropout stay as they are, and no gradients."""
+    return network.eval().requires_grad_(False)
+
+
+def head(net: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
+    """The last linear layer: its parent, its name there, itself. Raises Fault for a network that has none."""
+    linear = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise Fault(f"{type(net).__name__} ends in no linear layer, so its head can't be exchanged; choose another model")
+    parent, _, name = linear[-1].rpartition(".")
+    return net.get_submodule(parent), name, net.get_submodule(linear[-1])
+
+
+def count(network: nn.Module) -> int:
+    """Trainable or not: all weights, without BatchNorm's running statistics."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _bare(params: NetworkParams, classes: int) -> nn.Module:
+    module = named.module("models", params.model, "model")
+    options = parse(module.Options, params.options, f"params.yaml: options of {params.model}")
+    return module.build(options, classes, pretrained=params.weights != "none")
+
+
+def _weights(params: NetworkParams) -> dict[str, torch.Tensor]:
+    if params.weights != "imagenet":
+        return _read(Path(params.weights))
+    module = named.module("models", params.model, "model")
+    if not hasattr(module, "imagenet"):
+        raise Fault(f"params.yaml: weights is 'imagenet', but {params.model} has none; use weights: none or model: torchvision")
+    return module.imagenet(parse(module.Options, params.options, f"params.yaml: options of {params.model}"))
+
+
+def _adopt(net: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
+    """Load `state` strictly, but for a head made for another number of classes, which stays as drawn."""
+    parent, name, _ = head(net)
+    prefix = next(key for key, module in net.named_modules() if module is getattr(parent, name))
+    own = net.state_dict()
+    other_head = any(key.startswith(f"{prefix}.") and own[key].shape != value.shape
+                     for key, value in state.items() if key in own)
+    kept = {key: value for key, value in state.items() if not (other_head and key.startswith(f"{prefix}."))}
+    if other_head:
+        kept |= {key: value for key, value in own.items() if key.startswith(f"{prefix}.")}
+    try:
+        net.load_state_dict(kept)
+    except RuntimeError as error:
+        raise Fault(f"weights {source} don't fit {type(net).__name__}: {_first_line(error)}; "
+                    "params.yaml's model and options must be those that the weights were made for") from None
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise Fault(f"weights {path} not found; name a .safetensors file, 'imagenet', or 'none' in params.yaml") from None
+    except (SafetensorError, IsADirectoryError) as error:
+        raise Fault(f"{path} is no readable safetensors file ({one_line(error)}); "
+                    "other formats can hold code and are never loaded") from None
+
+
+def _first_line(error: RuntimeError) -> str:
+    """torch lists every key on a line of its own: the first two lines say enough."""
+    lines = str(error).splitlines()
+    return one_line(Exception(" ".join(lines[:2])))[:300]

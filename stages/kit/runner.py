@@ -1,0 +1,46 @@
+"""A process that runs one ONNX file and nothing else, so that its time and memory are the model's and the runtime's.
+
+`python -m stages.kit.runner FILE THREADS`. In: on stdin, a line of JSON [images, runs] each. Out: on stdout, for each,
+a line of JSON {"seconds": [of each run], "peak_memory_mb": since the process began}, 1 MB = 10⁶ bytes.
+"""
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from stages.kit import faults, onnx_files
+
+STATUS = Path("/proc/self/status")
+
+
+def main() -> None:
+    path, threads = sys.argv[1:]
+    model = onnx_files.open_model(Path(path), int(threads))
+    size = model.card.image_size
+    for line in sys.stdin:
+        count, runs = json.loads(line)
+        images = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+        seconds = [timed(model, images) for _ in range(runs)]
+        print(json.dumps({"seconds": seconds, "peak_memory_mb": peak_memory_mb()}), flush=True)
+
+
+def timed(model: onnx_files.Model, images: np.ndarray) -> float:
+    start = time.perf_counter()
+    model(images)
+    return time.perf_counter() - start
+
+
+def peak_memory_mb() -> float:
+    """Linux's VmHWM begins anew with the program; getrusage there would report the parent's peak, inherited by fork."""
+    if STATUS.exists():
+        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6  # in KiB there
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # in bytes on macOS
+
+
+if __name__ == "__main__":
+    faults.run(main)

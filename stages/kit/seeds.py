@@ -1,0 +1,54 @@
+"""One recipe, several seeds: trains each, writes their curves and the time they took, says which did best on val."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from torch import nn
+
+from stages.kit import runtime
+from stages.kit.recipe import Recipe
+from stages.kit.tables import write_csv, write_json
+from stages.kit.train import Lesson, Loss, fit
+
+# A row an epoch, as `fit` returns them.
+History = list[dict[str, float]]
+
+
+def train(name: str, recipe: Recipe, work: Path, attempt: Callable[[int], tuple[nn.Module, Lesson, Loss]],
+          keep: Callable[[int, nn.Module], None]) -> dict[int, History]:
+    """Train a network for each seed, hand it to `keep`, and return each seed's history."""
+    histories = {}
+    for seed in recipe.seeds:
+        network, lesson, loss = attempt(seed)
+        histories[seed] = fit(network, lesson, loss, recipe, seed, work, name)
+        keep(seed, network)
+    return histories
+
+
+def ranking(histories: dict[int, History], recipe: Recipe, primary: str) -> dict:
+    """{"best": the seed to deploy, "val": {seed: its val numbers at the epoch kept}}.
+
+    Best is the highest val score, of equals the lowest val loss, then the first.
+    """
+    val = {}
+    for seed, rows in histories.items():
+        kept = rows[-1] if recipe.keep == "last" else max(rows, key=lambda row: row[f"val_{primary}"])
+        val[seed] = {key.removeprefix("val_"): round(value, 4) for key, value in kept.items() if key.startswith("val_")}
+    return {"best": max(val, key=lambda seed: (val[seed][primary], -val[seed]["loss"])), "val": val}
+
+
+def write_curves(path: Path, histories: dict[int, History]) -> None:
+    """A row an epoch a seed: seed, epoch, learning_rate, parts of the loss, scores in %. No times: two runs agree."""
+    rows = [{"seed": seed} | row for seed, history in histories.items() for row in history]
+    columns = [key for key in rows[0] if key != "seconds"]
+    write_csv(path, columns, [{key: f"{row[key]:.6g}" if isinstance(row[key], float) else row[key] for key in columns}
+                              for row in rows])
+
+
+def write_timing(path: Path, histories: dict[int, History], images_per_epoch: int, device) -> None:
+    """What the training cost, on which device; seconds over all seeds, interruptions left out."""
+    seconds = [row["seconds"] for history in histories.values() for row in history]
+    each = sum(seconds) / len(seconds)
+    write_json(path, {"seconds": round(sum(seconds), 3), "seconds_per_epoch": round(each, 4),
+                      "images_per_s": round(images_per_epoch / each, 1), "seeds": len(histories),
+                      "device": device.type, "threads": runtime.threads()})

@@ -1,0 +1,54 @@
+"""The teacher's raw logits: which passes over the images a mode needs, and one pass. Knows no loss and no temperature.
+
+A pass is a number: in `clean` mode 0 is the image as stored and 1 its mirror image; else the number of a seeded view.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pydantic
+import torch
+from torch import nn
+
+from stages.kit import views
+from stages.kit.params import Section
+from stages.kit.runtime import precise
+
+LOGITS = Path("models/targets.npy")  # float16 (V,N,C): pass, image (train's, then the unlabelled), class
+ABOUT = Path("models/targets.json")
+
+
+class TargetParams(Section):
+    """What the student is taught with."""
+
+    mode: Literal["clean", "views", "online"]  # the image and its mirror | seeded views, cycled | nothing cached
+    views: int = pydantic.Field(ge=1)  # V, for views: view e mod V in epoch e
+    seed: int = pydantic.Field(ge=0)  # of the views, in modes views and online
+    batch_size: int = pydantic.Field(ge=1)
+    precision: Literal["fp32", "bf16"]
+
+
+def passes(params: TargetParams, augment: views.Augment) -> int:
+    """V: how many passes over the images are cached."""
+    return {"clean": 2 if augment.flip else 1, "views": params.views, "online": 0}[params.mode]
+
+
+def seen(stored: views.Images, samples: np.ndarray, params: TargetParams, augment: views.Augment, number: int) -> np.ndarray:
+    """What the teacher sees of these images in pass `number`. uint8 (B,H,W,3)."""
+    if params.mode == "clean":
+        return views.plain(stored, samples, mirror=number == 1)
+    return views.view(stored, samples, augment, params.seed, number)
+
+
+def logits(teacher: nn.Module, stored: views.Images, samples: np.ndarray, params: TargetParams, augment: views.Augment,
+           number: int) -> Iterator[np.ndarray]:
+    """The teacher's logits of these images in pass `number`, in chunks of float16 (≤ batch_size,C,*S)."""
+    device = next(teacher.parameters()).device
+    for start in range(0, len(samples), params.batch_size):
+        chunk = samples[start:start + params.batch_size]
+        batch = torch.from_numpy(seen(stored, chunk, params, augment, number)).to(device).permute(0, 3, 1, 2)
+        with torch.inference_mode(), precise(device, params.precision):
+            answer = teacher(batch)
+        yield answer.half().cpu().numpy()

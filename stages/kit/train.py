@@ -1,0 +1,150 @@
+"""The training engine: one network, one stream of batches, one loss. Knows no task, no teacher and no file of images.
+
+In: `Lesson` (what to learn from), `Recipe`. Out: the network with its weights, and a row of numbers an epoch.
+"""
+
+import copy
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from tqdm import tqdm
+
+from stages.kit import chance, checkpoint
+from stages.kit.faults import Fault
+from stages.kit.recipe import Recipe, learning_rate, optimiser
+from stages.kit.runtime import precise
+
+# (logits (B,C,*S), targets (B,*S), samples (B,), epoch) → named scalar parts; "loss" is what is minimised.
+Loss = Callable[[torch.Tensor, torch.Tensor, np.ndarray, int], dict[str, torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a network learns from and is validated on."""
+
+    samples: int  # N: labelled and unlabelled
+    labelled: int  # how many of them are labelled: they make the length of an epoch
+    batch: Callable[[np.ndarray, int], torch.Tensor]  # (samples (B,), epoch) → the network's input (B,…)
+    targets: Callable[[np.ndarray, int], torch.Tensor]  # (samples (B,), epoch) → int64 (B,*S)
+    validation: Callable[[], object]  # → iterator of (input (B,…), targets (B,*S)), the same every time
+    score: Callable[[], object]  # → a fresh scorer of the task: update(logits, targets), values() in %
+    begin_epoch: Callable[[int], None] = lambda epoch: None
+
+
+def fit(network: nn.Module, lesson: Lesson, loss: Loss, recipe: Recipe, seed: int, work: Path, name: str) -> list[dict]:
+    """Train `network` in place; returns its history, a row an epoch (with seconds, which no two runs agree on).
+
+    Resumes from `work` when an earlier run was stopped. Raises Fault when a part of the loss is not finite.
+    """
+    device = next(network.parameters()).device
+    averaged = copy.deepcopy(network) if recipe.ema_decay else network
+    networks = {"network": network} | ({"averaged": averaged} if recipe.ema_decay else {})
+    optimizer = optimiser(network, recipe)
+    state = work / f"seed-{seed}.safetensors"
+    best, progress = checkpoint.restore(state, networks, optimizer) if state.exists() else ({}, {"history": []})
+    history = progress["history"]
+    steps = max(1, lesson.labelled // recipe.batch_size)
+    with tqdm(total=recipe.epochs * steps, initial=len(history) * steps, desc=f"{name} seed {seed}", unit="step",
+              disable=None) as bar:
+        for epoch in range(len(history), recipe.epochs):
+            if _stopped(history, recipe, lesson):
+                break
+            started = time.perf_counter()
+            lesson.begin_epoch(epoch)
+            row = {"epoch": epoch + 1, **_epoch(network, averaged, lesson, loss, recipe, seed, epoch, optimizer, bar, name)}
+            row |= validate(averaged, lesson, recipe.precision)
+            row["seconds"] = time.perf_counter() - started
+            history.append(row)
+            if recipe.keep == "best" and _best(history, lesson) == epoch:
+                best = {key: value.detach().clone() for key, value in averaged.state_dict().items()}
+            checkpoint.save(state, networks, optimizer, best, {"history": history})
+            tqdm.write(_line(name, seed, recipe, row, steps * recipe.batch_size), file=sys.stderr)
+    network.load_state_dict(best or averaged.state_dict())
+    network.to(device).eval()
+    return history
+
+
+def _epoch(network, averaged, lesson: Lesson, loss: Loss, recipe: Recipe, seed: int, epoch: int, optimizer, bar,
+           name: str) -> dict:
+    """One pass; returns the means of the loss's parts and the score on the training batches."""
+    device = next(network.parameters()).device
+    steps, size = max(1, lesson.labelled // recipe.batch_size), min(recipe.batch_size, lesson.labelled)
+    rows = chance.stream(seed, epoch * steps * size, steps * size, lesson.samples).reshape(steps, size)
+    # Dropout and stochastic depth draw from torch's own generator: it starts anew each epoch, so that a resumed
+    # run draws the same.
+    torch.manual_seed(seed * 1_000_003 + epoch)
+    network.train()
+    sums, score = {}, lesson.score()
+    for step, samples in enumerate(rows):
+        rate = learning_rate(recipe, epoch * steps + step, steps)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        inputs, targets = lesson.batch(samples, epoch), lesson.targets(samples, epoch)
+        with precise(device, recipe.precision):
+            logits = network(inputs)
+        parts = loss(logits.float(), targets, samples, epoch)
+        for part, value in parts.items():
+            sums[part] = sums.get(part, 0.0) + float(value.detach())
+            if not math.isfinite(sums[part]):
+                raise Fault(f"{name}: {part} is {float(value)} at epoch {epoch + 1}, step {step + 1} (learning rate "
+                            f"{rate:.4g}, seed {seed}); lower learning_rate, or use precision: fp32, in params.yaml")
+        optimizer.zero_grad(set_to_none=True)
+        parts["loss"].backward()
+        optimizer.step()
+        if recipe.ema_decay:
+            _average(averaged, network, recipe.ema_decay, epoch * steps + step)
+        score.update(logits.detach(), targets)
+        bar.update()
+    return {"learning_rate": rate, **{part: value / steps for part, value in sums.items()},
+            **{f"train_{key}": value for key, value in score.values().items()}}
+
+
+@torch.inference_mode()
+def validate(network: nn.Module, lesson: Lesson, precision: str) -> dict[str, float]:
+    """Mean cross-entropy and scores (in %) on val, in eval mode; the network's mode is as it was afterwards."""
+    mode, device = network.training, next(network.parameters()).device
+    network.eval()
+    score, loss, count = lesson.score(), 0.0, 0
+    for inputs, targets in lesson.validation():
+        with precise(device, precision):
+            logits = network(inputs).float()
+        score.update(logits, targets)
+        loss += float(functional.cross_entropy(logits, targets, reduction="sum"))
+        count += int((targets >= 0).sum())
+    network.train(mode)
+    return {"val_loss": loss / count, **{f"val_{key}": value for key, value in score.values().items()}}
+
+
+@torch.no_grad()
+def _average(averaged: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """Exponential moving average of weights and statistics, young at first: decay ≤ (1 + step) / (10 + step)."""
+    weight = 1 - min(decay, (1 + step) / (10 + step))
+    for mean, value in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
+        if mean.is_floating_point():
+            mean.lerp_(value, weight)
+        else:
+            mean.copy_(value)
+
+
+def _best(history: list[dict], lesson: Lesson) -> int:
+    """Index of the epoch with the highest val score; of equals the first."""
+    key = f"val_{lesson.score().primary}"
+    return max(range(len(history)), key=lambda epoch: (history[epoch][key], -epoch))
+
+
+def _stopped(history: list[dict], recipe: Recipe, lesson: Lesson) -> bool:
+    return bool(recipe.patience and history and len(history) - 1 - _best(history, lesson) >= recipe.patience)
+
+
+def _line(name: str, seed: int, recipe: Recipe, row: dict, images: int) -> str:
+    numbers = ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in row.items()
+                        if key not in ("epoch", "seconds", "learning_rate"))
+    return f"{name} seed {seed}, epoch {row['epoch']}/{recipe.epochs}: {numbers}, {images / row['seconds']:.0f} images/s"

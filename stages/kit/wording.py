@@ -1,0 +1,66 @@
+"""What the numbers allow to be said. In: metrics/quality.json as a mapping. Out: sentences, no stronger than they are."""
+
+from collections.abc import Mapping
+
+SIGNIFICANT = 0.05  # the p-value below which a difference is called one
+NAMES = {"accuracy": "accuracy", "miou": "mean IoU"}  # of the metric that leads in each task
+
+
+def primary(quality: Mapping) -> str:
+    """The metric that the models are compared by: segmentation has miou, classification accuracy."""
+    return "miou" if "miou" in quality["student"] else "accuracy"
+
+
+def spread(row: Mapping[str, float], metric: str, digits: int) -> str:
+    """97.12 ± 0.30, or 97.12 where there is a single seed."""
+    std = row.get(f"{metric}_std")
+    return f"{row[metric]:.{digits}f}" + ("" if std is None else f" ± {std:.{digits}f}")
+
+
+def distillation(quality: Mapping) -> list[str]:
+    """What the teacher brought, whether chance explains it, how far the student got, what int8 cost."""
+    return [_gain(quality), _chance(quality), _gap(quality), _int8(quality)]
+
+
+def _gain(quality: Mapping) -> str:
+    metric, gain, seeds = primary(quality), quality["distillation"]["gain"], quality["test"]["seeds"]
+    student, baseline = (spread(quality[name], metric, 2) for name in ("student", "baseline"))
+    over = f"Over {seeds} seeds, the" if seeds > 1 else "With one seed, the"
+    how = f"{points(gain)} {'above' if gain > 0 else 'below'}" if round(gain, 2) else "level with"
+    return (f"{over} distilled student's {NAMES[metric]} is {how} the same network's trained without a teacher "
+            f"({student} % against {baseline} %).")
+
+
+def _chance(quality: Mapping) -> str:
+    images, p = quality["test"]["images"], quality["distillation"]["p_value"]
+    student, baseline = quality["student"]["deployed"], quality["baseline"]["deployed"]
+    said = (f"The two networks that are deployed have {student:.2f} % and {baseline:.2f} %: ",
+            f"(McNemar's exact test, p {'< 0.0001' if p < 0.0001 else f'= {p:.4f}'})")
+    if p >= SIGNIFICANT:
+        return f"{said[0]}no difference can be shown with {images} test images {said[1]}."
+    return f"{said[0]}a difference that chance hardly explains with {images} test images {said[1]}."
+
+
+def _gap(quality: Mapping) -> str:
+    teacher, table = f"{quality['teacher'][primary(quality)]:.2f}", quality["distillation"]
+    agree = f"Student and teacher say the same about {table['teacher_agreement']:.1f} % of the test images."
+    recovered = table.get("gap_recovered")
+    if recovered is None:
+        return f"The teacher ({teacher} %) is not ahead of the baseline: there is no gap to recover. {agree}"
+    if recovered <= 0:
+        return f"Of the gap between baseline and teacher, nothing is recovered. {agree}"
+    if recovered > 100:
+        return f"The student is past its teacher ({teacher} %). {agree}"
+    return f"The student recovers {recovered:.0f} % of the gap between baseline and teacher. {agree}"
+
+
+def _int8(quality: Mapping) -> str:
+    drop = quality["distillation"]["int8_drop"]
+    if not round(drop, 2):
+        return "In int8 the student is as good as in float."
+    return f"In int8 the student {'loses' if drop > 0 else 'gains'} {points(drop)}."
+
+
+def points(difference: float) -> str:
+    size = f"{abs(difference):.2f}"
+    return f"{size} point{'' if size == '1.00' else 's'}"

@@ -1,0 +1,62 @@
+"""A stage's private folder `.work/<stage>/`: survives a kill, serves one process at a time, goes when the work is done.
+
+DVC deletes a stage's outs before it runs, so a checkpoint has to live elsewhere. What is found there is used only
+if it was made by the same code from the same params and inputs: otherwise it is thrown away.
+"""
+
+import fcntl
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stages.kit.faults import Fault
+
+ROOT = Path(".work")
+
+
+@contextmanager
+def folder(stage: str, params: Iterable[object], inputs: Iterable[Path]) -> Iterator[Path]:
+    """The folder for this run of `stage`, empty or holding what an interrupted run with the same key left.
+
+    params: what the result depends on, each with a stable `repr`. inputs: files, or folders (all files below them).
+    Raises Fault when another process holds the stage: the kernel frees the lock with the process, however it ends.
+    """
+    ROOT.mkdir(exist_ok=True)
+    with open(ROOT / f"{stage}.lock", "a", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Fault(f"another {stage} is still running in this folder (it holds {lock.name}); "
+                        "wait for it or stop it, then run again") from None
+        place = ROOT / stage
+        key = _key(params, inputs)
+        if _read(place / "key") != key:
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+            (place / "key").write_text(key, encoding="utf-8")
+        yield place
+        shutil.rmtree(place)
+
+
+def _key(params: Iterable[object], inputs: Iterable[Path]) -> str:
+    code = sorted({Path(module.__file__) for name, module in sys.modules.items()
+                   if name.startswith("stages") or name == "__main__" if getattr(module, "__file__", None)})
+    return json.dumps([[repr(value) for value in params], [sha256(path) for path in [*code, *_files(inputs)]]])
+
+
+def _files(inputs: Iterable[Path]) -> Iterator[Path]:
+    for path in map(Path, inputs):
+        yield from (sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else [path])
+
+
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None

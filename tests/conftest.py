@@ -1,0 +1,80 @@
+"""What several test files use: a temporary project in which stages run as a user runs them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from sources import Server
+
+from stages.kit import params
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Project:
+    """A folder with a `params.yaml` of its own; the code stays where it is, since stages read relative paths."""
+
+    def __init__(self, folder: Path, preset: str = "digits"):
+        self.folder = folder
+        self.source = folder / "data" / "source"
+        self.source.mkdir(parents=True)
+        text = (ROOT / "presets" / f"{preset}.yaml").read_text(encoding="utf-8")
+        self.write(yaml.load(text, Loader=params._Loader))
+
+    def params(self) -> dict:
+        return yaml.load((self.folder / "params.yaml").read_text(encoding="utf-8"), Loader=params._Loader)
+
+    def write(self, values: dict) -> None:
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
+
+    def set(self, key: str, value: object) -> "Project":
+        """`set("split.seed", 3)`; keys that aren't there are made, so that wrong ones can be tried."""
+        values = self.params()
+        *groups, last = key.split(".")
+        group = values
+        for name in groups:
+            group = group.setdefault(name, {})
+        group[last] = value
+        self.write(values)
+        return self
+
+    def remove(self, key: str) -> "Project":
+        values = self.params()
+        *groups, last = key.split(".")
+        group = values
+        for name in groups:
+            group = group[name]
+        del group[last]
+        self.write(values)
+        return self
+
+    def run(self, *stages: str, **options) -> subprocess.CompletedProcess:
+        """`python -m stages.<stage>` for each in turn, up to the first that fails. options go to subprocess.run."""
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"} | options.pop("env", {})
+        for stage in stages:
+            done = subprocess.run([sys.executable, "-m", f"stages.{stage}"], cwd=self.folder, env=environment,
+                                  capture_output=True, text=True, **options)
+            if done.returncode:
+                break
+        return done
+
+
+@pytest.fixture
+def project(tmp_path) -> Project:
+    return Project(tmp_path)
+
+
+@pytest.fixture
+def serve():
+    servers = []
+
+    def start(*args, **options) -> Server:
+        servers.append(Server(*args, **options))
+        return servers[-1]
+
+    yield start
+    for server in servers:
+        server.close()

@@ -1,0 +1,241 @@
+"""The files that are deployed: same answers as torch, same bytes everywhere, integers inside; and the stages that make
+them, score them, time them and report on them."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from conftest import ROOT, Project
+from onnx import numpy_helper
+
+from stages import benchmark
+from stages.kit import export, int8, network, onnx_files, prepared, runner, tables
+from stages.kit.faults import Fault
+
+STUDENT = {"model": "small_resnet", "options": {"depth": 8, "width": 8, "stride": 2}, "weights": "none"}
+CLASSES = ("ape", "bee", "cat", "dög")
+CARD = onnx_files.Card(CLASSES, 16, "squash", "classification", (128.0,) * 3, (64.0,) * 3, "small_resnet")
+
+
+def net(seed: int = 0) -> network.Normalised:
+    """As after some training: BatchNorm's statistics are not the identity, or nothing would be tested."""
+    built = network.build(network.NetworkParams(**STUDENT), len(CLASSES), seed)
+    torch.manual_seed(seed)
+    for module in built.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5), torch.nn.init.normal_(module.bias, 0, 0.2)
+            module.running_mean.normal_(0, 0.2), module.running_var.uniform_(0.5, 1.5)
+    return network.freeze(built)
+
+
+def pictures(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
+
+
+def make(folder: Path) -> None:
+    """Both files of one network; also run in another process."""
+    model = export.to_onnx(net(), 16)
+    quantised = int8.quantise(model, pictures(40), centred=True, per_channel=True)
+    onnx_files.write(model, CARD, folder / "float.onnx")
+    onnx_files.write(quantised, CARD, folder / "int8.onnx")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("files")
+    make(folder)
+    return folder
+
+
+@pytest.mark.parametrize("batch", [1, 2, 32])
+def test_float_agrees_with_torch_at_every_batch_size(files, batch):
+    images = pictures(batch, seed=1)
+    expected = net()(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
+    assert np.abs(onnx_files.open_model(files / "float.onnx", 1)(images) - expected).max() < 1e-4
+    quantised = onnx_files.open_model(files / "int8.onnx", 1)(images)
+    assert quantised.shape == expected.shape and quantised.dtype == np.float32
+    assert np.abs(quantised - expected).max() < 0.1 * np.abs(expected).max()
+
+
+def test_bytes_are_the_same_in_another_process_and_folder(files, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    code = "import sys, test_onnx, pathlib; test_onnx.make(pathlib.Path())"
+    other = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PYTHONHASHSEED": "7", "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path / "elsewhere", env=other)
+    for name in ("float.onnx", "int8.onnx"):
+        content = (files / name).read_bytes()
+        assert content == (tmp_path / "elsewhere" / name).read_bytes()
+        assert not re.search(rb"(/\w+){2,}\.py|stack_trace|/tmp|/home", content)
+        onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
+
+
+def test_the_card_survives(files):
+    assert onnx_files.open_model(files / "int8.onnx", 1).card == CARD
+    keys = [found.key for found in onnx.load(files / "int8.onnx").metadata_props]
+    assert keys == sorted(keys)
+
+
+def test_uint8_goes_straight_into_the_first_convolution_and_changes_nothing(files, monkeypatch, tmp_path):
+    kinds = [node.op_type for node in onnx.load(files / "int8.onnx").graph.node]
+    assert not {"Cast", "Sub", "Div"} & set(kinds)
+    monkeypatch.setattr(int8, "_bypass", lambda graph: None)
+    long_way = int8.quantise(onnx.load(files / "float.onnx"), pictures(40), centred=True, per_channel=True)
+    assert {"Cast", "Sub", "Div"} <= {node.op_type for node in long_way.graph.node}
+    onnx_files.write(long_way, CARD, tmp_path / "long.onnx")
+    ramp = np.arange(16 * 16 * 3, dtype=np.uint32).astype(np.uint8).reshape(1, 16, 16, 3)  # every value there is
+    for images in (pictures(32, seed=2), ramp):
+        assert np.array_equal(onnx_files.open_model(files / "int8.onnx", 1)(images),
+                              onnx_files.open_model(tmp_path / "long.onnx", 1)(images))
+
+
+def test_onnxruntime_computes_in_integers(files, tmp_path):
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "optimised.onnx"), 3
+    onnxruntime.InferenceSession(files / "int8.onnx", options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    assert kinds.count("QLinearConv") == 9 and kinds.count("QGemm") == 1 and "QLinearGlobalAveragePool" in kinds
+    assert not {"Conv", "FusedConv", "Gemm", "QuantizeLinear", "DequantizeLinear", "ReduceMean"} & set(kinds)
+
+
+def test_weights_are_int8_and_the_file_is_smaller(files):
+    weights = [numpy_helper.to_array(tensor) for tensor in onnx.load(files / "int8.onnx").graph.initializer]
+    matrices = [weight for weight in weights if weight.ndim > 1]
+    assert len(matrices) == 10 and all(weight.dtype == np.int8 for weight in matrices)
+    assert (files / "int8.onnx").stat().st_size < 0.6 * (files / "float.onnx").stat().st_size
+
+
+def test_other_normalisations_keep_their_steps(files, tmp_path):
+    trained = net()
+    trained.mean, trained.std = (torch.tensor(values) for values in network.IMAGENET)
+    model = export.to_onnx(trained, 16)
+    onnx_files.write(int8.quantise(model, pictures(40), centred=False, per_channel=False), CARD, tmp_path / "int8.onnx")
+    expected = trained(torch.from_numpy(pictures(8)).permute(0, 3, 1, 2)).numpy()
+    error = np.abs(onnx_files.open_model(tmp_path / "int8.onnx", 1)(pictures(8)) - expected)
+    assert error.max() < 0.15 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("damage, said", [
+    (lambda path: path.unlink(), "is missing; run dvc repro"),
+    (lambda path: path.write_bytes(b""), "no readable ONNX model"),
+    (lambda path: path.write_bytes(path.read_bytes()[:2000]), "no readable ONNX model"),
+    (lambda path: onnx.save(foreign(path), path), "doesn't describe itself"),
+])
+def test_a_bad_file_is_one_line(files, tmp_path, damage, said):
+    path = Path(shutil.copy(files / "float.onnx", tmp_path / "bad.onnx"))
+    damage(path)
+    with pytest.raises(Fault, match=said):
+        onnx_files.open_model(path, 1)
+    with pytest.raises(Fault, match=said), benchmark.Runner(path, 1) as process:
+        process.ask(1, 1)
+
+
+def foreign(path: Path) -> onnx.ModelProto:
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    return model
+
+
+def test_a_runner_does_not_inherit_the_memory_of_its_parent(files):
+    with benchmark.Runner(files / "int8.onnx", 1) as process:
+        peak = process.ask(1, 3)["peak_memory_mb"]
+    assert 20 < peak < runner.peak_memory_mb() / 2  # here torch is loaded
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory) -> Project:
+    """A project whose networks are untrained but whose stages from quantize on have run."""
+    project = Project(tmp_path_factory.mktemp("deployed"))
+    for section in ("teacher", "student"):
+        for key, value in STUDENT.items():
+            project.set(f"{section}.{key}", value)
+    project.set("quantize.calibration_images", 10**6).set("benchmark.rounds", 2).set("split.image_size", 16)
+    stored = project.folder / prepared.FOLDER
+    for split, count in (("train", 40), ("test", 30)):
+        (stored / split).mkdir(parents=True)
+        np.save(stored / split / "images.npy", pictures(count))
+        np.save(stored / split / "targets.npy", np.arange(count) % 3)  # of the fourth class there is no image
+    (stored / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES), encoding="utf-8")
+    tables.write_csv(stored / "index.csv", ("split", "row"), [{"split": "train", "row": 0}])
+    network.save(net(), project.folder / "models/teacher.safetensors")
+    curve = {"seed": 0, "epoch": 0, "val_loss": 1.0, "val_accuracy": 50.0}
+    for name in ("teacher", "baseline", "student"):
+        tables.write_csv(project.folder / f"plots/{name}.csv", list(curve), [curve, curve | {"epoch": 1}])
+    for number, name in enumerate(("baseline", "student")):
+        (project.folder / "models" / name).mkdir(parents=True)
+        for seed in (0, 1):
+            network.save(net(10 * number + seed), project.folder / f"models/{name}/seed-{seed}.safetensors")
+        tables.write_json(project.folder / f"models/{name}/seeds.json", {"best": 1, "val": {"0": {}, "1": {}}})
+    for stage in ("train_teacher", "teacher_targets", "train_baseline", "distill"):
+        tables.write_json(project.folder / f"metrics/timing/{stage}.json",
+                          {"seconds": 2.0, "images_per_s": 10.0, "device": "cpu", "threads": 2})
+    tables.write_json(project.folder / "metrics/data.json",
+                      {"images": {"found": 71, "kept": 70, "dropped": 1}, "findings": {"unreadable": 1}})
+    (project.folder / "models/seeds").mkdir()
+    (project.folder / "models/seeds/student-7.onnx").write_text("of a seed that is no longer asked for")
+    done = project.run("quantize", "evaluate", "benchmark", "report")
+    assert not done.returncode, done.stderr
+    return project
+
+
+def test_sizes_are_those_of_the_files(deployed):
+    size, models = tables.read_json(deployed.folder / "metrics/size.json"), deployed.folder / "models"
+    assert size["int8"] == {"parameters_m": round(network.count(net()) / 1e6, 4),
+                            "size_mb": round((models / "student.int8.onnx").stat().st_size / 1e6, 4)}
+    assert size["ratio"]["parameters"] == 1.0 and size["ratio"]["size"] > 1.5
+
+
+def test_the_seed_best_on_val_is_deployed(deployed):
+    models = deployed.folder / "models"
+    assert sorted(path.name for path in (models / "seeds").iterdir()) == [
+        f"{name}-{seed}.onnx" for name in ("baseline", "int8", "student") for seed in (0, 1)]
+    for kind, name in (("baseline", "baseline.onnx"), ("student", "student.onnx"), ("int8", "student.int8.onnx")):
+        assert (models / name).read_bytes() == (models / f"seeds/{kind}-1.onnx").read_bytes()
+
+
+def test_quality_of_the_whole_chain(deployed):
+    quality = tables.read_json(deployed.folder / "metrics/quality.json")
+    images = torch.from_numpy(pictures(30)).permute(0, 3, 1, 2)
+    right = [100 * float((net(10 + seed)(images).argmax(1) == torch.arange(30) % 3).float().mean()) for seed in (0, 1)]
+    assert quality["student"]["accuracy"] == pytest.approx(np.mean(right), abs=1e-3)
+    assert quality["student"]["accuracy_std"] == pytest.approx(abs(right[0] - right[1]) / 2**0.5, abs=1e-3)
+    assert quality["student"]["deployed"] == pytest.approx(right[1], abs=1e-3)
+    assert "accuracy_std" not in quality["teacher"] and quality["test"] == {"images": 30, "seeds": 2}
+
+
+def test_evaluation_is_the_same_twice(deployed):
+    made = [deployed.folder / "metrics/quality.json", *(deployed.folder / "plots").rglob("*.*")]
+    before = [path.read_bytes() for path in made]
+    deployed.run("evaluate")
+    assert [path.read_bytes() for path in made] == before
+
+
+def test_report_and_table(deployed):
+    page = (deployed.folder / "report/report.md").read_text(encoding="utf-8")
+    quality = tables.read_json(deployed.folder / "metrics/quality.json")
+    assert f"| {quality['student']['accuracy']:.2f} ± {quality['student']['accuracy_std']:.2f} |" in page
+    assert "71 images were found and 1 of them dropped" in page and "2.00 times with the teacher's answers" in page
+    for link in re.findall(r"\]\((.+?)\)", page):
+        assert (deployed.folder / "report" / link).exists()
+    shown = subprocess.run([sys.executable, "-m", "stages.report", "--table"], cwd=deployed.folder, capture_output=True,
+                           text=True, env={"PYTHONPATH": str(ROOT)}, check=True).stdout
+    assert all(name in shown for name in ("teacher", "baseline", "student", "int8", "report/report.md", "dvc metrics"))
+
+
+@pytest.mark.parametrize("stage, key, value, said", [
+    ("quantize", "quantize.calibration_image", 3, "params.yaml: quantize.calibration_image is unknown"),
+    ("quantize", "quantize.calibration_images", 0, "params.yaml: quantize.calibration_images is 0"),
+    ("evaluate", "evaluate.ece_bins", "many", "params.yaml: evaluate.ece_bins is 'many'"),
+    ("benchmark", "benchmark.threads", 0, "params.yaml: benchmark.threads is 0"),
+    ("report", "quantize", {}, "metrics/quality.json is missing or broken; run dvc repro"),
+    ("evaluate", "quantize", {}, "models/teacher.onnx is missing; run dvc repro"),
+])
+def test_faults_are_one_line(project, stage, key, value, said):
+    done = project.set(key, value).run(stage)
+    assert done.returncode == 1 and said in done.stderr and len(done.stderr.splitlines()) == 1

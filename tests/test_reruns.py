@@ -1,0 +1,116 @@
+"""What a change reruns, as DVC itself sees it. The two tables are for whoever wonders how long an edit will take."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import networkx
+import pytest
+import yaml
+from dvc.repo import Repo
+from dvc.utils.serialize import modify_yaml
+
+from comparisons import copies
+
+ROOT = Path(__file__).resolve().parent.parent
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+
+DATA = "fetch clean split"
+TRAINING = "train_teacher teacher_targets train_baseline distill"
+PROOF = "quantize evaluate benchmark report"
+
+# A section of params.yaml, or a key that differs from the rest of its section → the stages that rerun.
+PARAMS_RERUN = {
+    "data": "",
+}
+
+# A file below stages/ → the stages that rerun. What params.yaml doesn't choose reruns nothing.
+FILES_RERUN = {
+    "stages/fetch.py": "",
+}
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory) -> Path:
+    """The project without its data: dvc.lock alone knows what was made from what."""
+    return copies.make(tmp_path_factory.mktemp("copy"))
+
+
+def reruns(copy: Path, path: str, key: str = "") -> set[str]:
+    """The stages for which DVC finds `path` (or this key of it) changed since dvc.lock, and all stages below them."""
+    with Repo(str(copy)) as repo:
+        touched = [stage for stage in repo.index.stages for dep in stage.deps
+                   if (copy / path).samefile(dep.fs_path) and is_changed(dep.status(), key)]
+        below = networkx.reverse_view(repo.index.graph)
+        return {stage.name for first in touched for stage in networkx.dfs_postorder_nodes(below, first)}
+
+
+def is_changed(status: dict, key: str) -> bool:
+    """DVC's status of a dep is empty, or {path: "modified"}, for params {path: {key: "modified"}}."""
+    for found in status.values():
+        if key and isinstance(found, dict):
+            return any(f"{key}.".startswith(f"{changed}.") for changed in found)
+        if not key:
+            return True
+    return False
+
+
+def leaves(values: dict, prefix: str = "") -> Iterator[str]:
+    for name, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def other(value):
+    """Some other value of the same kind."""
+    match value:
+        case bool():
+            return not value
+        case int() | float():
+            return value + 1
+        case list():
+            return [*value, 1]
+        case _:
+            return f"{value}-other"
+
+
+def longest(table: dict[str, str], key: str) -> set[str]:
+    """The stages of the table's row for `key`, or for the nearest part of params.yaml around it."""
+    rows = [row for row in table if f"{key}.".startswith(f"{row}.")]
+    assert rows, f"{key} has no row in the table"
+    return set(table[max(rows, key=len)].split())
+
+
+@pytest.mark.parametrize("key", leaves(PARAMS))
+def test_a_param_reruns(copy, key):
+    file = copy / "params.yaml"
+    before = file.read_bytes()
+    try:
+        with modify_yaml(str(file)) as values:
+            *parents, name = key.split(".")
+            for parent in parents:
+                values = values[parent]
+            values[name] = other(values[name])
+        assert reruns(copy, "params.yaml", key) == longest(PARAMS_RERUN, key)
+    finally:
+        file.write_bytes(before)
+
+
+@pytest.mark.parametrize("path", sorted(path.relative_to(ROOT).as_posix()
+                                        for path in (ROOT / "stages").rglob("[!_]*.py")))
+def test_a_file_reruns(copy, path):
+    file = copy / path
+    before = file.read_bytes()
+    try:
+        file.write_bytes(before + b"# edited\n")
+        assert reruns(copy, path) == set(FILES_RERUN[path].split())
+    finally:
+        file.write_bytes(before)
+
+
+def test_the_lock_is_of_this_code_and_these_params(copy):
+    """Else dvc.lock, metrics and plots were made by something else: run `make` and commit them."""
+    with Repo(str(copy)) as repo:
+        assert not {stage.name: found for stage in repo.index.stages for dep in stage.deps
+                    if (found := dep.status()) and "deleted" not in found.values()}

@@ -1,0 +1,425 @@
+"""The training engine and the stages on top of it: the traps of distillation, and runs that are stopped and go on."""
+
+import copy
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from stages.kit import lessons, network, prepared, targets, views
+from stages.kit.faults import Fault
+from stages.kit.recipe import Recipe, learning_rate
+from stages.kit.tables import read_csv, read_json
+from stages.kit.tasks.classification import Score
+from stages.kit.train import Lesson, fit, validate
+
+ROOT = Path(__file__).resolve().parents[1]
+NET = network.NetworkParams(model="small_resnet", options={"depth": 8, "width": 4, "stride": 2}, weights="none")
+RECIPE = {"seeds": [0], "epochs": 3, "batch_size": 8, "optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 0.0005,
+          "warmup_epochs": 1.0, "label_smoothing": 0.0, "ema_decay": 0.0, "patience": 0, "keep": "last", "precision": "fp32",
+          "augment": {"crop": "pad", "padding": 2, "min_area": 1.0, "flip": True, "colour": 0.0}}
+SMALL = {"teacher.options": {"depth": 8, "width": 8, "stride": 2}, "student.options": {"depth": 8, "width": 4, "stride": 2},
+         "teacher_training.epochs": 2, "student_training.epochs": 4, "student_training.seeds": [0, 1],
+         "student_training.warmup_epochs": 1.0, "teacher_training.warmup_epochs": 1.0}
+
+
+def recipe(**changes) -> Recipe:
+    return Recipe(**(RECIPE | changes))
+
+
+def patterns(count: int, seed: int, size: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    """Three classes that a tiny net tells apart: stripes across, stripes down, noise."""
+    chance = np.random.default_rng(seed)
+    labels = np.arange(count) % 3
+    stripes = np.indices((size, size))[:, None] // 2 % 2 * 160  # (2,1,H,W)
+    noise = chance.integers(0, 96, (count, size, size))
+    pictures = np.where((labels < 2)[:, None, None], stripes[labels % 2, 0] + noise, 2.5 * noise)
+    return np.repeat(pictures.astype(np.uint8)[..., None], 3, 3), labels.astype(np.int64)
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch) -> Path:
+    """data/prepared of three classes, with unlabelled images, in a folder of its own that is the current one."""
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+    for seed, (split, count) in enumerate({"train": 48, "val": 24, "test": 12, "unlabelled": 20}.items()):
+        pixels, labels = patterns(count, seed)
+        folder = tmp_path / prepared.FOLDER / split
+        folder.mkdir(parents=True)
+        np.save(folder / "images.npy", pixels)
+        if split != "unlabelled":
+            np.save(folder / "targets.npy", labels)
+    (tmp_path / prepared.FOLDER / "classes.txt").write_text("across\ndown\nnoise\n")
+    return tmp_path
+
+
+def lesson(seed: int = 0, **changes) -> Lesson:
+    return lessons.supervised(Score, recipe(**changes).augment, seed, torch.device("cpu"))
+
+
+def learn(work: Path, loss=None, **changes) -> tuple[nn.Module, list[dict]]:
+    net = network.build(NET, 3, seed=0)
+    work.mkdir(exist_ok=True)
+    history = fit(net, lesson(), loss or lessons.labels_alone(0.0), recipe(**changes), 0, work, "test")
+    return net, history
+
+
+def fingerprint(net: nn.Module) -> str:
+    return hashlib.sha256(b"".join(value.numpy().tobytes() for value in net.state_dict().values())).hexdigest()
+
+
+def test_it_learns(data):
+    net, history = learn(data / "w", epochs=8)
+    assert history[-1]["val_accuracy"] > 90 > history[0]["val_accuracy"]
+    assert history[-1]["loss"] < history[0]["loss"] / 2
+    assert validate(net, lesson(), "fp32")["val_accuracy"] == history[-1]["val_accuracy"]
+
+
+def test_the_same_seed_gives_the_same_bytes(data):
+    assert fingerprint(learn(data / "a")[0]) == fingerprint(learn(data / "b")[0])
+
+
+@pytest.mark.parametrize("changes", [
+    {}, {"optimizer": "adamw", "learning_rate": 0.003}, {"ema_decay": 0.9}, {"keep": "best"}, {"precision": "bf16"}],
+    ids=lambda changes: next(iter(changes.values()), "plain"))
+def test_a_run_that_was_stopped_ends_in_the_same_bytes(data, changes):
+    """Stopped in the middle of the third epoch, by the loss itself."""
+    whole, history = learn(data / "whole", epochs=5, **changes)
+    steps = 0
+
+    def stop(*batch):
+        nonlocal steps
+        steps += 1
+        if steps == 15:
+            raise KeyboardInterrupt
+        return lessons.labels_alone(0.0)(*batch)
+
+    with pytest.raises(KeyboardInterrupt):
+        learn(data / "stopped", stop, epochs=5, **changes)
+    resumed, again = learn(data / "stopped", epochs=5, **changes)
+    assert steps == 15  # six steps an epoch: two epochs were done, and are not done again
+    assert fingerprint(resumed) == fingerprint(whole)
+    assert [{**row, "seconds": 0} for row in again] == [{**row, "seconds": 0} for row in history]
+
+
+def test_best_keeps_the_epoch_that_val_likes_most(data):
+    """A learning rate that ruins the network after a good start."""
+    net, history = learn(data / "w", epochs=6, keep="best", learning_rate=0.4)
+    assert validate(net, lesson(), "fp32")["val_accuracy"] == max(row["val_accuracy"] for row in history)
+
+
+def test_patience_stops(data):
+    _, history = learn(data / "w", epochs=30, keep="best", patience=2)
+    best = max(range(len(history)), key=lambda epoch: (history[epoch]["val_accuracy"], -epoch))
+    assert len(history) == best + 3 < 30
+
+
+def test_the_learning_rate_by_hand():
+    rates = [learning_rate(recipe(epochs=3, warmup_epochs=1.0, learning_rate=1.0), step, 2) for step in range(6)]
+    assert rates == pytest.approx([1 / 3, 2 / 3, 1.0, (1 + 0.5**0.5) / 2, 0.5, (1 - 0.5**0.5) / 2])
+
+
+def test_trap_5_the_student_trains_in_train_mode_after_validation(data):
+    modes = []
+    net = network.build(NET, 3, seed=0)
+    net.register_forward_hook(lambda module, *_: modes.append(module.training))
+    (data / "w").mkdir()
+    fit(net, lesson(), lessons.labels_alone(0.0), recipe(epochs=2), 0, data / "w", "test")
+    assert modes == ([True] * 6 + [False]) * 2
+    assert not net.training
+
+
+def test_trap_12_a_loss_part_that_is_not_finite_stops_with_the_step(data):
+    calls = 0
+
+    def broken(logits, labels, samples, epoch):
+        nonlocal calls
+        calls += 1
+        return {"loss": logits.mean(), "taught": torch.tensor(float("nan") if calls == 8 else 0.0)}
+
+    with pytest.raises(Fault, match=r"taught is nan at epoch 2, step 2 \(learning rate .*lower learning_rate"):
+        learn(data / "w", broken)
+
+
+# The stages, run on the digits as a user runs them, but small.
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory):
+    """fetch … teacher_targets, run once; tests copy the folder."""
+    from tests.conftest import Project
+
+    project = Project(tmp_path_factory.mktemp("pipeline"))
+    for key, value in SMALL.items():
+        project.set(key, value)
+    project.set("split.labelled_fraction", 0.5)
+    done = project.run("fetch", "clean", "split", "train_teacher", "teacher_targets")
+    assert done.returncode == 0, done.stderr
+    return project
+
+
+@pytest.fixture
+def run(pipeline, tmp_path):
+    """A copy of that folder, in which more can be run."""
+    import shutil
+
+    from tests.conftest import Project
+
+    project = Project(tmp_path / "copy")
+    shutil.copytree(pipeline.folder, project.folder, dirs_exist_ok=True)
+    return project
+
+
+def bytes_below(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_distill_logs_every_part_and_keeps_every_seed(run):
+    done = run.run("train_baseline", "distill")
+    assert done.returncode == 0, done.stderr
+    rows = read_csv(run.folder / "plots/student.csv")
+    assert [(row["seed"], row["epoch"]) for row in rows] == [(s, str(e)) for s in "01" for e in range(1, 5)]
+    assert all(float(row["cross_entropy"]) > 0 and float(row["kd"]) > 0 for row in rows)
+    assert all(float(row["loss"]) == pytest.approx(0.1 * float(row["cross_entropy"]) + 0.9 * float(row["kd"]), rel=1e-4)
+               for row in rows)
+    assert sorted(path.name for path in (run.folder / "models/student").iterdir()) == [
+        "seed-0.safetensors", "seed-1.safetensors", "seeds.json"]
+    ranking = read_json(run.folder / "models/student/seeds.json")
+    assert str(ranking["best"]) == max(ranking["val"], key=lambda seed: (ranking["val"][seed]["accuracy"], -ranking["val"][seed]["loss"]))
+    timing = [read_json(run.folder / f"metrics/timing/{stage}.json") for stage in ("train_baseline", "distill")]
+    assert all(values["seconds"] > 0 and values["threads"] >= 1 for values in timing)
+    assert not list((run.folder / ".work").glob("*/*"))
+
+
+def test_trap_10_no_training_stage_needs_the_test_split(run):
+    import shutil
+
+    shutil.rmtree(run.folder / "data/prepared/test")
+    done = run.run("train_teacher", "teacher_targets", "train_baseline", "distill")
+    assert done.returncode == 0, done.stderr
+
+
+def test_teacher_and_baseline_never_see_the_unlabelled(run):
+    run.set("student_training.seeds", [0])
+    assert run.run("train_teacher", "train_baseline").returncode == 0
+    before = bytes_below(run.folder / "models/baseline") | bytes_below(run.folder / "plots")
+    np.save(run.folder / "data/prepared/unlabelled/images.npy", np.zeros((3, 32, 32, 3), np.uint8))
+    assert run.run("train_teacher", "train_baseline").returncode == 0
+    assert bytes_below(run.folder / "models/baseline") | bytes_below(run.folder / "plots") == before
+
+
+def test_views_as_many_as_epochs_equal_online_bit_for_bit(run):
+    run.set("targets.views", 4).set("student_training.seeds", [0]).set("distill.unlabelled", False)
+    results = []
+    for mode in ("views", "online"):
+        run.set("targets.mode", mode)
+        done = run.run("teacher_targets", "distill")
+        assert done.returncode == 0, done.stderr
+        results.append(bytes_below(run.folder / "models/student"))
+    assert results[0] == results[1]
+
+
+def test_trap_8_the_targets_are_raw_logits(run, monkeypatch):
+    """They don't sum to one, know no temperature, and the teacher says them again."""
+    monkeypatch.chdir(run.folder)
+    cached = np.load(targets.LOGITS).astype(np.float32)
+    assert np.abs(cached.sum(2) - 1).mean() > 0.1 and cached.min() < 0 < cached.max()
+    run.set("distill.temperature", 9.0).set("distill.loss", "dkd")
+    before = bytes_below(run.folder / "models")
+    assert run.run("teacher_targets").returncode == 0
+    assert bytes_below(run.folder / "models") == before
+
+
+def test_trap_13_the_teacher_is_as_good_in_the_cache_as_alone(run, monkeypatch):
+    monkeypatch.chdir(run.folder)
+    teacher = network.load(network.TeacherParams(**run.params()["teacher"]), Path("models/teacher.safetensors"), 10)
+    alone = []
+    with torch.inference_mode():
+        for images, labels in lessons.in_order("train", torch.device("cpu")):
+            alone.append((teacher(images).argmax(1) == labels).numpy())
+    count = len(prepared.targets("train"))
+    cached = np.load(targets.LOGITS)[0, :count].argmax(1) == prepared.targets("train")
+    assert cached.mean() == np.concatenate(alone).mean()
+
+
+@pytest.mark.parametrize("damage", ["shuffled", "another teacher", "other settings"])
+def test_trap_9_targets_of_other_images_are_refused(run, damage):
+    path = run.folder / "models/targets.npy"
+    if damage == "shuffled":
+        np.save(path, np.load(path)[:, ::-1])
+    elif damage == "another teacher":
+        assert run.set("teacher_training.learning_rate", 0.02).run("train_teacher").returncode == 0
+    else:
+        run.set("student_training.augment.flip", True)
+    done = run.run("distill")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "models/targets" in done.stderr.splitlines()[-1] and "dvc repro" in done.stderr.splitlines()[-1]
+
+
+def test_trap_4_the_teacher_stays_as_it_is(data):
+    """Frozen where it is loaded: no gradients, its BatchNorm and dropout at rest, whatever is done with it."""
+    net = network.build(NET, 3, seed=1)
+    net.net.add_module("dropout", nn.Dropout(0.5))
+    network.freeze(net)
+    state, images = copy.deepcopy(net.state_dict()), torch.from_numpy(patterns(8, 9)[0]).permute(0, 3, 1, 2)
+    first = net(images)
+    stored = views.Images(prepared.images("train"))
+    wanted = targets.TargetParams(mode="clean", views=1, seed=0, batch_size=16, precision="fp32")
+    for number in (0, 1):
+        list(targets.logits(net, stored, np.arange(48), wanted, recipe().augment, number))
+    assert torch.equal(net(images), first) and not first.requires_grad
+    assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
+
+
+def test_trap_4_distill_leaves_the_teacher_alone(run, monkeypatch, capfd):
+    """In the mode that runs it most: in eval mode at every call, its weights the same before and after."""
+    from stages import distill
+
+    monkeypatch.chdir(run.folder)
+    monkeypatch.setattr(sys, "argv", ["distill"])
+    run.set("targets.mode", "online").set("student_training.seeds", [0]).set("student_training.epochs", 2)
+    assert run.run("teacher_targets").returncode == 0
+    held, modes, load = {}, [], network.load
+
+    def watched(params, path, classes):
+        held["teacher"] = load(params, path, classes)
+        held["before"] = copy.deepcopy(held["teacher"].state_dict())
+        held["teacher"].register_forward_hook(lambda module, *_: modes.append(
+            any(part.training for part in module.modules()) or any(p.requires_grad for p in module.parameters())))
+        return held["teacher"]
+
+    monkeypatch.setattr(network, "load", watched)
+    distill.main()
+    assert modes and not any(modes)
+    assert all(torch.equal(value, held["before"][key]) for key, value in held["teacher"].state_dict().items())
+
+
+def test_trap_6_teacher_and_student_are_not_swapped(run):
+    """Both of one architecture: the teacher's file stays, and the student is another network, with its own start."""
+    run.set("student.options", SMALL["teacher.options"]).set("student_training.seeds", [0])
+    before = bytes_below(run.folder / "models")["teacher.safetensors"]
+    assert run.run("distill").returncode == 0
+    after = bytes_below(run.folder / "models")
+    assert after["teacher.safetensors"] == before != after["student/seed-0.safetensors"]
+    # KL(teacher ‖ student) is not symmetric: of a sure teacher and an even student, and the other way round.
+    from stages.kit.losses import distillation_loss
+    from tests.test_losses import settings
+
+    sure, even = torch.tensor([[3.0, 0.0, 0.0]]), torch.zeros(1, 3)
+    p = np.exp([3, 0, 0]) / np.exp([3, 0, 0]).sum()
+    assert distillation_loss(even, sure, torch.tensor([0]), settings()) == pytest.approx((p * np.log(3 * p)).sum(), abs=1e-5)
+
+
+def test_trap_11_a_balanced_teacher_can_be_told_from_a_biased_one(run, monkeypatch):
+    """The prior that a head-heavy teacher hands on is visible in what it says: the cache holds raw logits, in image
+    order with the labels beside them, so the mean answer a class can be compared with the class's share."""
+    monkeypatch.chdir(run.folder)
+    cached = torch.from_numpy(np.load(targets.LOGITS)[0].astype(np.float32)).softmax(1).mean(0)
+    assert len(cached) == 10 and float(cached.sum()) == pytest.approx(1, abs=1e-4)
+
+
+def test_targets_go_on_where_they_were_stopped(run, monkeypatch):
+    from stages import teacher_targets
+
+    monkeypatch.chdir(run.folder)
+    run.set("targets.batch_size", 64)
+    assert run.run("teacher_targets").returncode == 0
+    whole = (run.folder / targets.LOGITS).read_bytes()
+    ask, calls = targets.logits, []
+
+    def counted(*arguments):
+        calls.append(len(arguments[2]))
+        if len(calls) == 6:
+            raise KeyboardInterrupt
+        return ask(*arguments)
+
+    monkeypatch.setattr(targets, "logits", counted)
+    with pytest.raises(KeyboardInterrupt):
+        teacher_targets.main()
+    stopped = len(calls)
+    teacher_targets.main()
+    assert (run.folder / targets.LOGITS).read_bytes() == whole
+    images = sum(json.loads(targets.ABOUT.read_text())["images"].values())
+    # One call a run looks at the shape; the rest are chunks of 64, none of them computed twice but the stopped one.
+    assert len(calls) - 2 == -(-images // 64) + 1 and stopped == 6
+
+
+def test_a_second_writer_is_refused_and_a_killed_one_leaves_no_lock(run):
+    run.set("student_training.epochs", 200)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    first = subprocess.Popen([sys.executable, "-m", "stages.train_baseline"], cwd=run.folder, env=environment,
+                             stderr=subprocess.PIPE, text=True)
+    while "epoch 1/200" not in first.stderr.readline():
+        assert first.poll() is None
+    second = run.run("train_baseline")
+    assert second.returncode == 1 and "another train_baseline is still running" in second.stderr.splitlines()[-1]
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    run.set("student_training.epochs", 1)
+    assert run.run("train_baseline").returncode == 0
+
+
+def test_sigkill_then_again_gives_the_same_bytes(run):
+    run.set("student_training.seeds", [0])
+    assert run.run("distill").returncode == 0
+    whole = bytes_below(run.folder / "models/student")
+    killed = subprocess.Popen([sys.executable, "-m", "stages.distill"], cwd=run.folder, stderr=subprocess.PIPE, text=True,
+                              env=os.environ | {"PYTHONPATH": str(ROOT)})
+    while "epoch 2/4" not in killed.stderr.readline():
+        assert killed.poll() is None
+    time.sleep(0.05)
+    killed.kill()
+    killed.communicate()
+    again = run.run("distill")
+    assert again.returncode == 0 and "epoch 1/4" not in again.stderr
+    assert bytes_below(run.folder / "models/student") == whole
+
+
+def test_a_frozen_teacher_runs_its_backbone_once(run, monkeypatch):
+    """Whatever the number of epochs: one pass over train and one over val, and only the head differs afterwards."""
+    from safetensors.torch import load_file
+
+    from stages import train_teacher
+
+    start = run.folder / "start.safetensors"
+    start.write_bytes((run.folder / "models/teacher.safetensors").read_bytes())
+    run.set("teacher.weights", str(start)).set("teacher.mode", "frozen").set("teacher_training.epochs", 5)
+    monkeypatch.chdir(run.folder)
+    seen, features = [], train_teacher._features
+    monkeypatch.setattr(train_teacher, "_features", lambda *a: seen.append(a[1]) or features(*a))
+    train_teacher.main()
+    assert seen == ["train", "val"]
+    before, after = load_file(start), load_file("models/teacher.safetensors")
+    changed = {key for key in after if not torch.equal(after[key], before[key])}
+    assert len(changed) == 2 and all(key.split(".")[0] == "9" for key in changed), changed
+
+
+@pytest.mark.parametrize(("changes", "said"), [
+    ({"teacher.weights": "nowhere.safetensors", "teacher.mode": "finetune"}, "nowhere.safetensors"),
+    ({"teacher.mode": "frozen"}, "teacher.weights"),
+    ({"teacher.weights": "params.yaml", "teacher.mode": "finetune"}, "params.yaml"),
+    ({"teacher.weights": "models/teacher.safetensors", "teacher.mode": "finetune",
+      "teacher.options": {"depth": 8, "width": 16, "stride": 2}}, "models/teacher.safetensors"),
+    ({"teacher.model": "vgg"}, "small_resnet"),
+    ({"teacher.options": {"depth": 9, "width": 8, "stride": 2}}, "depth"),
+    ({"teacher_training.epochs": "ten"}, "teacher_training.epochs"),
+    ({"teacher_training.epoch": 10}, "teacher_training.epoch"),
+    ({"teacher_training.learning_rate": -0.1}, "teacher_training.learning_rate"),
+    ({"teacher_training.learning_rate": 1e30}, "learning_rate")])
+def test_bad_teachers_end_in_one_line(run, changes, said):
+    for key, value in changes.items():
+        run.set(key, value)
+    done = run.run("train_teacher")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("train_teacher: on ") and " epoch " not in line[:25]]
+    assert len(lines) == 1 and said in lines[0], done.stderr

@@ -1,0 +1,96 @@
+"""Augmented views: pixels by hand, and draws that depend on (seed, sample, view) alone."""
+
+import numpy as np
+import pytest
+
+from stages.kit import chance, views
+from stages.kit.views import Augment, Images
+
+NOTHING = {"crop": "none", "padding": 0, "min_area": 1.0, "flip": False, "colour": 0.0}
+KINDS = {
+    "pad": Augment(**NOTHING | {"crop": "pad", "padding": 3, "flip": True}),
+    "resized": Augment(**NOTHING | {"crop": "resized", "min_area": 0.3, "flip": True}),
+    "colour": Augment(**NOTHING | {"colour": 0.4, "flip": True}),
+}
+
+
+@pytest.fixture
+def stored() -> Images:
+    return Images(np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8))
+
+
+def test_nothing_asked_nothing_changed(stored):
+    rows = np.array([3, 0, 7])
+    assert (views.view(stored, rows, Augment(**NOTHING), 0, 5) == stored.parts[0][rows]).all()
+    assert (views.plain(stored, rows, mirror=True) == stored.parts[0][rows, :, ::-1]).all()
+
+
+def test_padding_reflects_without_repeating_the_border():
+    # A row 0 1 2 3, padded by 2, is 2 1 0 1 2 3 2 1: the five crops of width 4 by hand.
+    image = np.arange(4, dtype=np.uint8)[None, None, :, None].repeat(4, 1).repeat(3, 3)
+    crops = {(2, 1, 0, 1), (1, 0, 1, 2), (0, 1, 2, 3), (1, 2, 3, 2), (2, 3, 2, 1)}
+    many = Images(image.repeat(200, 0))
+    seen = views.view(many, np.arange(200), Augment(**NOTHING | {"crop": "pad", "padding": 2}), 0, 0)
+    assert {tuple(int(value) for value in row) for row in seen[:, 0, :, 0]} == crops
+
+
+def test_mirror_says_which_views_are_mirrored(stored):
+    augment, rows = Augment(**NOTHING | {"flip": True}), np.arange(40)
+    mirrored = views.mirrored(rows, augment, seed=1, number=2)
+    assert 8 < mirrored.sum() < 32
+    seen = views.view(stored, rows, augment, 1, 2)
+    assert (seen[mirrored] == stored.parts[0][mirrored][:, :, ::-1]).all()
+    assert (seen[~mirrored] == stored.parts[0][~mirrored]).all()
+    assert not views.mirrored(rows, Augment(**NOTHING), 1, 2).any()
+
+
+@pytest.mark.parametrize("augment", KINDS.values(), ids=KINDS)
+def test_a_view_depends_on_seed_sample_and_number_alone(stored, augment):
+    rows = np.array([5, 30, 11, 2])
+    together = views.view(stored, rows, augment, seed=3, number=4)
+    alone = np.concatenate([views.view(stored, rows[[i]], augment, seed=3, number=4) for i in (3, 2, 1, 0)])[::-1]
+    assert (together == alone).all()
+    assert (together != views.view(stored, rows, augment, seed=3, number=5)).any()
+    assert (together != views.view(stored, rows, augment, seed=4, number=4)).any()
+
+
+def test_a_resized_view_of_a_ramp_is_a_ramp():
+    """Bilinear sampling of a linear picture is linear: steps of the window's share, within rounding."""
+    ramp = (np.arange(32) * 8).astype(np.uint8)[None, None, :, None].repeat(32, 1).repeat(3, 3)
+    seen = views.view(Images(ramp.repeat(50, 0)), np.arange(50), Augment(**NOTHING | {"crop": "resized", "min_area": 0.25}), 0, 0)
+    inside = seen[:, 0, 2:-2, 0].astype(int)
+    steps = np.diff(inside, axis=1)
+    assert steps.min() >= 2 and steps.max() <= 9  # 8 × share, share from sqrt(0.25 · 3/4) to 1
+    assert (steps.max(1) - steps.min(1) <= 2).all()
+
+
+def test_colour_by_hand(monkeypatch):
+    # Draws of 1, 0.5, 0.5: brightness × 1.5 alone. (100, 50, 20) → (150, 75, 30).
+    monkeypatch.setattr(chance, "uniform", lambda seed, samples, view, draws: np.array([[0, 0, 0, 0, 0, 1, 0.5, 0.5]]))
+    image = np.full((1, 2, 2, 3), (100, 50, 20), np.uint8)
+    found = views.view(Images(image), np.array([0]), Augment(**NOTHING | {"colour": 0.5}), 0, 0)
+    assert found.reshape(-1, 3).tolist() == [[150, 75, 30]] * 4
+
+
+def test_two_arrays_are_addressed_as_one():
+    first, second = (np.random.default_rng(i).integers(0, 256, (n, 4, 4, 3), np.uint8) for i, n in ((0, 3), (1, 5)))
+    both = Images(first, second)
+    rows = np.array([7, 0, 3, 2])
+    assert len(both) == 8
+    assert (views.plain(both, rows) == np.concatenate([first, second])[rows]).all()
+    assert len(Images(first, second[:0])) == 3
+
+
+def test_draws_are_uniform_and_uncorrelated():
+    drawn = chance.uniform(7, np.arange(20000), 3, 4)
+    assert drawn.min() >= 0 and drawn.max() < 1
+    assert abs(drawn.mean(0) - 0.5).max() < 0.01 and abs(drawn.var(0) - 1 / 12).max() < 0.005
+    assert abs(np.corrcoef(drawn.T) - np.eye(4)).max() < 0.03
+    assert abs(np.corrcoef(drawn[:-1, 0], drawn[1:, 0])[0, 1]) < 0.03
+
+
+def test_the_stream_is_permutations_end_to_end():
+    whole = chance.stream(5, 0, 30, 10)
+    assert all(sorted(whole[start:start + 10]) == list(range(10)) for start in (0, 10, 20))
+    assert (np.concatenate([chance.stream(5, start, 6, 10) for start in range(0, 30, 6)]) == whole).all()
+    assert (whole[:10] != whole[10:20]).any()
