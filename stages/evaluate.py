@@ -1,7 +1,7 @@
 """How good the deployed files are. In: the ONNX files and the test split, which nothing else reads. Out: scores, plots.
 
 reads   data/prepared/test/, data/prepared/classes.txt, models/*.onnx, models/seeds/
-writes  metrics/quality.json, and what `draw` of stages/kit/scores/<task>.py puts under plots/
+writes  metrics/quality.json, and what `draw` of stages/kit/scores/<task>.py puts under plots/test/
 """
 
 import sys
@@ -19,7 +19,7 @@ class EvaluateParams(params.Section):
     ece_bins: int = pydantic.Field(ge=1)  # of the expected calibration error and the reliability table
 
 
-QUALITY, PLOTS = Path("metrics/quality.json"), Path("plots")
+QUALITY, PLOTS = Path("metrics/quality.json"), Path("plots/test")
 
 
 def main() -> None:

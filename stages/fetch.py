@@ -103,7 +103,6 @@ def _transfer(url: str, target: Path) -> None:
     # gdown resumes, retries, refuses to join parts of a changed file, and knows Google Drive's links; pooch does not
     # resume, and pypdl has no check of the range that the server sent.
     import gdown
-    import requests
 
     with tqdm(desc=f"fetch {url}", unit="B", unit_scale=True, disable=None) as bar:
         def progress(done: int, total: int | None) -> None:
@@ -113,7 +112,9 @@ def _transfer(url: str, target: Path) -> None:
         try:
             gdown.download(url, str(target), quiet=True, use_cookies=False, resume=True, user_agent="gdown",
                            progress=progress, timeout=PATIENCE, retries=5)
-        except (gdown.DownloadError, requests.RequestException) as error:
+        except (gdown.DownloadError, OSError) as error:  # an OSError: requests' own, too
+            if faults.full_disk(error):
+                raise
             raise Fault(f"{url} can't be downloaded ({one_line(error)}); check the address and the connection and run "
                         f"again, which goes on from here, or put the archive into {SOURCE}/ yourself") from None
 

@@ -1,7 +1,7 @@
 """The page to hand in. In: what the stages above measured. Out: report/report.md, report/curves.png.
 
 reads   metrics/{data,quality,size,speed}.json, metrics/timing/, plots/{teacher,baseline,student}.csv,
-        data/prepared/{index.csv,classes.txt}, plots/confusion.png (linked), stages/kit/report.md.j2
+        data/prepared/{index.csv,classes.txt}, plots/test/confusion.png (linked), stages/kit/report.md.j2
 `python -m stages.report --table` prints the short table of the four models and writes nothing.
 """
 
@@ -70,7 +70,7 @@ def gather() -> dict[str, object]:
     baseline = timing["train_baseline"]["seconds"]
     return {
         "title": params.load("report", ReportParams).title, "name": params.word("data.name"),
-        "networks": {name: params.load(name, Network) for name in ("teacher", "student")},
+        "networks": {"teacher": params.load("teacher", Network), "student": params.load("student", Network)},
         "distill": params.load("distill", Distillation),
         "data": measured("data"),
         "classes": len(read(lambda path: prepared.classes(), prepared.FOLDER / "classes.txt")),

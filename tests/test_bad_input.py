@@ -56,10 +56,9 @@ def test_wrong_values_and_unknown_keys(project, stage, key, value, words):
     fails(project.set(key, value), stage, "params.yaml", *words)
 
 
-@pytest.mark.parametrize("stage, key", [("fetch", "data.sha256"), ("clean", "data.layout"), ("clean", "clean.leaks"),
-                                        ("split", "split")])
+@pytest.mark.parametrize("stage, key", [("fetch", "data.sha256"), ("clean", "clean.leaks"), ("split", "split")])
 def test_missing_keys(project, stage, key):
-    fails(project.remove(key), stage, "params.yaml", key.rpartition(".")[2], "missing")
+    fails(project.remove(key), stage, "params.yaml", key, "missing")
 
 
 def test_params_missing_or_no_yaml(project):

@@ -11,7 +11,7 @@ from stages.kit.params import parse
 from stages.kit.supervision import IGNORED, UNLABELLED, cross_entropy_loss
 
 BASE = {"loss": "kd", "temperature": 1.0, "kd_weight": 0.9, "ce_weight": 0.1, "standardise": False, "dkd_beta": 4.0,
-        "unlabelled": True}
+        "debias": 0.0, "unlabelled": True}
 EVERY = [(loss, standardise) for loss in LOSSES for standardise in (False, True) if not (standardise and loss == "dist")]
 
 

@@ -39,7 +39,7 @@ def reruns(copy: Path, path: str, key: str = "") -> set[str]:
     """The stages for which DVC finds `path` (or this key of it) changed since dvc.lock, and all stages below them."""
     with Repo(str(copy)) as repo:
         touched = [stage for stage in repo.index.stages for dep in stage.deps
-                   if (copy / path).samefile(dep.fs_path) and is_changed(dep.status(), key)]
+                   if Path(dep.fs_path) == copy.resolve() / path and is_changed(dep.status(), key)]
         below = networkx.reverse_view(repo.index.graph)
         return {stage.name for first in touched for stage in networkx.dfs_postorder_nodes(below, first)}
 

@@ -7,6 +7,7 @@ size whatever the temperature (Hinton, Vinyals and Dean, "Distilling the Knowled
 
 from typing import Literal, Self
 
+import numpy as np
 import pydantic
 import torch
 from torch.nn import functional
@@ -24,6 +25,7 @@ class DistillParams(Section):
     ce_weight: float = pydantic.Field(ge=0)
     standardise: bool  # kd and dkd: logits to zero mean, unit deviation over the classes first
     dkd_beta: float = pydantic.Field(ge=0)  # dkd: weight of what the teacher says of the other classes
+    debias: float = pydantic.Field(ge=0, le=1)  # share of the log class shares that is taken off the teacher's logits
     unlabelled: bool  # unlabelled images take part, with the teacher's loss alone
 
     @pydantic.model_validator(mode="after")
@@ -47,6 +49,16 @@ def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, targets: tor
     temperature = params.temperature
     return LOSSES[params.loss](student / temperature, teacher / temperature, targets.reshape(-1)[counts],
                                params) * temperature**2
+
+
+def debiased(teacher: torch.Tensor, counts: np.ndarray, params: DistillParams) -> torch.Tensor:
+    """Teacher logits (N,C,*S) less debias · log of each class's share of the training labels; counts: (C,).
+
+    A teacher of an imbalanced set hands its preference for frequent classes on; this takes it out, by the logit
+    adjustment of Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, equation 9.
+    """
+    shares = torch.from_numpy(np.maximum(counts, 1) / np.maximum(counts, 1).sum()).to(teacher)
+    return teacher - params.debias * shares.log().view(1, -1, *(1,) * (teacher.ndim - 2))
 
 
 def kd(student: torch.Tensor, teacher: torch.Tensor, targets: torch.Tensor, params: DistillParams) -> torch.Tensor:

@@ -52,6 +52,8 @@ def load(section: str, kind: type[SectionType]) -> SectionType:
 def word(key: str) -> str:
     """One word of `params.yaml`, for who needs no more of its section: word("data.task")."""
     value = _below(key)
+    if value is None:
+        raise Fault(f"{FILE}: {key} is missing")
     if not isinstance(value, str):
         raise Fault(f"{FILE}: {key} is {value!r}: it should be a word")
     return value

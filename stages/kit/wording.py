@@ -1,4 +1,4 @@
-"""What the numbers allow to be said. In: metrics/quality.json as a mapping. Out: sentences, no stronger than they are."""
+"""What the numbers allow to be said. In: metrics/quality.json as a mapping. Out: sentences, each as strong as they."""
 
 from collections.abc import Mapping
 

@@ -1,0 +1,195 @@
+"""What distillation costs: seconds of the baseline, of each mode of targets, and of the naive way, as ratios.
+
+    python -m comparisons.distill_cost [--epochs 60] [--images 1280] [--rounds 3] [--pairs preset resnet50]
+
+Needs no data set: scikit-learn's digits, written as 64-px JPEG files for the naive way and prepared as arrays for
+ours. In each round every way trains one epoch in turn, in this one process, so that a machine that slows down slows
+all alike; what a way costs at the given number of epochs follows from the median epoch and the median teacher pass.
+
+The naive way is what tutorials show: a DataLoader over image files, transforms a sample, float32, NCHW, and the
+teacher run in every step.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.nn import functional
+from torchvision.transforms import v2
+from tqdm import tqdm
+
+from stages.kit import lessons, losses, network, prepared, runtime, targets, views
+from stages.kit.advice import Advice
+from stages.kit.params import load
+from stages.kit.recipe import Recipe
+from stages.kit.supervision import cross_entropy_loss
+from stages.kit.tasks.classification import Score
+from stages.kit.train import fit
+
+SIZE = 64
+CLASSES = 10
+MODES = ("clean", "views", "online")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What distillation costs beside the baseline and the naive way.")
+    parser.add_argument("--epochs", type=int, help="at how many epochs the ratios are given (default: params.yaml's)")
+    parser.add_argument("--images", type=int, default=1280)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--views", type=int, default=8, help="V of the mode views")
+    parser.add_argument("--pairs", nargs="+", choices=("preset", "resnet50"), default=["preset", "resnet50"])
+    asked = parser.parse_args()
+    recipe, distill = load("student_training", Recipe), load("distill", losses.DistillParams)
+    # Flips make `clean` ask twice: the dearer case.
+    recipe = recipe.model_copy(update={"epochs": 1, "augment": recipe.augment.model_copy(update={"flip": True})})
+    networks = {"preset": (load("teacher", network.TeacherParams), load("student", network.NetworkParams)),
+                "resnet50": (_torchvision("resnet50"), _torchvision("resnet18"))}
+    epochs = asked.epochs or load("student_training", Recipe).epochs
+    device, here = runtime.start("distill_cost"), Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        files = _prepare(asked.images)
+        for pair in asked.pairs:
+            ways = Ways(*networks[pair], recipe, distill, files, device, asked.views)
+            seconds = ways.measure(asked.rounds)
+            _print(pair, networks[pair], recipe, seconds, epochs, asked.views)
+        os.chdir(here)
+
+
+class Ways:
+    """One teacher, one student; each method trains an epoch and returns its seconds."""
+
+    def __init__(self, teacher, student, recipe: Recipe, distill, files: list[tuple[Path, int]], device, cycled: int):
+        self.teacher = network.freeze(network.build(teacher.model_copy(update={"weights": "none"}), CLASSES, 1)).to(device)
+        self.student, self.recipe, self.distill, self.files, self.device = student, recipe, distill, files, device
+        self.stored, self.cycled = views.Images(prepared.images("train")), cycled
+
+    def measure(self, rounds: int) -> dict[str, list[float]]:
+        ways = {"baseline": self.baseline, **{mode: lambda mode=mode: self.cached(mode) for mode in MODES},
+                "naive": self.naive, "teacher pass": self.ask}
+        seconds = {name: [] for name in ways}
+        self.ask()
+        for number in tqdm(range(rounds * len(ways)), desc="epochs", unit="epoch", disable=None):
+            name = list(ways)[number % len(ways)]
+            seconds[name].append(ways[name]())
+        return seconds
+
+    def baseline(self) -> float:
+        return self._fit(lessons.supervised(Score, self.recipe.augment, 0, self.device), lessons.labels_alone(0.0))
+
+    def cached(self, mode: str) -> float:
+        """An epoch of distillation in this mode; for `online` the teacher's pass is part of it."""
+        wanted = self._wanted(mode)
+        count = targets.passes(wanted, self.recipe.augment)
+        np.save(targets.LOGITS, np.zeros((count, len(self.stored), CLASSES), np.float16))
+        advice = Advice(self.teacher, self.stored, wanted, self.recipe.augment)
+
+        def loss(logits, labels, samples, epoch):
+            soft = torch.from_numpy(advice.logits(samples, 0, epoch)).to(self.device)
+            taught = losses.distillation_loss(logits, soft, labels, self.distill)
+            return {"loss": self.distill.ce_weight * cross_entropy_loss(logits, labels, 0.0) + self.distill.kd_weight * taught}
+
+        return self._fit(lessons.lesson(self.stored, Score, self.device, lambda images, samples, epoch: advice.seen(
+            samples, 0, epoch), begin_epoch=advice.begin_epoch), loss)
+
+    def ask(self) -> float:
+        """One pass of the teacher over the images, as `teacher_targets` makes it."""
+        started = time.perf_counter()
+        for _ in targets.logits(self.teacher, self.stored, np.arange(len(self.stored)), self._wanted("clean"),
+                                self.recipe.augment, 1):
+            pass
+        return time.perf_counter() - started
+
+    def naive(self) -> float:
+        student = network.build(self.student, CLASSES, 0).to(self.device, memory_format=torch.contiguous_format).train()
+        teacher = self.teacher.to(memory_format=torch.contiguous_format)
+        optimizer = torch.optim.SGD(student.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)
+        vary = v2.Compose([v2.RandomCrop(SIZE, self.recipe.augment.padding or 4, padding_mode="reflect"),
+                           v2.RandomHorizontalFlip(), v2.PILToTensor()])
+        loader = torch.utils.data.DataLoader(Files(self.files, vary), self.recipe.batch_size, shuffle=True, drop_last=True,
+                                             num_workers=runtime.threads())
+        started, temperature = time.perf_counter(), self.distill.temperature
+        for images, labels in loader:
+            images, labels = images.to(self.device), labels.to(self.device)
+            with torch.no_grad():
+                soft = functional.softmax(teacher(images) / temperature, 1)
+            logits = student(images)
+            taught = functional.kl_div(functional.log_softmax(logits / temperature, 1), soft, reduction="batchmean")
+            loss = 0.9 * temperature**2 * taught + 0.1 * functional.cross_entropy(logits, labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        spent = time.perf_counter() - started
+        self.teacher.to(memory_format=torch.channels_last)
+        return spent
+
+    def _fit(self, lesson, loss) -> float:
+        student = network.build(self.student, CLASSES, 0).to(self.device)
+        with tempfile.TemporaryDirectory() as work:
+            return fit(student, lesson, loss, self.recipe, 0, Path(work), "epoch")[0]["seconds"]
+
+    def _wanted(self, mode: str) -> targets.TargetParams:
+        return targets.TargetParams(mode=mode, views=self.cycled, seed=0, batch_size=256, precision=self.recipe.precision)
+
+
+class Files(torch.utils.data.Dataset):
+    def __init__(self, files: list[tuple[Path, int]], vary):
+        self.files, self.vary = files, vary
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, row: int):
+        path, label = self.files[row]
+        with Image.open(path) as image:
+            return self.vary(image.convert("RGB")), label
+
+
+def _torchvision(architecture: str) -> network.TeacherParams:
+    return network.TeacherParams(model="torchvision", options={"architecture": architecture, "stem": "standard"},
+                                 weights="none", mode="scratch")
+
+
+def _prepare(count: int) -> list[tuple[Path, int]]:
+    """data/prepared in the current folder, and the same images as JPEG files."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    rows = np.arange(count) % len(digits.images)
+    grey = [Image.fromarray((image * 15.9).astype(np.uint8)).resize((SIZE, SIZE)).convert("RGB") for image in digits.images]
+    for split, some in (("train", rows), ("val", rows[:64])):
+        folder = prepared.FOLDER / split
+        folder.mkdir(parents=True)
+        np.save(folder / "images.npy", np.stack([np.asarray(grey[row]) for row in some]))
+        np.save(folder / "targets.npy", digits.target[some].astype(np.int64))
+    Path("models").mkdir()
+    Path("files").mkdir()
+    files = [(Path(f"files/{number}.jpg"), int(digits.target[row])) for number, row in enumerate(rows)]
+    for (path, _), row in zip(files, rows, strict=True):
+        grey[row].save(path, quality=90)
+    return files
+
+
+def _print(pair: str, networks, recipe: Recipe, seconds: dict[str, list[float]], epochs: int, cycled: int) -> None:
+    median = {name: statistics.median(values) for name, values in seconds.items()}
+    asked = {"clean": 2, "views": cycled}
+    total = {name: epochs * median[name] + asked.get(name, 0) * median["teacher pass"]
+             for name in ("baseline", *MODES, "naive")}
+    names = " → ".join(str(part.options.get("architecture", f"{part.model} {part.options}")) for part in networks)
+    print(f"\n{names}, {SIZE} px, {recipe.precision}, batch {recipe.batch_size}, {epochs} epochs, "
+          f"{runtime.threads()} threads, torch {torch.__version__}")
+    print(f"{'way':<14}{'s an epoch (min–max)':>26}{'× baseline':>12}{'× naive':>10}")
+    for name, value in total.items():
+        spread = f"{median[name]:.2f} ({min(seconds[name]):.2f}–{max(seconds[name]):.2f})"
+        print(f"{name:<14}{spread:>26}{value / total['baseline']:>12.2f}{value / total['naive']:>10.2f}")
+    print(f"{'teacher pass':<14}{median['teacher pass']:>12.2f} s; {asked['clean']} for clean, {cycled} for views", flush=True)
+
+
+if __name__ == "__main__":
+    main()
