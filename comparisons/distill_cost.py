@@ -66,7 +66,8 @@ class Ways:
     """One teacher, one student; each method trains an epoch and returns its seconds."""
 
     def __init__(self, teacher, student, recipe: Recipe, distill, files: list[tuple[Path, int]], device, cycled: int):
-        self.teacher = network.freeze(network.build(teacher.model_copy(update={"weights": "none"}), CLASSES, 1)).to(device)
+        untrained = teacher.model_copy(update={"weights": "none"})
+        self.teacher = network.freeze(network.build(untrained, CLASSES, 1)).to(device)
         self.student, self.recipe, self.distill, self.files, self.device = student, recipe, distill, files, device
         self.stored, self.cycled = views.Images(prepared.images("train")), cycled
 
@@ -93,7 +94,8 @@ class Ways:
         def loss(logits, labels, samples, epoch):
             soft = torch.from_numpy(advice.logits(samples, 0, epoch)).to(self.device)
             taught = losses.distillation_loss(logits, soft, labels, self.distill)
-            return {"loss": self.distill.ce_weight * cross_entropy_loss(logits, labels, 0.0) + self.distill.kd_weight * taught}
+            hard = cross_entropy_loss(logits, labels, 0.0)
+            return {"loss": self.distill.ce_weight * hard + self.distill.kd_weight * taught}
 
         return self._fit(lessons.lesson(self.stored, Score, self.device, lambda images, samples, epoch: advice.seen(
             samples, 0, epoch), begin_epoch=advice.begin_epoch), loss)
@@ -112,8 +114,8 @@ class Ways:
         optimizer = torch.optim.SGD(student.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)
         vary = v2.Compose([v2.RandomCrop(SIZE, self.recipe.augment.padding or 4, padding_mode="reflect"),
                            v2.RandomHorizontalFlip(), v2.PILToTensor()])
-        loader = torch.utils.data.DataLoader(Files(self.files, vary), self.recipe.batch_size, shuffle=True, drop_last=True,
-                                             num_workers=runtime.threads())
+        loader = torch.utils.data.DataLoader(Files(self.files, vary), self.recipe.batch_size, shuffle=True,
+                                             drop_last=True, num_workers=runtime.threads())
         started, temperature = time.perf_counter(), self.distill.temperature
         for images, labels in loader:
             images, labels = images.to(self.device), labels.to(self.device)
@@ -135,7 +137,8 @@ class Ways:
             return fit(student, lesson, loss, self.recipe, 0, Path(work), "epoch")[0]["seconds"]
 
     def _wanted(self, mode: str) -> targets.TargetParams:
-        return targets.TargetParams(mode=mode, views=self.cycled, seed=0, batch_size=256, precision=self.recipe.precision)
+        return targets.TargetParams(mode=mode, views=self.cycled, seed=0, batch_size=256,
+                                    precision=self.recipe.precision)
 
 
 class Files(torch.utils.data.Dataset):
@@ -162,7 +165,8 @@ def _prepare(count: int) -> list[tuple[Path, int]]:
 
     digits = load_digits()
     rows = np.arange(count) % len(digits.images)
-    grey = [Image.fromarray((image * 15.9).astype(np.uint8)).resize((SIZE, SIZE)).convert("RGB") for image in digits.images]
+    grey = [Image.fromarray((image * 15.9).astype(np.uint8)).resize((SIZE, SIZE)).convert("RGB")
+            for image in digits.images]
     for split, some in (("train", rows), ("val", rows[:64])):
         folder = prepared.FOLDER / split
         folder.mkdir(parents=True)
@@ -188,7 +192,8 @@ def _print(pair: str, networks, recipe: Recipe, seconds: dict[str, list[float]],
     for name, value in total.items():
         spread = f"{median[name]:.2f} ({min(seconds[name]):.2f}–{max(seconds[name]):.2f})"
         print(f"{name:<14}{spread:>26}{value / total['baseline']:>12.2f}{value / total['naive']:>10.2f}")
-    print(f"{'teacher pass':<14}{median['teacher pass']:>12.2f} s; {asked['clean']} for clean, {cycled} for views", flush=True)
+    print(f"{'teacher pass':<14}{median['teacher pass']:>12.2f} s; {asked['clean']} for clean, {cycled} for views",
+          flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""Trains the student with its teacher, one network a seed. In: data/prepared (train, val, unlabelled), models/targets.npy
-and targets.json, models/teacher.safetensors. Out: models/student/, plots/student.csv.
+"""Trains the student with its teacher, one network a seed. In: data/prepared (train, val, unlabelled),
+models/targets.npy and targets.json, models/teacher.safetensors. Out: models/student/, plots/student.csv.
 """
 
 from pathlib import Path
@@ -45,7 +45,7 @@ def main() -> None:
                                 begin_epoch=advice.begin_epoch)
         return network.build(student, classes, seed).to(device), lesson, loss
 
-    inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", prepared.FOLDER / "unlabelled", TEACHER, targets.LOGITS]
+    inputs = [*(prepared.FOLDER / split for split in ("train", "val", "unlabelled")), TEACHER, targets.LOGITS]
     key = [student, recipe, distill, wanted, classes, runtime.threads(), device]
     with work.folder("distill", key, inputs) as place:
         histories = seeds.train("student", recipe, place, attempt, lambda seed, trained: network.save(

@@ -32,7 +32,8 @@ def main() -> None:
         os.replace(place / "targets.npy", targets.LOGITS)
     passes = targets.passes(wanted, augment)
     write_json(targets.ABOUT, {
-        **wanted.model_dump(), "augment": augment.model_dump(), "teacher_sha256": work.sha256(weights), "passes": passes,
+        **wanted.model_dump(), "augment": augment.model_dump(),
+        "teacher_sha256": work.sha256(weights), "passes": passes,
         "images": {"train": len(prepared.images("train")), "unlabelled": len(prepared.images("unlabelled"))}})
     write_json(Path("metrics/timing/teacher_targets.json"), {
         "seconds": round(seconds, 3), "images_per_s": round(passes * len(stored) / seconds, 1) if passes else 0.0,
@@ -40,7 +41,7 @@ def main() -> None:
 
 
 def _ask(teacher, stored: views.Images, wanted: targets.TargetParams, augment: views.Augment, path: Path) -> float:
-    """Write the logits of every pass to `path`, going on where an interrupted run stopped. Returns the seconds spent."""
+    """Write every pass's logits to `path`, going on where an interrupted run stopped. Returns the seconds spent."""
     passes, everything = targets.passes(wanted, augment), np.arange(len(stored))
     answer = next(targets.logits(teacher, stored, everything[:1], wanted, augment, 0)).shape[1:]  # (C,*S)
     shape = (passes, len(stored), *answer)

@@ -3,6 +3,7 @@
 From scratch, fine-tuned from given weights, or frozen with a new head: then the backbone runs over the images once.
 """
 
+from functools import partial
 from pathlib import Path
 
 from stages.kit import arrays, faults, lessons, named, network, params, prepared, runtime, seeds, views, work
@@ -26,70 +27,83 @@ def main() -> None:
     local = [Path(teacher.weights)] if teacher.weights not in ("none", "imagenet") else []
     inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", *(path for path in local if path.exists())]
     with work.folder("train_teacher", [teacher, recipe, task, classes, runtime.threads(), device], inputs) as place:
-        fresh = lambda seed: network.build(teacher, classes, seed).to(device)  # noqa: E731
-        save = lambda seed, trained: network.save(trained, place / f"kept-{seed}.safetensors")  # noqa: E731
+        def fresh(seed: int):
+            return network.build(teacher, classes, seed).to(device)
+
+        def kept(seed: int) -> Path:
+            return place / f"kept-{seed}.safetensors"
+
         if teacher.mode == "frozen":
-            histories = _train_head(fresh, save, recipe, score, place, device)
+            histories = _train_head(fresh, kept, recipe, score, place, device)
         else:
             histories = seeds.train("teacher", recipe, place, lambda seed: (
                 fresh(seed), lessons.supervised(score, recipe.augment, seed, device),
-                lessons.labels_alone(recipe.label_smoothing)), save)
-        ranking = seeds.ranking(histories, recipe, score.primary)
+                lessons.labels_alone(recipe.label_smoothing)), lambda seed, trained: network.save(trained, kept(seed)))
+        best = seeds.ranking(histories, recipe, score.primary)["best"]
         with whole(MODEL, "wb") as file:
-            file.write((place / f"kept-{ranking['best']}.safetensors").read_bytes())
+            file.write(kept(best).read_bytes())
         seeds.write_curves(Path("plots/teacher.csv"), histories)
         seeds.write_timing(Path("metrics/timing/train_teacher.json"), histories, len(prepared.targets("train")), device)
 
 
-def _train_head(fresh, save, recipe: Recipe, score, place: Path, device):
+def _train_head(fresh, kept, recipe: Recipe, score, place: Path, device):
     """The backbone's features of image and mirror image, computed once; then a linear head on them alone."""
     import numpy as np
     import torch
 
     backbone = network.freeze(fresh(recipe.seeds[0]))
     parent, name, head = network.head(backbone.net)
-    width = head.in_features
     setattr(parent, name, torch.nn.Identity())
-    mirror = (False, True) if recipe.augment.flip else (False,)
-    train = np.concatenate([_features(backbone, "train", flipped, width, recipe, place, device)[None] for flipped in mirror])
-    val = _features(backbone, "val", False, width, recipe, place, device)
-    labels, val_labels = prepared.targets("train"), torch.from_numpy(np.array(prepared.targets("val"))).to(device)
-    as_tensor = lambda values: torch.from_numpy(values).to(device)  # noqa: E731
+    ask = partial(_features, backbone, width=head.in_features, recipe=recipe, place=place, device=device)
+    train = ask("train", (False, True) if recipe.augment.flip else (False,))
+    val = ask("val", (False,))[0]
+    labels, val_labels = prepared.targets("train"), prepared.targets("val")
+
+    def tensor(values) -> torch.Tensor:
+        return torch.from_numpy(np.array(values)).to(device)
+
+    def batch(seed: int, samples, epoch: int) -> torch.Tensor:
+        return tensor(train[views.mirrored(samples, recipe.augment, seed, epoch).astype(int), samples])
+
+    def validation():
+        for start in range(0, len(val), lessons.VALIDATION_BATCH):
+            rows = slice(start, start + lessons.VALIDATION_BATCH)
+            yield tensor(val[rows]), tensor(val_labels[rows])
 
     def attempt(seed: int):
-        def batch(samples, epoch):
-            return as_tensor(train[views.mirrored(samples, recipe.augment, seed, epoch).astype(int), samples])
-
-        lesson = lessons.Lesson(len(labels), len(labels), batch, lambda samples, epoch: as_tensor(labels[samples]),
-                                lambda: [(as_tensor(val), val_labels)], score)
+        lesson = lessons.Lesson(len(labels), len(labels), partial(batch, seed),
+                                lambda samples, epoch: tensor(labels[samples]), validation, score)
         return network.head(fresh(seed).net)[2], lesson, lessons.labels_alone(recipe.label_smoothing)
 
-    def keep(seed: int, head) -> None:
-        setattr(parent, name, head)
-        save(seed, backbone)
+    def keep(seed: int, trained) -> None:
+        setattr(parent, name, trained)
+        network.save(backbone, kept(seed))
 
     return seeds.train("teacher head", recipe, place, attempt, keep)
 
 
-def _features(backbone, split: str, mirror: bool, width: int, recipe: Recipe, place: Path, device):
-    """float32 (N,F): what the frozen backbone says of a split's images, kept in `place` for a resumed run."""
+def _features(backbone, split: str, mirror: tuple[bool, ...], width: int, recipe: Recipe, place: Path, device):
+    """float32 (passes,N,F), mapped: what the frozen backbone says of a split's images, as stored and mirrored.
+
+    Kept in `place` for a resumed run.
+    """
     import numpy as np
     import torch
     from tqdm import tqdm
 
-    path = place / f"features-{split}-{'mirror' if mirror else 'plain'}.npy"
+    path = place / f"features-{split}.npy"
     if not path.exists():
         stored = views.Images(prepared.images(split))
-        starts = range(0, len(stored), recipe.batch_size)
+        asked = [(flipped, start) for flipped in mirror for start in range(0, len(stored), recipe.batch_size)]
 
         @torch.inference_mode()
         def chunks():
-            for start in tqdm(starts, desc=f"backbone over {split}", unit="batch", disable=None):
+            for flipped, start in tqdm(asked, desc=f"backbone over {split}", unit="batch", disable=None):
                 rows = np.arange(start, min(start + recipe.batch_size, len(stored)))
                 with runtime.precise(device, recipe.precision):
-                    yield backbone(lessons.images(views.plain(stored, rows, mirror), device)).cpu().numpy()
+                    yield backbone(lessons.images(views.plain(stored, rows, flipped), device)).cpu().numpy()
 
-        arrays.write(path, (len(stored), width), "float32", chunks())
+        arrays.write(path, (len(mirror), len(stored), width), "float32", chunks())
     return np.load(path, mmap_mode="r")
 
 

@@ -53,7 +53,8 @@ class Project:
 
     def run(self, *stages: str, **options) -> subprocess.CompletedProcess:
         """`python -m stages.<stage>` for each in turn, up to the first that fails. options go to subprocess.run."""
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"} | options.pop("env", {})
+        fixed = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+        environment = os.environ | fixed | options.pop("env", {})
         for stage in stages:
             done = subprocess.run([sys.executable, "-m", f"stages.{stage}"], cwd=self.folder, env=environment,
                                   capture_output=True, text=True, **options)

@@ -12,7 +12,8 @@ from stages.kit.supervision import IGNORED, UNLABELLED, cross_entropy_loss
 
 BASE = {"loss": "kd", "temperature": 1.0, "kd_weight": 0.9, "ce_weight": 0.1, "standardise": False, "dkd_beta": 4.0,
         "debias": 0.0, "unlabelled": True}
-EVERY = [(loss, standardise) for loss in LOSSES for standardise in (False, True) if not (standardise and loss == "dist")]
+EVERY = [(loss, standardise) for loss in LOSSES for standardise in (False, True)
+         if not (standardise and loss == "dist")]
 
 
 def settings(**changes) -> DistillParams:
@@ -82,7 +83,8 @@ def test_standardised_logits_are_blind_to_shift_and_scale():
         params = settings(loss=loss, standardise=True, temperature=2.0)
         one = distillation_loss(student, teacher, target, params)
         assert one > 0.01
-        assert distillation_loss(3 * student + 1, 7 * teacher - 2, target, params) == pytest.approx(float(one), rel=1e-4)
+        other = distillation_loss(3 * student + 1, 7 * teacher - 2, target, params)
+        assert other == pytest.approx(float(one), rel=1e-4)
 
 
 @pytest.mark.parametrize("loss", ["kd", "dkd"])
@@ -103,7 +105,8 @@ def test_trap_2_resolution_changes_nothing(loss, standardise):
     student, teacher = logits(2, 5, 3, 3, seed=10), logits(2, 5, 3, 3, seed=11)
     target = torch.randint(0, 5, (2, 3, 3), generator=torch.Generator().manual_seed(0))
     larger = [value.repeat_interleave(4, -1).repeat_interleave(4, -2) for value in (student, teacher, target)]
-    assert distillation_loss(*larger, params) == pytest.approx(float(distillation_loss(student, teacher, target, params)), rel=1e-4)
+    expected = float(distillation_loss(student, teacher, target, params))
+    assert distillation_loss(*larger, params) == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize(("loss", "standardise"), EVERY)
@@ -174,8 +177,9 @@ def test_the_student_that_answers_as_its_teacher_has_nothing_to_learn(loss):
 
 
 @pytest.mark.parametrize(("changes", "said"), [
-    ({"loss": "kld"}, "distill.loss"), ({"temperature": 0.0}, "distill.temperature"), ({"kd_weight": -1.0}, "kd_weight"),
-    ({"kd_weight": 0.0}, "baseline"), ({"loss": "dist", "standardise": True}, "standardise")])
+    ({"loss": "kld"}, "distill.loss"), ({"temperature": 0.0}, "distill.temperature"),
+    ({"kd_weight": -1.0}, "kd_weight"), ({"kd_weight": 0.0}, "baseline"),
+    ({"loss": "dist", "standardise": True}, "standardise")])
 def test_senseless_settings_are_refused_in_one_line(changes, said):
     with pytest.raises(Fault, match=said):
         parse(DistillParams, BASE | changes, "params.yaml: distill")

@@ -84,6 +84,18 @@ def test_means_and_deviations_over_seeds():
     assert evaluate.summary([{"f1": 90.0}]) == {"f1": 90.0}
 
 
+def test_no_gap_is_no_number():
+    same = dict.fromkeys(("teacher", "baseline", "student", "int8"), THREE)
+    quality = {name: classification.measure(THREE, 5) for name in same}
+    assert evaluate.distillation(quality, same, classification) == {
+        "gain": 0.0, "p_value": 1.0, "teacher_agreement": 100.0, "int8_drop": 0.0}  # and no gap_recovered
+
+
+def test_last_bits_and_signs_of_zero_are_rounded_away():
+    assert str(evaluate.rounded({"int8": {"ece": 1.23456, "drop": -1e-9}, "seeds": 3})) == (
+        "{'int8': {'ece': 1.2346, 'drop': 0.0}, 'seeds': 3}")
+
+
 QUALITY = {
     "teacher": {"accuracy": 95.0},
     "baseline": {"accuracy": 90.0, "accuracy_std": 0.4, "deployed": 90.5},

@@ -25,9 +25,11 @@ from stages.kit.train import Lesson, fit, validate
 ROOT = Path(__file__).resolve().parents[1]
 NET = network.NetworkParams(model="small_resnet", options={"depth": 8, "width": 4, "stride": 2}, weights="none")
 RECIPE = {"seeds": [0], "epochs": 3, "batch_size": 8, "optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 0.0005,
-          "warmup_epochs": 1.0, "label_smoothing": 0.0, "ema_decay": 0.0, "patience": 0, "keep": "last", "precision": "fp32",
+          "warmup_epochs": 1.0, "label_smoothing": 0.0, "ema_decay": 0.0, "patience": 0, "keep": "last",
+          "precision": "fp32",
           "augment": {"crop": "pad", "padding": 2, "min_area": 1.0, "flip": True, "colour": 0.0}}
-SMALL = {"teacher.options": {"depth": 8, "width": 8, "stride": 2}, "student.options": {"depth": 8, "width": 4, "stride": 2},
+SMALL = {"teacher.options": {"depth": 8, "width": 8, "stride": 2},
+         "student.options": {"depth": 8, "width": 4, "stride": 2},
          "teacher_training.epochs": 2, "student_training.epochs": 4, "student_training.seeds": [0, 1],
          "student_training.warmup_epochs": 1.0, "teacher_training.warmup_epochs": 1.0}
 
@@ -195,7 +197,8 @@ def test_distill_logs_every_part_and_keeps_every_seed(run):
     assert sorted(path.name for path in (run.folder / "models/student").iterdir()) == [
         "seed-0.safetensors", "seed-1.safetensors", "seeds.json"]
     ranking = read_json(run.folder / "models/student/seeds.json")
-    assert str(ranking["best"]) == max(ranking["val"], key=lambda seed: (ranking["val"][seed]["accuracy"], -ranking["val"][seed]["loss"]))
+    val = ranking["val"]
+    assert str(ranking["best"]) == max(val, key=lambda seed: (val[seed]["accuracy"], -val[seed]["loss"]))
     timing = [read_json(run.folder / f"metrics/timing/{stage}.json") for stage in ("train_baseline", "distill")]
     assert all(values["seconds"] > 0 and values["threads"] >= 1 for values in timing)
     assert not list((run.folder / ".work").glob("*/*"))
@@ -317,7 +320,8 @@ def test_trap_6_teacher_and_student_are_not_swapped(run):
 
     sure, even = torch.tensor([[3.0, 0.0, 0.0]]), torch.zeros(1, 3)
     p = np.exp([3, 0, 0]) / np.exp([3, 0, 0]).sum()
-    assert distillation_loss(even, sure, torch.tensor([0]), settings()) == pytest.approx((p * np.log(3 * p)).sum(), abs=1e-5)
+    divergence = (p * np.log(3 * p)).sum()
+    assert distillation_loss(even, sure, torch.tensor([0]), settings()) == pytest.approx(divergence, abs=1e-5)
 
 
 def test_trap_11_a_head_heavy_teachers_bias_can_be_taken_out(run):
@@ -388,8 +392,8 @@ def test_sigkill_then_again_gives_the_same_bytes(run):
     run.set("student_training.seeds", [0])
     assert run.run("distill").returncode == 0
     whole = bytes_below(run.folder / "models/student")
-    killed = subprocess.Popen([sys.executable, "-m", "stages.distill"], cwd=run.folder, stderr=subprocess.PIPE, text=True,
-                              env=os.environ | {"PYTHONPATH": str(ROOT)})
+    killed = subprocess.Popen([sys.executable, "-m", "stages.distill"], cwd=run.folder,
+                              stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     while "epoch 2/4" not in killed.stderr.readline():
         assert killed.poll() is None
     time.sleep(0.05)
@@ -411,7 +415,7 @@ def test_a_frozen_teacher_runs_its_backbone_once(run, monkeypatch):
     run.set("teacher.weights", str(start)).set("teacher.mode", "frozen").set("teacher_training.epochs", 5)
     monkeypatch.chdir(run.folder)
     seen, features = [], train_teacher._features
-    monkeypatch.setattr(train_teacher, "_features", lambda *a: seen.append(a[1]) or features(*a))
+    monkeypatch.setattr(train_teacher, "_features", lambda *a, **more: seen.append(a[1]) or features(*a, **more))
     train_teacher.main()
     assert seen == ["train", "val"]
     before, after = load_file(start), load_file("models/teacher.safetensors")
@@ -436,5 +440,6 @@ def test_bad_teachers_end_in_one_line(run, changes, said):
         run.set(key, value)
     done = run.run("train_teacher")
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("train_teacher: on ") and " epoch " not in line[:25]]
+    lines = [line for line in done.stderr.splitlines()
+             if not line.startswith("train_teacher: on ") and " epoch " not in line[:25]]
     assert len(lines) == 1 and said in lines[0], done.stderr

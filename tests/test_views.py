@@ -57,7 +57,8 @@ def test_a_view_depends_on_seed_sample_and_number_alone(stored, augment):
 def test_a_resized_view_of_a_ramp_is_a_ramp():
     """Bilinear sampling of a linear picture is linear: steps of the window's share, within rounding."""
     ramp = (np.arange(32) * 8).astype(np.uint8)[None, None, :, None].repeat(32, 1).repeat(3, 3)
-    seen = views.view(Images(ramp.repeat(50, 0)), np.arange(50), Augment(**NOTHING | {"crop": "resized", "min_area": 0.25}), 0, 0)
+    resized = Augment(**NOTHING | {"crop": "resized", "min_area": 0.25})
+    seen = views.view(Images(ramp.repeat(50, 0)), np.arange(50), resized, 0, 0)
     inside = seen[:, 0, 2:-2, 0].astype(int)
     steps = np.diff(inside, axis=1)
     assert steps.min() >= 2 and steps.max() <= 9  # 8 × share, share from sqrt(0.25 · 3/4) to 1

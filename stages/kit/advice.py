@@ -33,19 +33,20 @@ class Advice:
                             "run dvc repro teacher_targets")
         some = np.unique(np.linspace(0, len(self.stored) - 1, CHECKED).astype(int))
         for number in {0, len(self.cached) - 1} if len(self.cached) else ():
-            asked = np.concatenate(list(targets.logits(self.teacher, self.stored, some, self.wanted, self.augment, number)))
+            asked = np.concatenate(list(targets.logits(self.teacher, self.stored, some, self.wanted, self.augment,
+                                                       number)))
             cached = self.cached[number][some]
             difference = np.abs(asked.astype(np.float32) - cached).mean() / (cached.astype(np.float32).std() + 1e-6)
             if difference > TOLERANCE:
-                raise Fault(f"{targets.LOGITS} doesn't hold what the teacher says of these images (pass {number}: off by "
-                            f"{difference:.0%} of the logits' spread); run dvc repro -f teacher_targets")
+                raise Fault(f"{targets.LOGITS} doesn't hold what the teacher says of these images (pass {number}: "
+                            f"off by {difference:.0%} of the logits' spread); run dvc repro -f teacher_targets")
 
     def begin_epoch(self, epoch: int) -> None:
         """online: the cache is one pass, refilled for each epoch by the code that fills the cached ones."""
         if self.wanted.mode == "online":
-            whole = np.arange(len(self.stored))
-            self.cached = np.concatenate(list(targets.logits(self.teacher, self.stored, whole, self.wanted, self.augment,
-                                                             epoch)))[None]
+            every = np.arange(len(self.stored))
+            self.cached = np.concatenate(list(targets.logits(self.teacher, self.stored, every, self.wanted,
+                                                             self.augment, epoch)))[None]
 
     def seen(self, samples: np.ndarray, seed: int, epoch: int) -> np.ndarray:
         """uint8 (B,H,W,3). clean: a fresh view of the student's own; else the very view that the teacher saw."""

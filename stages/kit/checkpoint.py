@@ -13,7 +13,8 @@ from torch import nn
 def save(path: Path, networks: dict[str, nn.Module], optimiser: torch.optim.Optimizer, best: dict[str, torch.Tensor],
          progress: dict) -> None:
     """Written beside `path`, then moved there: a kill leaves the old state or the new one."""
-    state = {f"{name}/{key}": value for name, network in networks.items() for key, value in network.state_dict().items()}
+    state = {f"{name}/{key}": value for name, network in networks.items()
+             for key, value in network.state_dict().items()}
     state |= {f"best/{key}": value for key, value in best.items()}
     state |= {f"optimiser/{number}/{key}": value for number, parameter in enumerate(_parameters(optimiser))
               for key, value in optimiser.state.get(parameter, {}).items() if value is not None}

@@ -25,7 +25,8 @@ def run(main: Callable[[], object]) -> None:
     except Fault as fault:
         sys.exit(f"{stage}: {one_line(fault)}")
     except KeyboardInterrupt:
-        print(f"{stage}: interrupted; run the same command again, and it goes on from its last checkpoint", file=sys.stderr)
+        print(f"{stage}: interrupted; run the same command again, and it goes on from its last checkpoint",
+              file=sys.stderr)
         sys.exit(130)
     except MemoryError as error:
         sys.exit(f"{stage}: out of memory ({one_line(error)}); lower the batch size or the image size in params.yaml")

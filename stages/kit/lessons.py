@@ -33,8 +33,8 @@ def lesson(stored: views.Images, score: Callable[[], object], device: torch.devi
         found[samples >= len(labels)] = UNLABELLED
         return torch.from_numpy(found).to(device)
 
-    return Lesson(len(stored), len(labels), lambda samples, epoch: images(view(stored, samples, epoch), device), targets,
-                  lambda: in_order("val", device), score, **more)
+    return Lesson(len(stored), len(labels), lambda samples, epoch: images(view(stored, samples, epoch), device),
+                  targets, lambda: in_order("val", device), score, **more)
 
 
 def in_order(split: str, device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -2,7 +2,8 @@
 
 Contract: student and teacher logits (N,C,*S), targets int64 (N,*S); class axis 1; computed in float32 from
 log_softmax; the mean over the positions that are not IGNORED. Each is scaled by T², so that its gradient keeps its
-size whatever the temperature (Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015, section 2).
+size whatever the temperature (Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015,
+section 2).
 """
 
 from typing import Literal, Self

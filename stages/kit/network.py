@@ -1,4 +1,4 @@
-"""Networks by name: built, given weights, saved, loaded. In: a section of params. Out: a module that takes uint8 images.
+"""Networks by name: built, given weights, saved, loaded. In: a section of params. Out: a module taking uint8 images.
 
 Every network is wrapped in `Normalised`: images stay uint8 until the model's own input, so no reader of a model can
 get its normalisation wrong.
@@ -88,7 +88,8 @@ def head(net: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
     """The last linear layer: its parent, its name there, itself. Raises Fault for a network that has none."""
     linear = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
-        raise Fault(f"{type(net).__name__} ends in no linear layer, so its head can't be exchanged; choose another model")
+        raise Fault(f"{type(net).__name__} ends in no linear layer, so its head can't be exchanged; "
+                    "choose another model")
     parent, _, name = linear[-1].rpartition(".")
     return net.get_submodule(parent), name, net.get_submodule(linear[-1])
 
@@ -109,7 +110,8 @@ def _weights(params: NetworkParams) -> dict[str, torch.Tensor]:
         return _read(Path(params.weights))
     module = named.module("models", params.model, "model")
     if not hasattr(module, "imagenet"):
-        raise Fault(f"params.yaml: weights is 'imagenet', but {params.model} has none; use weights: none or model: torchvision")
+        raise Fault(f"params.yaml: weights is 'imagenet', but {params.model} has none; "
+                    "use weights: none or model: torchvision")
     return module.imagenet(parse(module.Options, params.options, f"params.yaml: options of {params.model}"))
 
 
@@ -134,7 +136,8 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path)
     except FileNotFoundError:
-        raise Fault(f"weights {path} not found; name a .safetensors file, 'imagenet', or 'none' in params.yaml") from None
+        raise Fault(f"weights {path} not found; "
+                    "name a .safetensors file, 'imagenet', or 'none' in params.yaml") from None
     except (SafetensorError, IsADirectoryError) as error:
         raise Fault(f"{path} is no readable safetensors file ({one_line(error)}); "
                     "other formats can hold code and are never loaded") from None

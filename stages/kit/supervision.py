@@ -1,4 +1,4 @@
-"""Learning from labels: the loss that teacher, baseline and student share, and the codes of targets that carry no label.
+"""Learning from labels: the loss that teacher, baseline and student share, and the codes of targets without a label.
 
 Contract: logits (N,C,*S), targets int64 (N,*S), S = () for classification, (H,W) for segmentation.
 """

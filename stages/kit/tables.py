@@ -1,4 +1,4 @@
-"""Small tables as files that diff well: JSON with a stable layout, CSV with Unix line ends, each written whole or not at all."""
+"""Small tables as files that diff well: JSON of stable layout, CSV with Unix line ends, written whole or not at all."""
 
 import csv
 import json

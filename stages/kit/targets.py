@@ -35,7 +35,8 @@ def passes(params: TargetParams, augment: views.Augment) -> int:
     return {"clean": 2 if augment.flip else 1, "views": params.views, "online": 0}[params.mode]
 
 
-def seen(stored: views.Images, samples: np.ndarray, params: TargetParams, augment: views.Augment, number: int) -> np.ndarray:
+def seen(stored: views.Images, samples: np.ndarray, params: TargetParams, augment: views.Augment,
+         number: int) -> np.ndarray:
     """What the teacher sees of these images in pass `number`. uint8 (B,H,W,3)."""
     if params.mode == "clean":
         return views.plain(stored, samples, mirror=number == 1)

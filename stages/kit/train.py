@@ -59,7 +59,8 @@ def fit(network: nn.Module, lesson: Lesson, loss: Loss, recipe: Recipe, seed: in
                 break
             started = time.perf_counter()
             lesson.begin_epoch(epoch)
-            row = {"epoch": epoch + 1, **_epoch(network, averaged, lesson, loss, recipe, seed, epoch, optimizer, bar, name)}
+            row = {"epoch": epoch + 1}
+            row |= _epoch(network, averaged, lesson, loss, recipe, seed, epoch, optimizer, bar, name)
             row |= validate(averaged, lesson, recipe.precision)
             row["seconds"] = time.perf_counter() - started
             history.append(row)
@@ -147,4 +148,5 @@ def _stopped(history: list[dict], recipe: Recipe, lesson: Lesson) -> bool:
 def _line(name: str, seed: int, recipe: Recipe, row: dict, images: int) -> str:
     numbers = ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in row.items()
                         if key not in ("epoch", "seconds", "learning_rate"))
-    return f"{name} seed {seed}, epoch {row['epoch']}/{recipe.epochs}: {numbers}, {images / row['seconds']:.0f} images/s"
+    speed = images / row["seconds"]
+    return f"{name} seed {seed}, epoch {row['epoch']}/{recipe.epochs}: {numbers}, {speed:.0f} images/s"

@@ -1,6 +1,6 @@
 """Augmented views of stored images, a whole batch at a time. In: uint8 arrays and a counter. Out: uint8 (B,H,W,3).
 
-A view is fixed by (seed, sample, view number) alone, so a teacher run today and a student trained tomorrow see the same.
+A view is fixed by (seed, sample, view number) alone: a teacher run today and a student trained tomorrow see the same.
 Geometry is separable, a source row for each row and a source column for each column; so one gather crops, pads by
 reflection and mirrors, and the same geometry moves masks.
 """

@@ -1,4 +1,4 @@
-"""What the numbers allow to be said. In: metrics/quality.json as a mapping. Out: sentences, each as strong as they."""
+"""What the numbers allow to be said. In: metrics/quality.json as a mapping. Out: sentences no stronger than that."""
 
 from collections.abc import Mapping
 

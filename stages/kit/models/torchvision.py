@@ -1,4 +1,4 @@
-"""Any classification architecture of torchvision, by its name there: resnet18 … resnet152, mobilenet_v2, convnext_tiny …"""
+"""Any classification architecture of torchvision, by its name there: resnet18, mobilenet_v2, convnext_tiny …"""
 
 import sys
 from typing import Literal
@@ -45,8 +45,8 @@ def _shrink_less(net: nn.Module, architecture: str, keep_kernel: bool) -> None:
     """First convolution at stride 1, no max-pooling behind it; a fresh 7×7 kernel becomes 3×3 (He et al., 2016)."""
     name, stem = next((name, module) for name, module in net.named_modules() if isinstance(module, nn.Conv2d))
     if stem.stride != (2, 2):
-        raise Fault(f"params.yaml: stem: small is not known for {architecture}, whose first stride is {stem.stride[0]}; "
-                    "use stem: standard")
+        raise Fault(f"params.yaml: stem: small is not known for {architecture}, whose first stride is "
+                    f"{stem.stride[0]}; use stem: standard")
     parent, _, last = name.rpartition(".")
     size = stem.kernel_size[0] if keep_kernel or stem.kernel_size[0] <= 3 else 3
     setattr(net.get_submodule(parent), last,

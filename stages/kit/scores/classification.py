@@ -88,7 +88,7 @@ def reliability(answers: Answers, bins: int) -> list[dict[str, float]]:
 
 
 def calibration_error(answers: Answers, bins: int) -> float:
-    """Expected calibration error in [0, 1]: |accuracy − confidence| of the bins of `reliability`, weighted by images."""
+    """Expected calibration error in [0, 1]: |accuracy − confidence| of `reliability`'s bins, weighted by images."""
     rows = reliability(answers, bins)
     return sum(row["images"] * abs(row["accuracy"] - row["confidence"]) for row in rows) / len(answers.targets)
 
