@@ -17,7 +17,7 @@ def draw(models: Mapping[str, list[dict[str, str]]], metric: str, name: str, pat
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
-    shown = {f"val_{metric}": f"{name} on val, %", "val_loss": "loss on val"}
+    shown = {f"val_{metric}": f"{name} on val, %", "val_loss": "cross-entropy on val"}
     for axes, (column, title) in zip(panels, shown.items(), strict=True):
         for model, rows in models.items():
             epochs, values = by_epoch(rows, column)
@@ -28,6 +28,7 @@ def draw(models: Mapping[str, list[dict[str, str]]], metric: str, name: str, pat
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
     panels[0].legend()
+    panels[1].set_yscale("log")
     with whole(path, "wb") as file:
         figure.savefig(file, dpi=110, format="png", metadata={"Software": None})
     pyplot.close(figure)
