@@ -28,6 +28,7 @@ RECIPE = {"seeds": [0], "epochs": 3, "batch_size": 8, "optimizer": "sgd", "learn
           "warmup_epochs": 1.0, "label_smoothing": 0.0, "ema_decay": 0.0, "patience": 0, "keep": "last",
           "precision": "fp32",
           "augment": {"crop": "pad", "padding": 2, "min_area": 1.0, "flip": True, "colour": 0.0}}
+ONE_THREAD = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 SMALL = {"teacher.options": {"depth": 8, "width": 8, "stride": 2},
          "student.options": {"depth": 8, "width": 4, "stride": 2},
          "teacher_training.epochs": 2, "student_training.epochs": 4, "student_training.seeds": [0, 1],
@@ -375,8 +376,7 @@ def test_targets_go_on_where_they_were_stopped(run, monkeypatch):
 
 def test_a_second_writer_is_refused_and_a_killed_one_leaves_no_lock(run):
     run.set("student_training.epochs", 200)
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    first = subprocess.Popen([sys.executable, "-m", "stages.train_baseline"], cwd=run.folder, env=environment,
+    first = subprocess.Popen([sys.executable, "-m", "stages.train_baseline"], cwd=run.folder, env=ONE_THREAD,
                              stderr=subprocess.PIPE, text=True)
     while "epoch 1/200" not in first.stderr.readline():
         assert first.poll() is None
@@ -393,7 +393,7 @@ def test_sigkill_then_again_gives_the_same_bytes(run):
     assert run.run("distill").returncode == 0
     whole = bytes_below(run.folder / "models/student")
     killed = subprocess.Popen([sys.executable, "-m", "stages.distill"], cwd=run.folder,
-                              stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+                              stderr=subprocess.PIPE, text=True, env=ONE_THREAD)
     while "epoch 2/4" not in killed.stderr.readline():
         assert killed.poll() is None
     time.sleep(0.05)

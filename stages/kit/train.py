@@ -92,11 +92,11 @@ def _epoch(network, averaged, lesson: Lesson, loss: Loss, recipe: Recipe, seed: 
         with precise(device, recipe.precision):
             logits = network(inputs)
         parts = loss(logits.float(), targets, samples, epoch)
-        for part, value in parts.items():
-            sums[part] = sums.get(part, 0.0) + float(value.detach())
-            if not math.isfinite(sums[part]):
-                raise Fault(f"{name}: {part} is {float(value)} at epoch {epoch + 1}, step {step + 1} (learning rate "
+        for part, value in ((part, float(value.detach())) for part, value in parts.items()):
+            if not math.isfinite(value):
+                raise Fault(f"{name}: {part} is {value} at epoch {epoch + 1}, step {step + 1} (learning rate "
                             f"{rate:.4g}, seed {seed}); lower learning_rate, or use precision: fp32, in params.yaml")
+            sums[part] = sums.get(part, 0.0) + value
         optimizer.zero_grad(set_to_none=True)
         parts["loss"].backward()
         optimizer.step()
