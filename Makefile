@@ -19,11 +19,11 @@ compare: .dvc/config.local    ## what distillation costs beside the plain baseli
 help:    ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile
 
-.venv/ready: requirements.txt
+.venv/ready: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	    echo "make: $(PYTHON) is not Python 3.11 or newer; name one that is: make PYTHON=python3.13" >&2; exit 1; }
 	$(PYTHON) -m venv --clear .venv
-	$(VENV) python -m pip install --disable-pip-version-check -r requirements.txt
+	$(VENV) python -m pip install --disable-pip-version-check -r requirements.txt -c constraints.txt
 	@touch .venv/ready
 
 # Also made anew when git comes to a folder that had none.

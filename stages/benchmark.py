@@ -21,10 +21,10 @@ from stages.kit import faults, onnx_files, params, runtime, tables
 
 class BenchmarkParams(params.Section):
     threads: int = pydantic.Field(ge=1)  # a device has few; one compares best
-    warmup: int = pydantic.Field(ge=0)  # runs of each model before the first that counts
+    warmup: int = pydantic.Field(ge=0)  # runs at the start of each turn that don't count
     rounds: int = pydantic.Field(ge=1)  # the models take turns, so that a drift of the machine's speed hits all alike
-    runs: int = pydantic.Field(ge=1)  # single images a model a round
-    batch_size: int = pydantic.Field(ge=1)  # of the throughput; one batch a model a round
+    seconds: float = pydantic.Field(gt=0)  # a turn of a model: single images, one after the other
+    batch_size: int = pydantic.Field(ge=1)  # of the throughput
 
 
 SPEED = Path("metrics/speed.json")
@@ -35,13 +35,10 @@ def main() -> None:
     with ExitStack() as running:
         runners = {name: running.enter_context(Runner(path, settings.threads))
                    for name, path in onnx_files.DEPLOYED.items()}
-        for runner in runners.values():
-            runner.ask(1, settings.warmup)
-        single = in_turns(runners, settings.rounds, 1, settings.runs)
+        single = in_turns(runners, settings, 1)
         # Read before the batches, which a device wouldn't run.
-        memory = {name: runner.ask(1, 1)["peak_memory_mb"] for name, runner in runners.items()}
-        in_turns(runners, 1, settings.batch_size, 1)  # the first batch pays for its memory
-        batches = in_turns(runners, settings.rounds, settings.batch_size, 1)
+        memory = {name: runner.ask(1, 0, 0)["peak_memory_mb"] for name, runner in runners.items()}
+        batches = in_turns(runners, settings, settings.batch_size)
     speed = {name: {"latency_ms": round(1e3 * median(single[name]), 4),
                     "latency_p95_ms": round(1e3 * float(np.percentile(single[name], 95)), 4),
                     "images_per_s": round(settings.batch_size / median(batches[name]), 1),
@@ -61,10 +58,13 @@ class Runner:
         self.process = subprocess.Popen([sys.executable, "-m", "stages.kit.runner", str(path), str(threads)], text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
-    def ask(self, images: int, runs: int) -> dict:
-        """Run a batch of so many images so often. Raises Fault, in the runner's own words, if it ended."""
+    def ask(self, images: int, warmup: int, seconds: float) -> dict:
+        """Run a batch of so many images for so long, after `warmup` runs that don't count.
+
+        Raises Fault, in the runner's own words, if it ended.
+        """
         try:
-            print(json.dumps([images, runs]), file=self.process.stdin, flush=True)
+            print(json.dumps([images, warmup, seconds]), file=self.process.stdin, flush=True)
             return json.loads(self.process.stdout.readline())
         except (BrokenPipeError, json.JSONDecodeError):
             said = self.process.stderr.read().strip().splitlines() or ["it was killed, perhaps for want of memory"]
@@ -78,12 +78,12 @@ class Runner:
         self.process.communicate()
 
 
-def in_turns(runners: dict[str, Runner], rounds: int, images: int, runs: int) -> dict[str, list[float]]:
-    """Seconds of every run of each model."""
+def in_turns(runners: dict[str, Runner], settings: BenchmarkParams, images: int) -> dict[str, list[float]]:
+    """Seconds of every run of each model on a batch of so many images."""
     seconds = {name: [] for name in runners}
-    for _ in range(rounds):
+    for _ in range(settings.rounds):
         for name, runner in runners.items():
-            seconds[name] += runner.ask(images, runs)["seconds"]
+            seconds[name] += runner.ask(images, settings.warmup, settings.seconds)["seconds"]
     return seconds
 
 

@@ -8,13 +8,12 @@ import numpy as np
 import torch
 
 from stages.kit import faults, lessons, losses, named, network, params, prepared, runtime, seeds, targets, views, work
-from stages.kit.advice import Advice
+from stages.kit.advice import TEACHER, Advice
 from stages.kit.recipe import Recipe
 from stages.kit.supervision import cross_entropy_loss
 from stages.kit.tables import write_json
 
 FOLDER = Path("models/student")
-TEACHER = Path("models/teacher.safetensors")
 
 
 def main() -> None:
@@ -45,14 +44,15 @@ def main() -> None:
                                 begin_epoch=advice.begin_epoch)
         return network.build(student, classes, seed).to(device), lesson, loss
 
-    inputs = [*(prepared.FOLDER / split for split in ("train", "val", "unlabelled")), TEACHER, targets.LOGITS]
+    inputs = [*(prepared.FOLDER / split for split in ("train", "val", "unlabelled")), network.WEIGHTS, TEACHER,
+              targets.LOGITS]
     key = [student, recipe, distill, wanted, classes, runtime.threads(), device]
     with work.folder("distill", key, inputs) as place:
         histories = seeds.train("student", recipe, place, attempt, lambda seed, trained: network.save(
             trained, FOLDER / f"seed-{seed}.safetensors"))
-    write_json(FOLDER / "seeds.json", seeds.ranking(histories, recipe, score.primary))
-    seeds.write_curves(Path("plots/student.csv"), histories)
-    seeds.write_timing(Path("metrics/timing/distill.json"), histories, len(prepared.targets("train")), device)
+        write_json(FOLDER / "seeds.json", seeds.ranking(histories, recipe, score.primary))
+        seeds.write_curves(Path("plots/student.csv"), histories)
+        seeds.write_timing(Path("metrics/timing/distill.json"), histories, prepared.labelled(), device)
 
 
 if __name__ == "__main__":

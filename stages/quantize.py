@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pydantic
 
-from stages.kit import faults, onnx_files, params, prepared, tables
+from stages.kit import faults, onnx_files, params, prepared, tables, work
 
 
 class QuantizeParams(params.Section):
@@ -39,11 +39,11 @@ def main() -> None:
     calibration = spread(images, settings.calibration_images)
     origin = Origin(tuple(prepared.classes()), images.shape[1], params.word("split.resize"),
                     params.word("data.task"))
-    shutil.rmtree(onnx_files.SEEDS, ignore_errors=True)  # a seed that is no longer asked for must not count
-
-    parameters = {"teacher": export_teacher(origin)}
-    parameters["baseline"] = export_seeds("baseline", origin, settings, None)
-    parameters["student"] = parameters["int8"] = export_seeds("student", origin, settings, calibration)
+    with work.folder("quantize", [], []):  # for its lock: an orphan of a killed run must not write beside this one
+        shutil.rmtree(onnx_files.SEEDS, ignore_errors=True)  # a seed that is no longer asked for must not count
+        parameters = {"teacher": export_teacher(origin)}
+        parameters["baseline"] = export_seeds("baseline", origin, settings, None)
+        parameters["student"] = parameters["int8"] = export_seeds("student", origin, settings, calibration)
     with tables.whole(onnx_files.FOLDER / "classes.txt") as file:
         file.writelines(f"{name}\n" for name in origin.classes)
     tables.write_json(SIZE, sizes(parameters))

@@ -87,10 +87,11 @@ def short_table() -> str:
     """Accuracy, parameters, size and latency of the four models, and where to look next."""
     quality, size, speed = measured("quality"), measured("size"), measured("speed")
     metric = wording.primary(quality)
-    rows = [("", wording.NAMES[metric] + ", %", "parameters", "size", "latency")]
-    rows += [(name, wording.spread(quality[name], metric, 2), f"{size[name]['parameters_m']:.3f} M",
-              f"{size[name]['size_mb']:.3f} MB", f"{speed[name]['latency_ms']:.2f} ms") for name in MODELS]
-    rows.append(("teacher/int8", "", f"{size['ratio']['parameters']:.1f} ×", f"{size['ratio']['size']:.1f} ×",
+    rows = [("", wording.NAMES[metric] + ", %", "deployed", "parameters", "size", "latency")]
+    rows += [(name, wording.spread(quality[name], metric, 2), f"{quality[name]['deployed']:.2f}",
+              f"{size[name]['parameters_m']:.3f} M", f"{size[name]['size_mb']:.3f} MB",
+              f"{speed[name]['latency_ms']:.2f} ms") for name in MODELS]
+    rows.append(("teacher/int8", "", "", f"{size['ratio']['parameters']:.1f} ×", f"{size['ratio']['size']:.1f} ×",
                  f"{speed['ratio']['latency']:.1f} ×"))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ["  ".join(cell.ljust(width) if not column else cell.rjust(width)

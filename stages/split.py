@@ -45,7 +45,7 @@ def main() -> None:
     draw(rows, choice, task.stratum)
     names = task.classes(rows)
     hide(rows, choice, task.stratum)
-    # Only for its lock: an orphan of a killed run must not write beside this one.
+    # For its lock alone: an orphan of a killed run must not write beside this one.
     with work.folder("split", [], []), zipfile.ZipFile(RAW) as raw:
         _prepare(rows, names, raw, choice, task)
     counts = Counter(row["split"] for row in rows)

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from stages.kit import arrays, faults, network, params, prepared, runtime, targets, views, work
-from stages.kit.tables import write_json
+from stages.kit.tables import whole, write_json
 
 
 def main() -> None:
@@ -49,7 +49,7 @@ def _ask(teacher, stored: views.Images, wanted: targets.TargetParams, augment: v
           f"{2 * math.prod(shape) / 1e6:.1f} MB of logits", file=sys.stderr)
     start, size = arrays.header_size(shape, "float16"), wanted.batch_size
     spent = path.with_suffix(".seconds")
-    before, began = float(spent.read_text()) if spent.exists() else 0.0, time.perf_counter()
+    before, began = float(spent.read_text()) if spent.exists() and path.exists() else 0.0, time.perf_counter()
     chunks = [(number, everything[first:first + size]) for number in range(passes)
               for first in range(0, len(stored), size)]
     done, place = 0, start
@@ -67,7 +67,8 @@ def _ask(teacher, stored: views.Images, wanted: targets.TargetParams, augment: v
         for number, rows in tqdm(chunks[done:], desc="teacher_targets", unit="batch", disable=None):
             file.write(next(targets.logits(teacher, stored, rows, wanted, augment, number)).tobytes())
             file.flush()
-            spent.write_text(str(before + time.perf_counter() - began))
+            with whole(spent) as note:
+                note.write(str(before + time.perf_counter() - began))
     return before + time.perf_counter() - began
 
 

@@ -17,16 +17,16 @@ def main() -> None:
     score = named.module("tasks", params.word("data.task"), "data.task").Score
     device = runtime.start("train_baseline")
     classes = len(prepared.classes())
-    inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val"]
+    inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", network.WEIGHTS]
     with work.folder("train_baseline", [student, recipe, classes, runtime.threads(), device], inputs) as place:
         histories = seeds.train("baseline", recipe, place, lambda seed: (
             network.build(student, classes, seed).to(device),
             lessons.supervised(score, recipe.augment, seed, device),
             lessons.labels_alone(recipe.label_smoothing),
         ), lambda seed, trained: network.save(trained, FOLDER / f"seed-{seed}.safetensors"))
-    write_json(FOLDER / "seeds.json", seeds.ranking(histories, recipe, score.primary))
-    seeds.write_curves(Path("plots/baseline.csv"), histories)
-    seeds.write_timing(Path("metrics/timing/train_baseline.json"), histories, len(prepared.targets("train")), device)
+        write_json(FOLDER / "seeds.json", seeds.ranking(histories, recipe, score.primary))
+        seeds.write_curves(Path("plots/baseline.csv"), histories)
+        seeds.write_timing(Path("metrics/timing/train_baseline.json"), histories, prepared.labelled(), device)
 
 
 if __name__ == "__main__":

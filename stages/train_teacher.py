@@ -3,6 +3,7 @@
 From scratch, fine-tuned from given weights, or frozen with a new head: then the backbone runs over the images once.
 """
 
+import time
 from functools import partial
 from pathlib import Path
 
@@ -18,14 +19,14 @@ def main() -> None:
     teacher = params.load("teacher", network.TeacherParams)
     recipe = params.load("teacher_training", Recipe)
     task = params.word("data.task")
-    if teacher.mode != "scratch" and teacher.weights == "none":
-        raise Fault(f"params.yaml: teacher.mode is {teacher.mode}, which starts from trained weights; "
-                    "set teacher.weights to imagenet or a .safetensors file, or the mode to scratch")
+    varied = recipe.augment.crop != "none" or recipe.augment.colour
+    if teacher.mode == "frozen" and varied:
+        raise Fault("params.yaml: teacher.mode is frozen, so the backbone sees each image and its mirror image once; "
+                    "set teacher_training.augment.crop to none and colour to 0.0, or teacher.mode to finetune")
     score = named.module("tasks", task, "data.task").Score
     device = runtime.start("train_teacher")
     classes = len(prepared.classes())
-    local = [Path(teacher.weights)] if teacher.weights not in ("none", "imagenet") else []
-    inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", *(path for path in local if path.exists())]
+    inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", network.WEIGHTS]
     with work.folder("train_teacher", [teacher, recipe, task, classes, runtime.threads(), device], inputs) as place:
         def fresh(seed: int):
             return network.build(teacher, classes, seed).to(device)
@@ -43,7 +44,8 @@ def main() -> None:
         with whole(MODEL, "wb") as file:
             file.write(kept(best).read_bytes())
         seeds.write_curves(Path("plots/teacher.csv"), histories)
-        seeds.write_timing(Path("metrics/timing/train_teacher.json"), histories, len(prepared.targets("train")), device)
+        seeds.write_timing(Path("metrics/timing/train_teacher.json"), histories, prepared.labelled(), device,
+                           before=sum(float(path.read_text()) for path in place.glob("*.seconds")))
 
 
 def _train_head(fresh, kept, recipe: Recipe, score, place: Path, device):
@@ -94,6 +96,7 @@ def _features(backbone, split: str, mirror: tuple[bool, ...], width: int, recipe
     path = place / f"features-{split}.npy"
     if not path.exists():
         stored = views.Images(prepared.images(split))
+        started = time.perf_counter()
         asked = [(flipped, start) for flipped in mirror for start in range(0, len(stored), recipe.batch_size)]
 
         @torch.inference_mode()
@@ -104,6 +107,7 @@ def _features(backbone, split: str, mirror: tuple[bool, ...], width: int, recipe
                     yield backbone(lessons.images(views.plain(stored, rows, flipped), device)).cpu().numpy()
 
         arrays.write(path, (len(mirror), len(stored), width), "float32", chunks())
+        path.with_suffix(".seconds").write_text(str(time.perf_counter() - started))
     return np.load(path, mmap_mode="r")
 
 

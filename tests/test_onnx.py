@@ -133,7 +133,7 @@ def test_a_bad_file_is_one_line(files, tmp_path, damage, said):
     with pytest.raises(Fault, match=said):
         onnx_files.open_model(path, 1)
     with pytest.raises(Fault, match=said), benchmark.Runner(path, 1) as process:
-        process.ask(1, 1)
+        process.ask(1, 0, 0)
 
 
 def foreign(path: Path) -> onnx.ModelProto:
@@ -144,7 +144,7 @@ def foreign(path: Path) -> onnx.ModelProto:
 
 def test_a_runner_does_not_inherit_the_memory_of_its_parent(files):
     with benchmark.Runner(files / "int8.onnx", 1) as process:
-        peak = process.ask(1, 3)["peak_memory_mb"]
+        peak = process.ask(1, 2, 0)["peak_memory_mb"]
     assert 20 < peak < runner.peak_memory_mb() / 2  # here torch is loaded
 
 

@@ -1,6 +1,7 @@
 """What a change reruns, as DVC itself sees it. The two tables are for whoever wonders how long an edit will take."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import networkx
@@ -100,22 +101,23 @@ FILES_RERUN = {
     "stages/kit/runner.py": "benchmark report",
     "stages/kit/curves.py": "report",
     "stages/kit/wording.py": "report",
+    "stages/kit/report.md.j2": "report",
 }
 
 
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory) -> Path:
+def repo(tmp_path_factory) -> Iterator[Repo]:
     """The project without its data: dvc.lock alone knows what was made from what."""
-    return copies.make(tmp_path_factory.mktemp("copy"))
+    with Repo(str(copies.make(tmp_path_factory.mktemp("copy").resolve()))) as repo:
+        yield repo
 
 
-def reruns(copy: Path, path: str, key: str = "") -> set[str]:
+def reruns(repo: Repo, path: str, key: str = "") -> set[str]:
     """The stages for which DVC finds `path` (or this key of it) changed since dvc.lock, and all stages below them."""
-    with Repo(str(copy)) as repo:
-        touched = [stage for stage in repo.index.stages for dep in stage.deps
-                   if Path(dep.fs_path) == copy.resolve() / path and is_changed(dep.status(), key)]
-        below = networkx.reverse_view(repo.index.graph)
-        return {stage.name for first in touched for stage in networkx.dfs_postorder_nodes(below, first)}
+    touched = [stage for stage in repo.index.stages for dep in stage.deps
+               if Path(dep.fs_path) == Path(repo.root_dir, path) and is_changed(dep.status(), key)]
+    below = networkx.reverse_view(repo.index.graph)
+    return {stage.name for first in touched for stage in networkx.dfs_postorder_nodes(below, first)}
 
 
 def is_changed(status: dict, key: str) -> bool:
@@ -156,35 +158,39 @@ def longest(table: dict[str, str], key: str) -> set[str]:
     return set(table[max(rows, key=len)].split())
 
 
-@pytest.mark.parametrize("key", leaves(PARAMS))
-def test_a_param_reruns(copy, key):
-    file = copy / "params.yaml"
+@contextmanager
+def kept(file: Path) -> Iterator[None]:
+    """What the block does to `file` is undone."""
     before = file.read_bytes()
     try:
+        yield
+    finally:
+        file.write_bytes(before)
+
+
+@pytest.mark.parametrize("key", list(leaves(PARAMS)))
+def test_a_param_reruns(repo, key):
+    file = Path(repo.root_dir, "params.yaml")
+    with kept(file):
         with modify_yaml(str(file)) as values:
             *parents, name = key.split(".")
             for parent in parents:
                 values = values[parent]
             values[name] = other(values[name])
-        assert reruns(copy, "params.yaml", key) == longest(PARAMS_RERUN, key)
-    finally:
-        file.write_bytes(before)
+        assert reruns(repo, "params.yaml", key) == longest(PARAMS_RERUN, key)
 
 
-@pytest.mark.parametrize("path", sorted(path.relative_to(ROOT).as_posix()
-                                        for path in (ROOT / "stages").rglob("[!_]*.py")))
-def test_a_file_reruns(copy, path):
-    file = copy / path
-    before = file.read_bytes()
-    try:
-        file.write_bytes(before + b"# edited\n")
-        assert reruns(copy, path) == set(FILES_RERUN[path].split())
-    finally:
-        file.write_bytes(before)
+@pytest.mark.parametrize("path", sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "stages").rglob("[!_]*")
+                                        if path.suffix in {".py", ".j2"}))
+def test_a_file_reruns(repo, path):
+    file = Path(repo.root_dir, path)
+    with kept(file):
+        file.write_bytes(file.read_bytes() + b"# edited\n")
+        assert reruns(repo, path) == set(FILES_RERUN[path].split())
 
 
-def test_the_lock_is_of_this_code_and_these_params(copy):
+def test_the_lock_is_of_this_code_and_these_params(repo):
     """Else dvc.lock, metrics and plots were made by something else: run `make` and commit them."""
-    with Repo(str(copy)) as repo:
-        assert not {stage.name: found for stage in repo.index.stages for dep in stage.deps
-                    if (found := dep.status()) and "deleted" not in found.values()}
+    changed = {(stage.name, path): found for stage in repo.index.stages for dep in stage.deps
+               for path, found in dep.status().items() if found != "deleted"}
+    assert not changed

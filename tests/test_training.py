@@ -8,14 +8,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from stages.kit import lessons, network, prepared, targets, views
+from stages.kit.advice import Advice
 from stages.kit.faults import Fault
 from stages.kit.recipe import Recipe, learning_rate
 from stages.kit.tables import read_csv, read_json
@@ -115,9 +118,13 @@ def test_a_run_that_was_stopped_ends_in_the_same_bytes(data, changes):
 
 
 def test_best_keeps_the_epoch_that_val_likes_most(data):
-    """A learning rate that ruins the network after a good start."""
-    net, history = learn(data / "w", epochs=6, keep="best", learning_rate=0.4)
-    assert validate(net, lesson(), "fp32")["val_accuracy"] == max(row["val_accuracy"] for row in history)
+    """A loss that teaches for four epochs, and then the contrary."""
+    def loss(logits, labels, samples, epoch):
+        return {"loss": lessons.labels_alone(0.0)(logits, labels, samples, epoch)["loss"] * (1 if epoch < 4 else -1)}
+
+    net, history = learn(data / "w", loss, epochs=8, keep="best")
+    best = max(row["val_accuracy"] for row in history)
+    assert validate(net, lesson(), "fp32")["val_accuracy"] == best > history[-1]["val_accuracy"]
 
 
 def test_patience_stops(data):
@@ -254,6 +261,60 @@ def test_trap_13_the_teacher_is_as_good_in_the_cache_as_alone(run, monkeypatch):
     count = len(prepared.targets("train"))
     cached = np.load(targets.LOGITS)[0, :count].argmax(1) == prepared.targets("train")
     assert cached.mean() == np.concatenate(alone).mean()
+
+
+@pytest.fixture
+def advised(data) -> Callable[[str], Advice]:
+    """Makes the targets of a mode in data/, as `teacher_targets` does, and the Advice that reads them."""
+    folder = data / "models"
+    folder.mkdir()
+    network.save(network.build(NET, 3, seed=1), folder / "teacher.safetensors")
+    teacher = network.load(NET, folder / "teacher.safetensors", 3)
+    augment = recipe().augment.model_copy(update={"crop": "none"})
+    stored = views.Images(prepared.images("train"), prepared.images("unlabelled"))
+
+    def make(mode: str) -> Advice:
+        wanted = targets.TargetParams(mode=mode, views=4, seed=7, batch_size=16, precision="fp32")
+        cropped = augment if mode == "clean" else augment.model_copy(update={"crop": "pad"})
+        count = targets.passes(wanted, cropped)
+        whole = np.arange(len(stored))
+        asked = [list(targets.logits(teacher, stored, whole, wanted, cropped, number)) for number in range(count)]
+        cached = [np.concatenate(chunks) for chunks in asked] or np.zeros((0, 68, 3))
+        np.save(targets.LOGITS, np.array(cached, np.float16))
+        return Advice(teacher, stored, wanted, cropped)
+
+    return make
+
+
+@pytest.mark.parametrize("mode", ["clean", "views", "online"])
+def test_trap_9_the_student_sees_what_the_teacher_spoke_of(advised, mode):
+    """In every mode and epoch, mirrored or not, labelled or not: the logits are those of the pixels. (Clean targets
+    belong to the image and its mirror image, so the crop, which they leave out on purpose, is left out here too.)"""
+    advice, rows, seed = advised(mode), np.array([3, 60, 11, 47, 48, 67, 0, 20]), 3
+    answers = set()
+    for epoch in range(6):
+        advice.begin_epoch(epoch)
+        seen = torch.from_numpy(advice.seen(rows, seed, epoch)).permute(0, 3, 1, 2)
+        said = advice.logits(rows, seed, epoch).astype(np.float32)
+        assert np.allclose(advice.teacher(seen).numpy(), said, atol=2e-3), epoch
+        answers.add(said.tobytes())
+    assert len(answers) == {"clean": 6, "views": 4, "online": 6}[mode]  # a draw of mirrors, a view, an epoch
+
+
+def test_a_fault_while_writing_the_results_loses_no_epoch(run, monkeypatch):
+    from stages import train_baseline
+    from stages.kit import seeds
+
+    monkeypatch.chdir(run.folder)
+    run.set("student_training.seeds", [0])
+    with monkeypatch.context() as broken:
+        broken.setattr(seeds, "write_curves", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(OSError, match="No space"):
+            train_baseline.main()
+    steps = []
+    monkeypatch.setattr("stages.kit.train._epoch", lambda *_: steps.append(1))
+    train_baseline.main()
+    assert not steps and len(read_csv(run.folder / "plots/baseline.csv")) == 4
 
 
 @pytest.mark.parametrize("damage", ["shuffled", "another teacher", "other settings"])
@@ -410,9 +471,11 @@ def test_a_frozen_teacher_runs_its_backbone_once(run, monkeypatch):
 
     from stages import train_teacher
 
-    start = run.folder / "start.safetensors"
+    start = run.folder / network.WEIGHTS / "start.safetensors"
+    start.parent.mkdir()
     start.write_bytes((run.folder / "models/teacher.safetensors").read_bytes())
-    run.set("teacher.weights", str(start)).set("teacher.mode", "frozen").set("teacher_training.epochs", 5)
+    run.set("teacher.weights", "start.safetensors").set("teacher.mode", "frozen").set("teacher_training.epochs", 5)
+    run.set("teacher_training.augment.crop", "none")
     monkeypatch.chdir(run.folder)
     seen, features = [], train_teacher._features
     monkeypatch.setattr(train_teacher, "_features", lambda *a, **more: seen.append(a[1]) or features(*a, **more))
@@ -421,21 +484,32 @@ def test_a_frozen_teacher_runs_its_backbone_once(run, monkeypatch):
     before, after = load_file(start), load_file("models/teacher.safetensors")
     changed = {key for key in after if not torch.equal(after[key], before[key])}
     assert changed == {"6.weight", "6.bias"}  # stem, three blocks, pooling, flatten, head
+    # Weights that we have trained bring the normalisation they were trained with.
+    with safe_open(start, "pt") as one, safe_open("models/teacher.safetensors", "pt") as other:
+        assert one.metadata() == other.metadata() == {network.NORMALISATION: json.dumps([[128.0] * 3, [64.0] * 3])}
+    assert read_json(Path("metrics/timing/train_teacher.json"))["seconds"] > 0
 
 
 @pytest.mark.parametrize(("changes", "said"), [
     ({"teacher.weights": "nowhere.safetensors", "teacher.mode": "finetune"}, "nowhere.safetensors"),
-    ({"teacher.mode": "frozen"}, "teacher.weights"),
-    ({"teacher.weights": "params.yaml", "teacher.mode": "finetune"}, "params.yaml"),
-    ({"teacher.weights": "models/teacher.safetensors", "teacher.mode": "finetune",
-      "teacher.options": {"depth": 8, "width": 16, "stride": 2}}, "models/teacher.safetensors"),
+    ({"teacher.mode": "frozen"}, "data/weights/"),
+    ({"teacher.weights": "imagenet"}, "teacher: mode is scratch"),
+    ({"teacher.weights": "imagenet", "teacher.mode": "finetune"}, "small_resnet has none"),
+    ({"teacher.weights": "../../params.yaml", "teacher.mode": "finetune"}, "params.yaml is no readable safetensors"),
+    ({"teacher.weights": "../../models/teacher.safetensors", "teacher.mode": "finetune",
+      "teacher.options": {"depth": 8, "width": 16, "stride": 2}}, "models/teacher.safetensors don't fit"),
+    ({"teacher.weights": "../../models/teacher.safetensors", "teacher.mode": "frozen"}, "augment.crop"),
     ({"teacher.model": "vgg"}, "small_resnet"),
     ({"teacher.options": {"depth": 9, "width": 8, "stride": 2}}, "depth"),
     ({"teacher_training.epochs": "ten"}, "teacher_training.epochs"),
     ({"teacher_training.epoch": 10}, "teacher_training.epoch"),
     ({"teacher_training.learning_rate": -0.1}, "teacher_training.learning_rate"),
+    ({"teacher_training.seeds": [2**70]}, "teacher_training.seeds"),
+    ({"teacher.options": {"depth": 8, "width": 0, "stride": 2}}, "width"),
+    ({"teacher_training.learning_rate": float("inf")}, "teacher_training.learning_rate"),
     ({"teacher_training.learning_rate": 1e30}, "learning_rate")])
 def test_bad_teachers_end_in_one_line(run, changes, said):
+    (run.folder / network.WEIGHTS).mkdir()
     for key, value in changes.items():
         run.set(key, value)
     done = run.run("train_teacher")

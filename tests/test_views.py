@@ -90,8 +90,8 @@ def test_draws_are_uniform_and_uncorrelated():
     assert abs(np.corrcoef(drawn[:-1, 0], drawn[1:, 0])[0, 1]) < 0.03
 
 
-def test_the_stream_is_permutations_end_to_end():
-    whole = chance.stream(5, 0, 30, 10)
-    assert all(sorted(whole[start:start + 10]) == list(range(10)) for start in (0, 10, 20))
-    assert (np.concatenate([chance.stream(5, start, 6, 10) for start in range(0, 30, 6)]) == whole).all()
-    assert (whole[:10] != whole[10:20]).any()
+def test_the_order_is_a_permutation_of_its_own_for_each_seed_and_epoch():
+    orders = [chance.order(seed, epoch, 10) for seed in (0, 1) for epoch in (0, 1)]
+    assert all(sorted(order) == list(range(10)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 4
+    assert (chance.order(1, 1, 10) == orders[3]).all()

@@ -3,15 +3,18 @@
 In: models/targets.npy and targets.json, the teacher, the stored images.
 """
 
+from pathlib import Path
+
 import numpy as np
 
-from stages.kit import targets, views
+from stages.kit import prepared, targets, views, work
 from stages.kit.faults import Fault
 from stages.kit.tables import read_json
 
 # bf16 rounds a logit by 0.4 %; a teacher that saw another view is off by a fifth and more of the logits' spread.
 TOLERANCE = 0.05
 CHECKED = 16  # images a pass
+TEACHER = Path("models/teacher.safetensors")
 
 
 class Advice:
@@ -20,17 +23,20 @@ class Advice:
     def __init__(self, teacher, stored: views.Images, wanted: targets.TargetParams, augment: views.Augment):
         self.teacher, self.stored, self.wanted, self.augment = teacher, stored, wanted, augment
         self.cached = np.load(targets.LOGITS, mmap_mode="r")  # (V,N,C,*S)
-        self.epoch = None
 
     def check(self) -> None:
         """Ask the teacher again about a few images of the first and last pass; Fault where it answers otherwise."""
         made = read_json(targets.ABOUT)
-        now = {**self.wanted.model_dump(), "augment": self.augment.model_dump(),
-               "passes": targets.passes(self.wanted, self.augment)}
+        images = {split: len(prepared.images(split)) for split in ("train", "unlabelled")}
+        now = {**self.wanted.model_dump(), "augment": self.augment.model_dump(), "images": images,
+               "passes": targets.passes(self.wanted, self.augment), "teacher_sha256": work.sha256(TEACHER)}
         for key, value in now.items():
             if made.get(key) != value:
-                raise Fault(f"{targets.ABOUT} was made with {key} {made.get(key)!r}, params.yaml says {value!r}; "
+                raise Fault(f"{targets.ABOUT} was made with {key} {made.get(key)!r}, now it is {value!r}; "
                             "run dvc repro teacher_targets")
+        if len(self.cached) and self.cached.shape[1] != sum(images.values()):
+            raise Fault(f"{targets.LOGITS} is of {self.cached.shape[1]} images, not {sum(images.values())}; "
+                        "run dvc repro -f teacher_targets")
         some = np.unique(np.linspace(0, len(self.stored) - 1, CHECKED).astype(int))
         for number in {0, len(self.cached) - 1} if len(self.cached) else ():
             asked = np.concatenate(list(targets.logits(self.teacher, self.stored, some, self.wanted, self.augment,

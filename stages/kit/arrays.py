@@ -4,25 +4,20 @@ A memory-mapped write would do neither: the system kills a process that writes t
 """
 
 import io
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from stages.kit.tables import whole
+
 
 def write(path: Path, shape: tuple[int, ...], dtype: str, chunks: Iterable[np.ndarray]) -> None:
     """A .npy file of this shape from chunks that follow one another in C order; it appears only when whole."""
-    half = path.with_name(path.name + ".half")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(half, "wb") as file:
-            header(file, shape, dtype)
-            for chunk in chunks:
-                file.write(np.ascontiguousarray(chunk, dtype))
-        os.replace(half, path)
-    finally:
-        half.unlink(missing_ok=True)
+    with whole(path, "wb") as file:
+        header(file, shape, dtype)
+        for chunk in chunks:
+            file.write(np.ascontiguousarray(chunk, dtype))
 
 
 def header(file, shape: tuple[int, ...], dtype: str) -> None:

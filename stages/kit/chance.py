@@ -17,15 +17,9 @@ def uniform(seed: int, samples: np.ndarray, view: int, draws: int) -> np.ndarray
     return (numbers >> np.uint64(11)) * 2.0**-53
 
 
-def stream(seed: int, start: int, length: int, samples: int) -> np.ndarray:
-    """Positions start … start + length − 1 of an endless row of permutations of 0 … samples − 1. int64 (length,)."""
-    first, last = start // samples, (start + length - 1) // samples
-    row = np.concatenate([_permutation(seed, number, samples) for number in range(first, last + 1)])
-    return row[start - first * samples:][:length]
-
-
-def _permutation(seed: int, number: int, samples: int) -> np.ndarray:
-    return np.random.Generator(np.random.Philox(key=[seed, number])).permutation(samples)
+def order(seed: int, epoch: int, samples: int) -> np.ndarray:
+    """A permutation of 0 … samples − 1 for this seed and epoch. int64 (samples,)."""
+    return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(samples)
 
 
 def _mix(x):

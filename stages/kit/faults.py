@@ -28,14 +28,21 @@ def run(main: Callable[[], object]) -> None:
         print(f"{stage}: interrupted; run the same command again, and it goes on from its last checkpoint",
               file=sys.stderr)
         sys.exit(130)
-    except MemoryError as error:
-        sys.exit(f"{stage}: out of memory ({one_line(error)}); lower the batch size or the image size in params.yaml")
     except Exception as error:
+        if out_of_memory(error):
+            sys.exit(f"{stage}: out of memory ({one_line(error)[:200]}); "
+                     "lower the batch size or the image size in params.yaml")
         if full_disk(error):
             sys.exit(f"{stage}: the disk is full ({one_line(error)}); free some space and run the same command again")
         if isinstance(error, OSError):
             sys.exit(f"{stage}: {one_line(error)}")
         raise
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """torch raises a RuntimeError, on the CPU and on a GPU in other words."""
+    said = str(error)
+    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
 
 
 def full_disk(error: BaseException) -> bool:

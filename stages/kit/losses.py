@@ -41,14 +41,14 @@ class DistillParams(Section):
 def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, targets: torch.Tensor,
                       params: DistillParams) -> torch.Tensor:
     """The loss that `params` names, ≥ 0, a scalar. 0 where every position is IGNORED."""
-    counts = (targets != IGNORED).reshape(-1)
-    student, teacher = _rows(student)[counts], _rows(teacher)[counts]  # (M,C), M valid positions
+    valid = (targets != IGNORED).reshape(-1)
+    student, teacher = _rows(student)[valid], _rows(teacher)[valid]  # (M,C), M valid positions
     if not len(student):
         return student.sum()
     if params.standardise:
         student, teacher = _standardised(student), _standardised(teacher)
     temperature = params.temperature
-    return LOSSES[params.loss](student / temperature, teacher / temperature, targets.reshape(-1)[counts],
+    return LOSSES[params.loss](student / temperature, teacher / temperature, targets.reshape(-1)[valid],
                                params) * temperature**2
 
 

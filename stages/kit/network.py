@@ -4,12 +4,14 @@ Every network is wrapped in `Normalised`: images stay uint8 until the model's ow
 get its normalisation wrong.
 """
 
+import json
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
+import pydantic
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from stages.kit import named
@@ -22,16 +24,27 @@ CENTRED = ((128.0,) * 3, (64.0,) * 3)
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
 
+NORMALISATION = "normalisation"  # its key in the metadata of a safetensors file
+WEIGHTS = Path("data/weights")  # a dep of the training stages, so that other weights are noticed
+
+
 class NetworkParams(Section):
     """A network: which one, in what size, from which weights."""
 
     model: str  # a module of stages/kit/models
     options: dict[str, int | float | str | bool]  # what that module's Options declare
-    weights: str  # none, imagenet (downloaded by torchvision), or the path of a .safetensors file
+    weights: str  # none, imagenet (downloaded by torchvision), or the name of a .safetensors file in data/weights/
 
 
 class TeacherParams(NetworkParams):
     mode: Literal["scratch", "finetune", "frozen"]  # frozen: only the head is trained
+
+    @pydantic.model_validator(mode="after")
+    def _agree(self) -> Self:
+        if (self.mode == "scratch") != (self.weights == "none"):
+            raise ValueError(f"mode is {self.mode} and weights is {self.weights}: scratch starts from weights: none, "
+                             "finetune and frozen from imagenet or a file of data/weights/")
+        return self
 
 
 class Normalised(nn.Module):
@@ -54,29 +67,31 @@ def build(params: NetworkParams, classes: int, seed: int) -> Normalised:
     Raises Fault for an unknown model, unknown options, or weights that don't fit.
     """
     torch.manual_seed(seed)
-    net = _bare(params, classes)
+    net, normalisation = _bare(params, classes), CENTRED
     if params.weights != "none":
-        _adopt(net, _weights(params), params.weights)
-    return Normalised(net, *(CENTRED if params.weights == "none" else IMAGENET)).to(memory_format=torch.channels_last)
+        state, normalisation = _weights(params)
+        _adopt(net, state, params.weights)
+    return Normalised(net, *normalisation).to(memory_format=torch.channels_last)
 
 
 def save(network: Normalised, path: Path) -> None:
-    """Weights of the bare network to one safetensors file."""
+    """Weights of the bare network to one safetensors file, with the mean and deviation that they were trained for."""
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().cpu().contiguous() for name, value in network.net.state_dict().items()}
-    save_file(state, path)
+    about = [[round(value, 4) for value in part.tolist()] for part in (network.mean, network.std)]
+    save_file(state, path, metadata={NORMALISATION: json.dumps(about)})
 
 
 def load(params: NetworkParams, path: Path, classes: int) -> Normalised:
     """The trained network of `path`, frozen: eval mode, no gradients. Raises Fault where it doesn't fit `params`."""
     net = _bare(params, classes)
+    state, normalisation = _read(path)
     try:
-        net.load_state_dict(_read(path))
+        net.load_state_dict(state)
     except RuntimeError as error:
         raise Fault(f"{path} doesn't fit the model that params.yaml describes ({_first_line(error)}); "
                     "run dvc repro to train it again") from None
-    whole = Normalised(net, *(CENTRED if params.weights == "none" else IMAGENET))
-    return freeze(whole.to(memory_format=torch.channels_last))
+    return freeze(Normalised(net, *normalisation).to(memory_format=torch.channels_last))
 
 
 def freeze(network: nn.Module) -> nn.Module:
@@ -105,20 +120,21 @@ def _bare(params: NetworkParams, classes: int) -> nn.Module:
     return module.build(options, classes, pretrained=params.weights != "none")
 
 
-def _weights(params: NetworkParams) -> dict[str, torch.Tensor]:
+def _weights(params: NetworkParams) -> tuple[dict[str, torch.Tensor], tuple]:
+    """State dict and normalisation."""
     if params.weights != "imagenet":
-        return _read(Path(params.weights))
+        return _read(WEIGHTS / params.weights)
     module = named.module("models", params.model, "model")
     if not hasattr(module, "imagenet"):
         raise Fault(f"params.yaml: weights is 'imagenet', but {params.model} has none; "
                     "use weights: none or model: torchvision")
-    return module.imagenet(parse(module.Options, params.options, f"params.yaml: options of {params.model}"))
+    return module.imagenet(parse(module.Options, params.options, f"params.yaml: options of {params.model}")), IMAGENET
 
 
 def _adopt(net: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
     """Load `state` strictly, but for a head made for another number of classes, which stays as drawn."""
-    parent, name, _ = head(net)
-    prefix = next(key for key, module in net.named_modules() if module is getattr(parent, name))
+    last = head(net)[2]
+    prefix = next(key for key, module in net.named_modules() if module is last)
     own = net.state_dict()
     other_head = any(key.startswith(f"{prefix}.") and own[key].shape != value.shape
                      for key, value in state.items() if key in own)
@@ -132,15 +148,19 @@ def _adopt(net: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
                     "params.yaml's model and options must be those that the weights were made for") from None
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], tuple]:
+    """State dict and normalisation of a safetensors file; ImageNet's where the file comes from elsewhere."""
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            about = (file.metadata() or {}).get(NORMALISATION)
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except FileNotFoundError:
-        raise Fault(f"weights {path} not found; "
-                    "name a .safetensors file, 'imagenet', or 'none' in params.yaml") from None
+        raise Fault(f"weights {path} not found; put the .safetensors file there, or say 'imagenet' or 'none' "
+                    "in params.yaml") from None
     except (SafetensorError, IsADirectoryError) as error:
         raise Fault(f"{path} is no readable safetensors file ({one_line(error)}); "
                     "other formats can hold code and are never loaded") from None
+    return state, tuple(map(tuple, json.loads(about))) if about else IMAGENET
 
 
 def _first_line(error: RuntimeError) -> str:

@@ -20,7 +20,7 @@ SECTIONS = ("data", "clean", "split", "teacher", "teacher_training", "targets", 
 class Section(pydantic.BaseModel):
     """Base of every section: immutable, no unknown keys, no silent conversion (an int is accepted for a float)."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class _Loader(yaml.SafeLoader):

@@ -24,5 +24,10 @@ def targets(split: str) -> np.ndarray:
     return np.load(FOLDER / split / "targets.npy", mmap_mode="r")
 
 
+def labelled() -> int:
+    """How many training images there are: the length of an epoch."""
+    return len(targets("train"))
+
+
 def classes() -> list[str]:
     return (FOLDER / "classes.txt").read_text(encoding="utf-8").splitlines()

@@ -1,7 +1,7 @@
 """How a network is trained: the section of params, and the optimiser and learning rate that follow from it."""
 
 import math
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import pydantic
 import torch
@@ -10,11 +10,13 @@ from torch import nn
 from stages.kit.params import Section
 from stages.kit.views import Augment
 
+Seed = Annotated[int, pydantic.Field(ge=0, lt=2**31)]
+
 
 class Recipe(Section):
     """Sections teacher_training and student_training (one for baseline and student: the comparison is fair)."""
 
-    seeds: list[int] = pydantic.Field(min_length=1)  # one network each; the one best on val is deployed
+    seeds: list[Seed] = pydantic.Field(min_length=1)  # one network each; the one best on val is deployed
     epochs: int = pydantic.Field(ge=1)  # one: as many samples as there are labelled training images
     batch_size: int = pydantic.Field(ge=2)
     optimizer: Literal["sgd", "adamw"]  # sgd: Nesterov, momentum 0.9
@@ -30,8 +32,8 @@ class Recipe(Section):
 
     @pydantic.model_validator(mode="after")
     def _agree(self) -> Self:
-        if len(set(self.seeds)) < len(self.seeds) or min(self.seeds) < 0:
-            raise ValueError(f"seeds are {self.seeds}: they must differ and be 0 or more")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds are {self.seeds}: they must differ")
         if self.warmup_epochs > self.epochs:
             raise ValueError(f"warmup_epochs is {self.warmup_epochs}: more than the {self.epochs} epochs")
         if self.patience and self.keep == "last":

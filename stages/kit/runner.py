@@ -1,7 +1,8 @@
 """A process that runs one ONNX file and nothing else, so that its time and memory are the model's and the runtime's.
 
-`python -m stages.kit.runner FILE THREADS`. In: on stdin, a line of JSON [images, runs] each. Out: on stdout, for each,
-a line of JSON {"seconds": [of each run], "peak_memory_mb": since the process began}, 1 MB = 10⁶ bytes.
+`python -m stages.kit.runner FILE THREADS`. In: on stdin, a line of JSON [images, warmup, seconds] each: a batch of so
+many images is run for so long. Out: on stdout, for each, a line of JSON {"seconds": [of each run that counts],
+"peak_memory_mb": since the process began}, 1 MB = 10⁶ bytes.
 """
 
 import json
@@ -22,10 +23,14 @@ def main() -> None:
     model = onnx_files.open_model(Path(path), int(threads))
     size = model.card.image_size
     for line in sys.stdin:
-        count, runs = json.loads(line)
+        count, warmup, seconds = json.loads(line)
         images = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
-        seconds = [timed(model, images) for _ in range(runs)]
-        print(json.dumps({"seconds": seconds, "peak_memory_mb": peak_memory_mb()}), flush=True)
+        for _ in range(warmup):
+            model(images)
+        spent, end = [timed(model, images)], time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            spent.append(timed(model, images))
+        print(json.dumps({"seconds": spent, "peak_memory_mb": peak_memory_mb()}), flush=True)
 
 
 def timed(model: onnx_files.Model, images: np.ndarray) -> float:

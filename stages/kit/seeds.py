@@ -45,10 +45,14 @@ def write_curves(path: Path, histories: dict[int, History]) -> None:
                               for row in rows])
 
 
-def write_timing(path: Path, histories: dict[int, History], images_per_epoch: int, device) -> None:
-    """What the training cost, on which device; seconds over all seeds, interruptions left out."""
+def write_timing(path: Path, histories: dict[int, History], images_per_epoch: int, device,
+                 before: float = 0.0) -> None:
+    """What the training cost, on which device; seconds over all seeds, interruptions left out.
+
+    before: what was spent ahead of the first epoch, which counts to the whole and not to an epoch.
+    """
     seconds = [row["seconds"] for history in histories.values() for row in history]
     each = sum(seconds) / len(seconds)
-    write_json(path, {"seconds": round(sum(seconds), 3), "seconds_per_epoch": round(each, 4),
+    write_json(path, {"seconds": round(before + sum(seconds), 3), "seconds_per_epoch": round(each, 4),
                       "images_per_s": round(images_per_epoch / each, 1), "seeds": len(histories),
                       "device": device.type, "threads": runtime.threads()})

@@ -25,7 +25,7 @@ class TargetParams(Section):
 
     mode: Literal["clean", "views", "online"]  # the image and its mirror | seeded views, cycled | nothing cached
     views: int = pydantic.Field(ge=1)  # V, for views: view e mod V in epoch e
-    seed: int = pydantic.Field(ge=0)  # of the views, in modes views and online
+    seed: int = pydantic.Field(ge=0, lt=2**31)  # of the views, in modes views and online
     batch_size: int = pydantic.Field(ge=1)
     precision: Literal["fp32", "bf16"]
 

@@ -62,12 +62,15 @@ def fit(network: nn.Module, lesson: Lesson, loss: Loss, recipe: Recipe, seed: in
             row = {"epoch": epoch + 1}
             row |= _epoch(network, averaged, lesson, loss, recipe, seed, epoch, optimizer, bar, name)
             row |= validate(averaged, lesson, recipe.precision)
+            if not math.isfinite(row["val_loss"]):
+                raise Fault(f"{name}: the loss on val is {row['val_loss']} after epoch {epoch + 1} (seed {seed}); "
+                            "lower learning_rate, or use precision: fp32, in params.yaml")
             row["seconds"] = time.perf_counter() - started
             history.append(row)
             if recipe.keep == "best" and _best(history, lesson) == epoch:
                 best = {key: value.detach().clone() for key, value in averaged.state_dict().items()}
             checkpoint.save(state, networks, optimizer, best, {"history": history})
-            tqdm.write(_line(name, seed, recipe, row, steps * recipe.batch_size), file=sys.stderr)
+            tqdm.write(_line(name, seed, recipe, row, steps * min(recipe.batch_size, lesson.labelled)), sys.stderr)
     network.load_state_dict(best or averaged.state_dict())
     network.to(device).eval()
     return history
@@ -78,7 +81,7 @@ def _epoch(network, averaged, lesson: Lesson, loss: Loss, recipe: Recipe, seed: 
     """One pass; returns the means of the loss's parts and the score on the training batches."""
     device = next(network.parameters()).device
     steps, size = max(1, lesson.labelled // recipe.batch_size), min(recipe.batch_size, lesson.labelled)
-    rows = chance.stream(seed, epoch * steps * size, steps * size, lesson.samples).reshape(steps, size)
+    rows = chance.order(seed, epoch, lesson.samples)[:steps * size].reshape(steps, size)
     # Dropout and stochastic depth draw from torch's own generator: it starts anew each epoch, so that a resumed
     # run draws the same.
     torch.manual_seed(seed * 1_000_003 + epoch)
@@ -92,7 +95,8 @@ def _epoch(network, averaged, lesson: Lesson, loss: Loss, recipe: Recipe, seed: 
         with precise(device, recipe.precision):
             logits = network(inputs)
         parts = loss(logits.float(), targets, samples, epoch)
-        for part, value in ((part, float(value.detach())) for part, value in parts.items()):
+        for part, tensor in parts.items():
+            value = float(tensor.detach())
             if not math.isfinite(value):
                 raise Fault(f"{name}: {part} is {value} at epoch {epoch + 1}, step {step + 1} (learning rate "
                             f"{rate:.4g}, seed {seed}); lower learning_rate, or use precision: fp32, in params.yaml")

@@ -2,7 +2,7 @@
 
 A view is fixed by (seed, sample, view number) alone: a teacher run today and a student trained tomorrow see the same.
 Geometry is separable, a source row for each row and a source column for each column; so one gather crops, pads by
-reflection and mirrors, and the same geometry moves masks.
+reflection and mirrors.
 """
 
 from collections.abc import Sequence

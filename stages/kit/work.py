@@ -22,7 +22,8 @@ ROOT = Path(".work")
 def folder(stage: str, params: Iterable[object], inputs: Iterable[Path]) -> Iterator[Path]:
     """The folder for this run of `stage`, empty or holding what an interrupted run with the same key left.
 
-    params: what the result depends on, each with a stable `repr`. inputs: files, or folders (all files below them).
+    params: what the result depends on, each with a stable `repr`. inputs: files, or folders (all files below them); what is
+    not there counts as empty.
     Raises Fault when another process holds the stage: the kernel frees the lock with the process, however it ends.
     """
     ROOT.mkdir(exist_ok=True)
@@ -43,14 +44,15 @@ def folder(stage: str, params: Iterable[object], inputs: Iterable[Path]) -> Iter
 
 
 def _key(params: Iterable[object], inputs: Iterable[Path]) -> str:
-    code = sorted({Path(module.__file__) for name, module in sys.modules.items()
-                   if name.startswith("stages") or name == "__main__" if getattr(module, "__file__", None)})
-    return json.dumps([[repr(value) for value in params], [sha256(path) for path in [*code, *_files(inputs)]]])
+    # All our code, for a module chosen by name may not be loaded yet; and the library that does the arithmetic.
+    code = sorted(Path(__file__).parents[1].rglob("*.py"))
+    torch = getattr(sys.modules.get("torch"), "__version__", "")
+    return json.dumps([torch, [repr(value) for value in params], [sha256(path) for path in [*code, *_files(inputs)]]])
 
 
 def _files(inputs: Iterable[Path]) -> Iterator[Path]:
     for path in map(Path, inputs):
-        yield from (sorted(found for found in path.rglob("*") if found.is_file()) if path.is_dir() else [path])
+        yield from (found for found in [path, *sorted(path.rglob("*"))] if found.is_file())
 
 
 def sha256(path: Path) -> str:

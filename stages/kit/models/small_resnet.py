@@ -6,6 +6,7 @@ Learning for Image Recognition", CVPR 2016: section 4.2's three stages for small
 
 from typing import Literal
 
+import pydantic
 from torch import nn
 
 from stages.kit.params import Section
@@ -17,7 +18,7 @@ BLOCKS = {8: (1, 1, 1), 10: (1, 1, 1, 1), 14: (2, 2, 2), 18: (2, 2, 2, 2), 20: (
 
 class Options(Section):
     depth: Literal[8, 10, 14, 18, 20, 26, 34]  # layers with weights
-    width: int  # channels of the first stage; each later stage has twice as many
+    width: int = pydantic.Field(ge=1, le=1024)  # channels of the first stage; each later stage has twice as many
     stride: Literal[1, 2, 4]  # by how much the image is shrunk before the second stage
 
 
