@@ -42,7 +42,7 @@ def main() -> None:
 
         lesson = lessons.lesson(stored, score, device, lambda images, samples, epoch: advice.seen(samples, seed, epoch),
                                 begin_epoch=advice.begin_epoch)
-        return network.build(student, classes, seed).to(device), lesson, loss
+        return network.build(student, classes, prepared.size(), seed).to(device), lesson, loss
 
     inputs = [*(prepared.FOLDER / split for split in ("train", "val", "unlabelled")), network.WEIGHTS, TEACHER,
               targets.LOGITS]

@@ -20,7 +20,7 @@ def main() -> None:
     inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", network.WEIGHTS]
     with work.folder("train_baseline", [student, recipe, classes, runtime.threads(), device], inputs) as place:
         histories = seeds.train("baseline", recipe, place, lambda seed: (
-            network.build(student, classes, seed).to(device),
+            network.build(student, classes, prepared.size(), seed).to(device),
             lessons.supervised(score, recipe.augment, seed, device),
             lessons.labels_alone(recipe.label_smoothing),
         ), lambda seed, trained: network.save(trained, FOLDER / f"seed-{seed}.safetensors"))

@@ -29,7 +29,7 @@ def main() -> None:
     inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", network.WEIGHTS]
     with work.folder("train_teacher", [teacher, recipe, task, classes, runtime.threads(), device], inputs) as place:
         def fresh(seed: int):
-            return network.build(teacher, classes, seed).to(device)
+            return network.build(teacher, classes, prepared.size(), seed).to(device)
 
         def kept(seed: int) -> Path:
             return place / f"kept-{seed}.safetensors"

@@ -26,7 +26,7 @@ CARD = onnx_files.Card(CLASSES, 16, "squash", "classification", (128.0,) * 3, (6
 
 def net(seed: int = 0) -> network.Normalised:
     """As after some training: BatchNorm's statistics are not the identity, or nothing would be tested."""
-    built = network.build(network.NetworkParams(**STUDENT), len(CLASSES), seed)
+    built = network.build(network.NetworkParams(**STUDENT), len(CLASSES), (32, 32), seed)
     torch.manual_seed(seed)
     for module in built.modules():
         if isinstance(module, torch.nn.BatchNorm2d):

@@ -73,7 +73,7 @@ def lesson(seed: int = 0, **changes) -> Lesson:
 
 
 def learn(work: Path, loss=None, **changes) -> tuple[nn.Module, list[dict]]:
-    net = network.build(NET, 3, seed=0)
+    net = network.build(NET, 3, (16, 16), seed=0)
     work.mkdir(exist_ok=True)
     history = fit(net, lesson(), loss or lessons.labels_alone(0.0), recipe(**changes), 0, work, "test")
     return net, history
@@ -140,7 +140,7 @@ def test_the_learning_rate_by_hand():
 
 def test_trap_5_the_student_trains_in_train_mode_after_validation(data):
     modes = []
-    net = network.build(NET, 3, seed=0)
+    net = network.build(NET, 3, (16, 16), seed=0)
     net.register_forward_hook(lambda module, *_: modes.append(module.training))
     (data / "w").mkdir()
     fit(net, lesson(), lessons.labels_alone(0.0), recipe(epochs=2), 0, data / "w", "test")
@@ -268,7 +268,7 @@ def advised(data) -> Callable[[str], Advice]:
     """Makes the targets of a mode in data/, as `teacher_targets` does, and the Advice that reads them."""
     folder = data / "models"
     folder.mkdir()
-    network.save(network.build(NET, 3, seed=1), folder / "teacher.safetensors")
+    network.save(network.build(NET, 3, (16, 16), seed=1), folder / "teacher.safetensors")
     teacher = network.load(NET, folder / "teacher.safetensors", 3)
     augment = recipe().augment.model_copy(update={"crop": "none"})
     stored = views.Images(prepared.images("train"), prepared.images("unlabelled"))
@@ -333,7 +333,7 @@ def test_trap_9_targets_of_other_images_are_refused(run, damage):
 
 def test_trap_4_the_teacher_stays_as_it_is(data):
     """Frozen where it is loaded: no gradients, its BatchNorm and dropout at rest, whatever is done with it."""
-    net = network.build(NET, 3, seed=1)
+    net = network.build(NET, 3, (16, 16), seed=1)
     net.net.add_module("dropout", nn.Dropout(0.5))
     network.freeze(net)
     state, images = copy.deepcopy(net.state_dict()), torch.from_numpy(patterns(8, 9)[0]).permute(0, 3, 1, 2)
@@ -504,6 +504,8 @@ def test_a_frozen_teacher_runs_its_backbone_once(run, monkeypatch):
     ({"teacher_training.epochs": "ten"}, "teacher_training.epochs"),
     ({"teacher_training.epoch": 10}, "teacher_training.epoch"),
     ({"teacher_training.learning_rate": -0.1}, "teacher_training.learning_rate"),
+    ({"teacher.model": "torchvision", "teacher.options": {"architecture": "vit_b_16", "stem": "standard"}}, "32×32"),
+    ({"teacher.model": "torchvision", "teacher.options": {"architecture": "resnet", "stem": "standard"}}, "resnet18"),
     ({"teacher_training.seeds": [2**70]}, "teacher_training.seeds"),
     ({"teacher.options": {"depth": 8, "width": 0, "stride": 2}}, "width"),
     ({"teacher_training.learning_rate": float("inf")}, "teacher_training.learning_rate"),

@@ -61,17 +61,20 @@ class Normalised(nn.Module):
         return self.net((images.float() - self.mean.view(channels)) / self.std.view(channels)).float()
 
 
-def build(params: NetworkParams, classes: int, seed: int) -> Normalised:
+def build(params: NetworkParams, classes: int, size: tuple[int, int], seed: int) -> Normalised:
     """A network with `classes` outputs, its weights drawn from `seed` or taken from where `params.weights` says.
 
-    Raises Fault for an unknown model, unknown options, or weights that don't fit.
+    Raises Fault for an unknown model, unknown options, weights that don't fit, or images of a size (H, W) that it
+    can't take.
     """
     torch.manual_seed(seed)
     net, normalisation = _bare(params, classes), CENTRED
     if params.weights != "none":
         state, normalisation = _weights(params)
         _adopt(net, state, params.weights)
-    return Normalised(net, *normalisation).to(memory_format=torch.channels_last)
+    network = Normalised(net, *normalisation).to(memory_format=torch.channels_last)
+    _try(network, params, size)
+    return network
 
 
 def save(network: Normalised, path: Path) -> None:
@@ -120,6 +123,17 @@ def _bare(params: NetworkParams, classes: int) -> nn.Module:
     return module.build(options, classes, pretrained=params.weights != "none")
 
 
+@torch.no_grad()
+def _try(network: Normalised, params: NetworkParams, size: tuple[int, int]) -> None:
+    """Some architectures want a size of their own: better said before the first epoch than in its first step."""
+    try:
+        network.eval()(torch.zeros(2, 3, *size, dtype=torch.uint8))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise Fault(f"params.yaml: {params.model} with {params.options} can't take images of {size[0]}×{size[1]} "
+                    f"({_first_line(error)}); choose another architecture or split.image_size") from None
+    network.train()
+
+
 def _weights(params: NetworkParams) -> tuple[dict[str, torch.Tensor], tuple]:
     """State dict and normalisation."""
     if params.weights != "imagenet":
@@ -163,7 +177,7 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], tuple]:
     return state, tuple(map(tuple, json.loads(about))) if about else IMAGENET
 
 
-def _first_line(error: RuntimeError) -> str:
+def _first_line(error: Exception) -> str:
     """torch lists every key on a line of its own: the first two lines say enough."""
     lines = str(error).splitlines()
     return one_line(Exception(" ".join(lines[:2])))[:300]

@@ -24,6 +24,11 @@ def targets(split: str) -> np.ndarray:
     return np.load(FOLDER / split / "targets.npy", mmap_mode="r")
 
 
+def size() -> tuple[int, int]:
+    """(H, W) of every image."""
+    return images("train").shape[1:3]
+
+
 def labelled() -> int:
     """How many training images there are: the length of an epoch."""
     return len(targets("train"))

@@ -22,8 +22,8 @@ ROOT = Path(".work")
 def folder(stage: str, params: Iterable[object], inputs: Iterable[Path]) -> Iterator[Path]:
     """The folder for this run of `stage`, empty or holding what an interrupted run with the same key left.
 
-    params: what the result depends on, each with a stable `repr`. inputs: files, or folders (all files below them); what is
-    not there counts as empty.
+    params: what the result depends on, each with a stable `repr`. inputs: files, or folders (all files below them);
+    what is not there counts as empty.
     Raises Fault when another process holds the stage: the kernel frees the lock with the process, however it ends.
     """
     ROOT.mkdir(exist_ok=True)

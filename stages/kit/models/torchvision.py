@@ -8,6 +8,8 @@ from torch import nn
 from stages.kit.faults import Fault, one_line
 from stages.kit.params import Section
 
+AUXILIARY = ("googlenet", "inception_v3")
+
 
 class Options(Section):
     architecture: str  # a name that torchvision.models.list_models() gives
@@ -22,7 +24,9 @@ def build(options: Options, classes: int, pretrained: bool) -> nn.Module:
     if options.architecture not in known:
         raise Fault(f"params.yaml: architecture {options.architecture!r} is unknown to torchvision; "
                     f"some that it knows: resnet18, resnet50, mobilenet_v2, {known[0]}")
-    net = models.get_model(options.architecture, weights=None, num_classes=classes)
+    # The auxiliary heads of the Inception family answer in training alone, with a tuple.
+    plain = {"aux_logits": False} if options.architecture in AUXILIARY else {}
+    net = models.get_model(options.architecture, weights=None, num_classes=classes, **plain)
     if options.stem == "small":
         _shrink_less(net, options.architecture, keep_kernel=pretrained)
     return net
@@ -35,7 +39,8 @@ def imagenet(options: Options) -> dict:
     try:
         weights = models.get_model_weights(options.architecture).DEFAULT
         print(f"ImageNet weights of {options.architecture}: {weights.url}", file=sys.stderr)
-        return weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True, weights_only=True)
+        state = weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True, weights_only=True)
+        return {key: value for key, value in state.items() if not key.lower().startswith("aux")}
     except (OSError, RuntimeError) as error:
         raise Fault(f"ImageNet weights of {options.architecture} can't be downloaded ({one_line(error)}); "
                     "connect this machine, or set weights in params.yaml to a local .safetensors file") from None
