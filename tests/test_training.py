@@ -369,6 +369,24 @@ def test_trap_4_distill_leaves_the_teacher_alone(run, monkeypatch, capfd):
     assert all(torch.equal(value, held["before"][key]) for key, value in held["teacher"].state_dict().items())
 
 
+def test_trap_6_distill_hands_the_student_in_first(run, monkeypatch):
+    """Of the two logits that the loss is given, the first alone takes gradients."""
+    from stages import distill
+    from stages.kit import losses
+
+    monkeypatch.chdir(run.folder)
+    run.set("student_training.seeds", [0]).set("student_training.epochs", 1)
+    given, loss = set(), losses.distillation_loss
+
+    def watched(student, teacher, *more):
+        given.add((student.requires_grad, teacher.requires_grad))
+        return loss(student, teacher, *more)
+
+    monkeypatch.setattr(losses, "distillation_loss", watched)
+    distill.main()
+    assert given == {(True, False)}
+
+
 def test_trap_6_teacher_and_student_are_not_swapped(run):
     """Both of one architecture: the teacher's file stays, and the student is another network, with its own start."""
     run.set("student.options", SMALL["teacher.options"]).set("student_training.seeds", [0])
