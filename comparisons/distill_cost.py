@@ -25,11 +25,10 @@ from torch.nn import functional
 from torchvision.transforms import v2
 from tqdm import tqdm
 
-from stages.kit import lessons, losses, network, prepared, runtime, targets, views
+from stages.kit import distillation, lessons, losses, network, prepared, runtime, targets, views
 from stages.kit.advice import Advice
 from stages.kit.params import load
 from stages.kit.recipe import Recipe
-from stages.kit.supervision import cross_entropy_loss
 from stages.kit.tasks.classification import Score
 from stages.kit.train import fit
 
@@ -88,7 +87,8 @@ class Ways:
         return seconds
 
     def baseline(self) -> float:
-        return self._fit(lessons.supervised(Score, self.recipe.augment, 0, self.device), lessons.labels_alone(0.0))
+        return self._fit(lessons.supervised(Score, self.recipe.augment, 0, self.device),
+                         lessons.labels_alone(self.recipe, prepared.counts(CLASSES)))
 
     def cached(self, mode: str) -> float:
         """An epoch of distillation in this mode; for `online` the teacher's pass is part of it."""
@@ -97,14 +97,10 @@ class Ways:
         np.save(targets.LOGITS, np.zeros((count, len(self.stored), CLASSES), np.float16))
         advice = Advice(self.teacher, self.stored, wanted, self.recipe.augment)
 
-        def loss(logits, labels, samples, epoch):
-            soft = torch.from_numpy(advice.logits(samples, 0, epoch)).to(self.device)
-            taught = losses.distillation_loss(logits, soft, labels, self.distill)
-            hard = cross_entropy_loss(logits, labels, 0.0)
-            return {"loss": self.distill.ce_weight * hard + self.distill.kd_weight * taught}
-
-        return self._fit(lessons.lesson(self.stored, Score, self.device, lambda images, samples, epoch: advice.seen(
-            samples, 0, epoch), begin_epoch=advice.begin_epoch), loss)
+        lesson = lessons.lesson(self.stored, Score, self.recipe.augment, self.device,
+                                lambda epoch: advice.view(0, epoch), begin_epoch=advice.begin_epoch)
+        return self._fit(lesson, distillation.loss(advice, 0, self.recipe, self.distill, prepared.counts(CLASSES),
+                                                   self.device))
 
     def ask(self, mode: str) -> float:
         """One pass of the teacher over the images, as `teacher_targets` makes it in this mode."""
@@ -142,7 +138,7 @@ class Ways:
         return network.build(self.student, CLASSES, (SIZE, SIZE), 0).to(self.device)
 
     def _wanted(self, mode: str) -> targets.TargetParams:
-        return targets.TargetParams(mode=mode, views=self.cycled, seed=0, batch_size=256,
+        return targets.TargetParams(mode=mode, views=self.cycled, seed=0, stride=1, batch_size=256,
                                     precision=self.recipe.precision)
 
 

@@ -10,7 +10,9 @@ import sys
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Literal
 
 from tqdm import tqdm
@@ -21,10 +23,12 @@ from stages.kit.samples import Sample
 
 RAW = Path("data/raw.zip")
 MANIFEST, DECISIONS, METRICS = Path("data/manifest.csv"), Path("data/decisions.csv"), Path("metrics/data.json")
-COLUMNS = ("path", "split", "source_split", "class", "width", "height", "bytes", "sha256", "pixels")
+COLUMNS = ("path", "split", "source_split", "group", "target", "width", "height", "bytes", "sha256", "pixels")
 FINDING = ("path", "sha256", "split", "label", "issue", "score", "threshold", "action", "keeper")
 HELD_OUT = {"test": 0, "val": 1}  # whose copy stays when two splits share an image
-Row = dict[str, object]  # COLUMNS, and `reason`: why the image can't be read, or ""
+RULES = ("unreadable", "mask_size", "leak", "duplicate", "conflicting_label")  # what is found
+# COLUMNS, and `label`: what samples of the same label share; `issue`, `reason`: why image or mask can't be used, or "".
+Row = dict[str, object]
 
 
 class CleanParams(params.Section):
@@ -38,18 +42,19 @@ class CleanParams(params.Section):
 def main() -> None:
     policy, name = params.load("clean", CleanParams), params.word("data.layout")
     layout = named.module("layouts", name, "data.layout")
+    labels = named.module("labels", params.word("data.task"), "data.task")
     with zipfile.ZipFile(RAW) as raw:
         samples = sorted(layout.samples(raw.namelist(), raw.read))
         if not samples:
             raise Fault(f"{RAW} holds no images where the layout {name} looks for them; "
                         f"see stages/kit/layouts/{name}.py, or choose another data.layout")
-        contents = ((sample, raw.read(sample.path)) for sample in samples)
-        rows = list(tqdm(images.each(_scan, contents), "clean", len(samples), unit=" images", disable=None))
+        scan = partial(_scan, raw=raw, labels=labels)
+        rows = list(tqdm(images.each(scan, samples), "clean", len(samples), unit=" images", disable=None))
     kept, findings = decide(rows, policy)
     tables.write_csv(DECISIONS, FINDING, findings)
-    _check(rows, kept)
+    _check(rows, kept, labels.stratum)
     tables.write_csv(MANIFEST, COLUMNS, ({name: row[name] for name in COLUMNS} for row in kept))
-    tables.write_json(METRICS, _counts(rows, kept, findings))
+    tables.write_json(METRICS, _counts(rows, kept, findings, labels.stratum))
     print(f"clean: {len(rows)} images, {len(rows) - len(kept)} dropped, {len(findings)} findings in {DECISIONS}",
           file=sys.stderr)
 
@@ -57,7 +62,7 @@ def main() -> None:
 def decide(rows: list[Row], policy: CleanParams) -> tuple[list[Row], list[Row]]:
     """The rows that stay, and the findings on all, sorted by path."""
     findings = []
-    for rule in (unreadable, leaks, duplicates, conflicts):
+    for rule in (unusable, leaks, duplicates, conflicts):
         found = rule(rows, policy)
         findings += found
         gone = {finding["path"] for finding in found if finding["action"] == "dropped"}
@@ -65,13 +70,15 @@ def decide(rows: list[Row], policy: CleanParams) -> tuple[list[Row], list[Row]]:
     return rows, sorted(findings, key=lambda finding: (finding["path"], finding["issue"]))
 
 
-def unreadable(rows: list[Row], policy: CleanParams) -> list[Row]:
-    """Files that do not decode whole. Raises Fault where the policy is to stop."""
-    broken = [row for row in rows if row["reason"]]
-    if broken and policy.unreadable == "stop":
-        raise Fault(f"{RAW}: {len(broken)} unreadable, first {broken[0]['path']!r} ({broken[0]['reason']}); "
+def unusable(rows: list[Row], policy: CleanParams) -> list[Row]:
+    """Images and masks that do not decode whole, masks of another size. Raises Fault where the policy is to stop."""
+    broken = [row for row in rows if row["issue"]]
+    unreadable = [row for row in broken if row["issue"] == "unreadable"]
+    if unreadable and policy.unreadable == "stop":
+        raise Fault(f"{RAW}: {len(unreadable)} unreadable, first {unreadable[0]['path']!r} "
+                    f"({unreadable[0]['reason']}); "
                     "mend or remove the file in the source, or set clean.unreadable to drop")
-    return [_finding(row, "unreadable", "dropped") for row in broken]
+    return [_finding(row, row["issue"], "dropped") for row in broken]
 
 
 def leaks(rows: list[Row], policy: CleanParams) -> list[Row]:
@@ -87,7 +94,7 @@ def leaks(rows: list[Row], policy: CleanParams) -> list[Row]:
 def duplicates(rows: list[Row], policy: CleanParams) -> list[Row]:
     """Copies inside a split with one label: the first by path stays."""
     def same(row: Row) -> tuple:
-        return row["split"], row["class"], row["pixels"]
+        return row["split"], row["label"], row["pixels"]
 
     keepers = _first(rows, same)
     return [_finding(row, "duplicate", "dropped" if policy.duplicates == "drop" else "kept", keepers[same(row)])
@@ -98,23 +105,23 @@ def conflicts(rows: list[Row], policy: CleanParams) -> list[Row]:
     """Copies inside a split with several labels. Only reported: which label is wrong, no rule can know."""
     labels = defaultdict(set)
     for row in rows:
-        labels[row["split"], row["pixels"]].add(row["class"])
+        labels[row["split"], row["pixels"]].add(row["label"])
     return [_finding(row, "conflicting_label", "kept") for row in rows if len(labels[row["split"], row["pixels"]]) > 1]
 
 
-def _scan(found: tuple[Sample, bytes]) -> Row:
-    sample, content = found
-    row = {"path": sample.path, "split": sample.split, "source_split": sample.source_split, "class": sample.target,
-           "width": "", "height": "", "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(),
-           "pixels": "", "reason": ""}
+def _scan(sample: Sample, raw: zipfile.ZipFile, labels: ModuleType) -> Row:
+    content = raw.read(sample.path)
+    row = {**sample._asdict(), "label": "", "width": "", "height": "", "bytes": len(content),
+           "sha256": hashlib.sha256(content).hexdigest(), "pixels": "", "issue": "", "reason": ""}
     try:
         image = images.decode(content)
     except images.Unreadable as error:
-        return row | {"reason": str(error)}
+        return row | {"issue": "unreadable", "reason": str(error)}
     height, width = image.shape[:2]
+    label, issue, reason = labels.examine(sample.target, raw.read, (height, width))
     # Width and height belong to the hash: 2×8 and 4×4 may hold the same bytes.
     pixels = hashlib.sha256(b"%dx%d " % (width, height) + image.tobytes()).hexdigest()
-    return row | {"width": width, "height": height, "pixels": pixels}
+    return row | {"label": label, "width": width, "height": height, "pixels": pixels, "issue": issue, "reason": reason}
 
 
 def _first(rows: list[Row], key: Callable[[Row], object]) -> dict[object, Row]:
@@ -123,30 +130,32 @@ def _first(rows: list[Row], key: Callable[[Row], object]) -> dict[object, Row]:
 
 def _finding(row: Row, issue: str, action: str, keeper: Row | None = None) -> Row:
     """score and threshold are for findings by degree; these are by fact."""
-    return {"path": row["path"], "sha256": row["sha256"], "split": row["split"], "label": row["class"], "issue": issue,
+    return {"path": row["path"], "sha256": row["sha256"], "split": row["split"], "label": row["target"], "issue": issue,
             "score": "", "threshold": "", "action": action, "keeper": keeper["path"] if keeper else ""}
 
 
-def _check(rows: list[Row], kept: list[Row]) -> None:
+def _check(rows: list[Row], kept: list[Row], stratum: Callable[[Row], str]) -> None:
     """Raises Fault where nothing, or nothing of a class, is left: better than to train without it, unnoticed."""
     if not kept:
-        raise Fault(f"{RAW}: none of its {len(rows)} images can be read; {DECISIONS} lists them: "
-                    "replace them by whole files")
+        first = next(row for row in rows if row["issue"])  # copies go, but never all of them
+        raise Fault(f"{RAW}: none of its {len(rows)} images can be used; {DECISIONS} lists them (first "
+                    f"{first['path']!r}: {first['reason']}): replace them by whole files")
     for split in ("train", ""):
-        before, after = ({row["class"] for row in some if row["split"] == split} for some in (rows, kept))
+        before, after = ({stratum(row) for row in some if row["split"] == split} for some in (rows, kept))
         if lost := sorted(before - after):
-            raise Fault(f"{RAW}: no training image of class {lost[0]!r} is fit for use; {DECISIONS} says why: "
-                        "add images of it, or remove the class from the source")
+            of = f" of class {lost[0]!r}" if lost[0] else ""
+            raise Fault(f"{RAW}: no training image{of} is fit for use; {DECISIONS} says why: "
+                        f"add {'images of it, or remove the class from the source' if of else 'whole images'}")
 
 
-def _counts(rows: list[Row], kept: list[Row], findings: list[Row]) -> dict:
+def _counts(rows: list[Row], kept: list[Row], findings: list[Row], stratum: Callable[[Row], str]) -> dict:
     issues = Counter(finding["issue"] for finding in findings)
     per_split = defaultdict(Counter)
     for row in kept:
-        per_split[row["split"] or "undivided"][row["class"] or "all"] += 1
+        per_split[row["split"] or "undivided"][stratum(row) or "all"] += 1
     return {
         "images": {"found": len(rows), "kept": len(kept), "dropped": len(rows) - len(kept)},
-        "findings": {rule: issues[rule] for rule in ("unreadable", "leak", "duplicate", "conflicting_label")},
+        "findings": {rule: issues[rule] for rule in RULES},
         **{split: dict(sorted(per_split[split].items())) for split in sorted(per_split)},
     }
 

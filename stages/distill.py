@@ -4,13 +4,23 @@ models/targets.npy and targets.json, models/teacher.safetensors. Out: models/stu
 
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from stages.kit import faults, lessons, losses, named, network, params, prepared, runtime, seeds, targets, views, work
+from stages.kit import (
+    distillation,
+    faults,
+    lessons,
+    losses,
+    named,
+    network,
+    params,
+    prepared,
+    runtime,
+    seeds,
+    targets,
+    views,
+    work,
+)
 from stages.kit.advice import TEACHER, Advice
 from stages.kit.recipe import Recipe
-from stages.kit.supervision import cross_entropy_loss
 from stages.kit.tables import write_json
 
 FOLDER = Path("models/student")
@@ -29,20 +39,13 @@ def main() -> None:
     advice = Advice(teacher, stored, wanted, recipe.augment)
     advice.check()
 
-    known = prepared.targets("train")
-    counts = np.bincount(known[known >= 0], minlength=classes)
+    counts = prepared.counts(classes)
 
     def attempt(seed: int):
-        def loss(logits, labels, samples, epoch):
-            soft = torch.from_numpy(advice.logits(samples, seed, epoch)).to(device)
-            hard = cross_entropy_loss(logits, labels, recipe.label_smoothing)
-            taught = losses.distillation_loss(logits, losses.debiased(soft.float(), counts, distill), labels, distill)
-            return {"loss": distill.ce_weight * hard + distill.kd_weight * taught, "cross_entropy": hard,
-                    distill.loss: taught}
-
-        lesson = lessons.lesson(stored, score, device, lambda images, samples, epoch: advice.seen(samples, seed, epoch),
+        lesson = lessons.lesson(stored, score, recipe.augment, device, lambda epoch: advice.view(seed, epoch),
                                 begin_epoch=advice.begin_epoch)
-        return network.build(student, classes, prepared.size(), seed).to(device), lesson, loss
+        return (network.build(student, classes, prepared.size(), seed).to(device), lesson,
+                distillation.loss(advice, seed, recipe, distill, counts, device))
 
     inputs = [*(prepared.FOLDER / split for split in ("train", "val", "unlabelled")), network.WEIGHTS, TEACHER,
               targets.LOGITS]
@@ -51,7 +54,7 @@ def main() -> None:
         histories = seeds.train("student", recipe, place, attempt, lambda seed, trained: network.save(
             trained, FOLDER / f"seed-{seed}.safetensors"))
         write_json(FOLDER / "seeds.json", seeds.ranking(histories, recipe, score.primary))
-        seeds.write_curves(Path("plots/student.csv"), histories)
+        seeds.write_curves(Path("plots/student.csv"), histories, score.primary)
         seeds.write_timing(Path("metrics/timing/distill.json"), histories, prepared.labelled(), device)
 
 

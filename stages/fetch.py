@@ -28,7 +28,7 @@ class DataParams(params.Section):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _known(cls, values: dict) -> dict:
-        known = [*cls.model_fields, "name", "task", "layout"]
+        known = [*cls.model_fields, "name", "task", "layout", "masks"]
         if unknown := [key for key in values if key not in known]:
             raise ValueError(f"{unknown[0]!r} is unknown; known here: {', '.join(known)}")
         return values

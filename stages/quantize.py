@@ -21,12 +21,22 @@ class QuantizeParams(params.Section):
     per_channel: bool  # a scale for each output channel of the weights; false: one a tensor, smaller, less exact
 
 
+class Sizing(params.Section, extra="ignore"):
+    """What of section `split` a user of the models has to know."""
+
+    resize: str
+    scale: float
+    overlap: int
+
+
 class Origin(NamedTuple):
     """What all models have in common."""
 
     classes: tuple[str, ...]
     image_size: int
     resize: str
+    scale: float
+    overlap: int
     task: str
 
 
@@ -37,7 +47,8 @@ def main() -> None:
     settings = params.load("quantize", QuantizeParams)
     images = prepared.images("train")
     calibration = spread(images, settings.calibration_images)
-    origin = Origin(tuple(prepared.classes()), images.shape[1], params.word("split.resize"),
+    sizing = params.load("split", Sizing)
+    origin = Origin(tuple(prepared.classes()), images.shape[1], sizing.resize, sizing.scale, sizing.overlap,
                     params.word("data.task"))
     with work.folder("quantize", [], []):  # for its lock: an orphan of a killed run must not write beside this one
         shutil.rmtree(onnx_files.SEEDS, ignore_errors=True)  # a seed that is no longer asked for must not count

@@ -1,7 +1,7 @@
 """The page to hand in. In: what the stages above measured. Out: report/report.md, report/curves.png.
 
 reads   metrics/{data,quality,size,speed}.json, metrics/timing/, plots/{teacher,baseline,student}.csv,
-        data/prepared/{index.csv,classes.txt}, plots/test/confusion.png (linked), stages/kit/report.md.j2
+        data/prepared/{index.csv,classes.txt}, plots/test/*.png (linked), stages/kit/report.md.j2
 `python -m stages.report --table` prints the short table of the four models and writes nothing.
 """
 
@@ -39,6 +39,15 @@ TIMED = ("train_teacher", "teacher_targets", "train_baseline", "distill")
 # Columns of quality.json that the page shows, those of them that the task has.
 SHOWN = {"accuracy": "accuracy %", "miou": "mean IoU %", "pixel_accuracy": "pixel accuracy %", "f1": "F1 %",
          "map": "mAP %", "ece": "ECE %"}
+# Files of plots/test that the page shows, those of them that the task draws: what they are, and what to see there.
+PICTURES = {
+    "confusion.png": ("confusion matrix of the int8 student",
+                      "Where the int8 student errs (rows are what the image shows):"),
+    "classes.png": ("precision and recall of each class",
+                    "How much of what a model calls a class is of that class, and how much of a class it finds:"),
+    "pictures.png": ("test pictures and what the models make of them",
+                     "Test pictures and what each model makes of them; in the corner that picture's own mean IoU:"),
+}
 
 
 def main() -> None:
@@ -53,9 +62,8 @@ def write_page() -> None:
     from stages.kit import curves
 
     facts = gather()
-    metric = wording.primary(facts["quality"])
     curves.draw({name: read(tables.read_csv, PLOTS / f"{name}.csv") for name in MODELS if name != "int8"},
-                metric, wording.NAMES[metric], FOLDER / "curves.png")
+                wording.NAMES[wording.primary(facts["quality"])], FOLDER / "curves.png")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
                                      keep_trailing_newline=True)
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(facts)
@@ -77,6 +85,8 @@ def gather() -> dict[str, object]:
         "splits": Counter(row["split"] for row in read(tables.read_csv, prepared.FOLDER / "index.csv")),
         "quality": quality, "size": measured("size"), "speed": measured("speed"), "models": MODELS,
         "shown": {metric: label for metric, label in SHOWN.items() if metric in quality["student"]},
+        "each_iou": list(quality["teacher"].get("iou", ())),  # classes; the teacher has no deviations among them
+        "pictures": {file: said for file, said in PICTURES.items() if (PLOTS / "test" / file).is_file()},
         "spread": wording.spread, "sentences": wording.distillation(quality), "timing": timing,
         "cost": timing["distill"]["seconds"] / baseline,
         "cost_with_targets": (timing["distill"]["seconds"] + timing["teacher_targets"]["seconds"]) / baseline,

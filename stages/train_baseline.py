@@ -22,10 +22,10 @@ def main() -> None:
         histories = seeds.train("baseline", recipe, place, lambda seed: (
             network.build(student, classes, prepared.size(), seed).to(device),
             lessons.supervised(score, recipe.augment, seed, device),
-            lessons.labels_alone(recipe.label_smoothing),
+            lessons.labels_alone(recipe, prepared.counts(classes)),
         ), lambda seed, trained: network.save(trained, FOLDER / f"seed-{seed}.safetensors"))
         write_json(FOLDER / "seeds.json", seeds.ranking(histories, recipe, score.primary))
-        seeds.write_curves(Path("plots/baseline.csv"), histories)
+        seeds.write_curves(Path("plots/baseline.csv"), histories, score.primary)
         seeds.write_timing(Path("metrics/timing/train_baseline.json"), histories, prepared.labelled(), device)
 
 

@@ -19,10 +19,11 @@ def main() -> None:
     teacher = params.load("teacher", network.TeacherParams)
     recipe = params.load("teacher_training", Recipe)
     task = params.word("data.task")
-    varied = recipe.augment.crop != "none" or recipe.augment.colour
+    varied = recipe.augment.crop != "none" or recipe.augment.colour or recipe.augment.turns
     if teacher.mode == "frozen" and varied:
         raise Fault("params.yaml: teacher.mode is frozen, so the backbone sees each image and its mirror image once; "
-                    "set teacher_training.augment.crop to none and colour to 0.0, or teacher.mode to finetune")
+                    "set teacher_training.augment.crop to none, colour to 0.0 and turns to false, or teacher.mode to "
+                    "finetune")
     score = named.module("tasks", task, "data.task").Score
     device = runtime.start("train_teacher")
     classes = len(prepared.classes())
@@ -39,11 +40,12 @@ def main() -> None:
         else:
             histories = seeds.train("teacher", recipe, place, lambda seed: (
                 fresh(seed), lessons.supervised(score, recipe.augment, seed, device),
-                lessons.labels_alone(recipe.label_smoothing)), lambda seed, trained: network.save(trained, kept(seed)))
+                lessons.labels_alone(recipe, prepared.counts(classes)),
+            ), lambda seed, trained: network.save(trained, kept(seed)))
         best = seeds.ranking(histories, recipe, score.primary)["best"]
         with whole(MODEL, "wb") as file:
             file.write(kept(best).read_bytes())
-        seeds.write_curves(Path("plots/teacher.csv"), histories)
+        seeds.write_curves(Path("plots/teacher.csv"), histories, score.primary)
         seeds.write_timing(Path("metrics/timing/train_teacher.json"), histories, prepared.labelled(), device,
                            before=sum(float(path.read_text()) for path in place.glob("*.seconds")))
 
@@ -75,7 +77,8 @@ def _train_head(fresh, kept, recipe: Recipe, score, place: Path, device):
     def attempt(seed: int):
         lesson = lessons.Lesson(len(labels), len(labels), partial(batch, seed),
                                 lambda samples, epoch: tensor(labels[samples]), validation, score)
-        return network.head(fresh(seed).net)[2], lesson, lessons.labels_alone(recipe.label_smoothing)
+        return (network.head(fresh(seed).net)[2], lesson,
+                lessons.labels_alone(recipe, prepared.counts(len(prepared.classes()))))
 
     def keep(seed: int, trained) -> None:
         setattr(parent, name, trained)

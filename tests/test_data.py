@@ -19,7 +19,8 @@ import pytest
 from PIL import Image
 from sources import pack, picture, saved, two_classes
 
-from stages.kit import embedded, images
+from stages.kit import embedded, images, windows
+from stages.kit.faults import Fault
 from stages.kit.layouts import image_folder, tiny_imagenet
 from stages.split import SplitParams, draw
 
@@ -146,7 +147,7 @@ def test_tiny_imagenet_val_is_the_test_set_and_classes_have_readable_names():
              "t/val/val_annotations.txt": b"val_0.JPEG\tn02\t0\t0\t1\t1\n",
              "t/train/n01/images/a.JPEG": b"", "t/train/n01/n01_boxes.txt": b"", "t/train/n03/images/b.JPEG": b"",
              "t/val/images/val_0.JPEG": b"", "t/test/images/test_0.JPEG": b""}
-    found = [tuple(sample) for sample in tiny_imagenet.samples(sorted(files), files.get)]
+    found = [tuple(sample)[:4] for sample in tiny_imagenet.samples(sorted(files), files.get)]
     assert found == [("t/test/images/test_0.JPEG", "unlabelled", "test", ""),
                      ("t/train/n01/images/a.JPEG", "train", "train", "goldfish"),
                      ("t/train/n03/images/b.JPEG", "train", "train", "crane (n03)"),
@@ -213,12 +214,15 @@ def test_what_is_no_whole_image_is_unreadable(content):
 
 
 def test_resize_rules():
+    def sized(image: np.ndarray, size: int, resize: str) -> np.ndarray:
+        return windows.cut_image(image, windows.Sizing(size, resize, scale=1.0, overlap=0))[0]
+
     image = np.zeros((2, 4, 3), np.uint8)
     image[:, 1:3] = 200  # the middle square
-    assert (images.resize(image, 2, "crop") == 200).all()
-    assert images.resize(image, 2, "squash")[0, 0, 0] == images.resize(image, 2, "squash")[1, 1, 2] != 200
+    assert (sized(image, 2, "crop") == 200).all()
+    assert sized(image, 2, "squash")[0, 0, 0] == sized(image, 2, "squash")[1, 1, 2] != 200
     same = np.random.default_rng(0).integers(0, 256, (5, 5, 3), dtype=np.uint8)
-    assert (images.resize(same, 5, "squash") == same).all()
+    assert (sized(same, 5, "squash") == same).all()
 
 
 def test_each_keeps_order_and_few_items_in_memory():
@@ -261,12 +265,12 @@ def test_every_finding_is_decided_as_the_policy_says(project):
     assert [row["path"] for row in manifest] == sorted(files.keys() - gone)
     first = manifest[-1]
     content = files["val/dog/k.png"]
-    assert (first["split"], first["class"], first["width"], first["bytes"]) == ("val", "dog", "8", str(len(content)))
+    assert (first["split"], first["target"], first["width"], first["bytes"]) == ("val", "dog", "8", str(len(content)))
     assert first["sha256"] == hashlib.sha256(content).hexdigest()
     assert first["pixels"] == hashlib.sha256(b"8x8 " + bytes((7, 0, 0)) * 64).hexdigest()
     assert json.loads((project.folder / "metrics/data.json").read_text()) == {
         "images": {"found": 15, "kept": 10, "dropped": 5},
-        "findings": {"unreadable": 2, "leak": 2, "duplicate": 1, "conflicting_label": 2},
+        "findings": {"unreadable": 2, "mask_size": 0, "leak": 2, "duplicate": 1, "conflicting_label": 2},
         "test": {"cat": 1, "dog": 1}, "train": {"cat": 2, "dog": 3}, "unlabelled": {"all": 1},
         "val": {"cat": 1, "dog": 1},
     }
@@ -300,7 +304,7 @@ def test_split_is_stratified_stable_and_says_what_stands_where(project):
     done(project.run("fetch", "clean", "split"))
     rows = index(project)
     # Of 40: 8 to test (0.2), then 5 of the 32 left to val (0.15: 4.8). Of 3: one each.
-    assert {split: Counter(row["class"] for row in rows[split]) for split in rows} == {
+    assert {split: Counter(row["target"] for row in rows[split]) for split in rows} == {
         "train": {"cat": 27, "dog": 27, "owl": 1}, "val": {"cat": 5, "dog": 5, "owl": 1},
         "test": {"cat": 8, "dog": 8, "owl": 1}, "unlabelled": {}}
     assert (project.folder / "data/prepared/classes.txt").read_text() == "cat\ndog\nowl\n"
@@ -312,8 +316,8 @@ def test_split_is_stratified_stable_and_says_what_stands_where(project):
         assert [row["path"] for row in rows[split]] == sorted(row["path"] for row in rows[split])
         for number, row in enumerate(rows[split]):
             assert int(row["row"]) == number
-            assert ["cat", "dog", "owl"][targets[number]] == row["class"]
-            assert (arrays[number] == (colours[row["class"]], int(Path(row["path"]).stem), 0)).all()
+            assert ["cat", "dog", "owl"][targets[number]] == row["target"]
+            assert (arrays[number] == (colours[row["target"]], int(Path(row["path"]).stem), 0)).all()
     before = digest(project.folder / "data/prepared")
     done(project.run("split"))
     assert digest(project.folder / "data/prepared") == before
@@ -327,7 +331,7 @@ def test_the_sources_own_splits_stay_and_only_val_is_drawn(project):
     done(project.set("data.source", "a.zip").run("fetch", "clean", "split"))
     rows = index(project)
     assert [row["path"] for row in rows["test"]] == ["test/cat/x.png", "test/dog/y.png"]
-    assert Counter(row["class"] for row in rows["val"]) == {"cat": 2, "dog": 2}  # 0.15 of 10, halves up
+    assert Counter(row["target"] for row in rows["val"]) == {"cat": 2, "dog": 2}  # 0.15 of 10, halves up
 
 
 def test_hidden_labels_join_the_unlabelled(project):
@@ -337,12 +341,12 @@ def test_hidden_labels_join_the_unlabelled(project):
         "val/cat/x.png": picture(0, 1, 9), "val/dog/y.png": picture(1, 9, 9), "unlabelled/z.png": picture(9, 9, 9)})
     done(project.set("data.source", "a.zip").set("split.labelled_fraction", 0.3).run("fetch", "clean", "split"))
     rows = index(project)
-    assert Counter(row["class"] for row in rows["train"]) == {"cat": 6, "dog": 6}
-    assert Counter(row["class"] for row in rows["unlabelled"]) == {"": 29}  # 2 × 14 hidden, one that never had a label
+    assert Counter(row["target"] for row in rows["train"]) == {"cat": 6, "dog": 6}
+    assert Counter(row["target"] for row in rows["unlabelled"]) == {"": 29}  # 2 × 14 hidden, one that never had a label
     assert not (project.folder / "data/prepared/unlabelled/targets.npy").exists()
     shown = {row["path"] for row in rows["train"]}
     done(project.set("split.labelled_fraction", 0.001).run("split"))
-    assert Counter(row["class"] for row in index(project)["train"]) == {"cat": 1, "dog": 1}
+    assert Counter(row["target"] for row in index(project)["train"]) == {"cat": 1, "dog": 1}
     assert {row["path"] for row in index(project)["train"]} <= shown  # fewer labels are a part of more
 
 
@@ -356,13 +360,13 @@ def test_images_with_copies_are_never_drawn(project):
 
 
 def test_one_image_more_moves_at_most_one_other():
-    choice = SplitParams(image_size=8, resize="squash", val_fraction=0.15, test_fraction=0.2,
-                         labelled_fraction=1.0, seed=0)
+    choice = SplitParams(image_size=8, resize="squash", scale=1.0, overlap=0, val_fraction=0.15, test_fraction=0.2,
+                         fold=0, labelled_fraction=1.0, seed=0)
 
     def drawn(count: int) -> set[str]:
-        rows = [{"path": f"{number}.png", "split": "", "class": "cat", "pixels": f"{number}"}
+        rows = [{"path": f"{number}.png", "split": "", "target": "cat", "group": "", "pixels": f"{number}"}
                 for number in range(count)]
-        draw(rows, choice, lambda row: row["class"])
+        draw(rows, choice, lambda row: row["target"])
         return {row["path"] for row in rows if row["split"] == "test"}
 
     assert [len(drawn(count)) for count in (200, 201)] == [40, 40]
@@ -389,3 +393,37 @@ def test_planted_faults_of_the_vehicles_are_found_and_none_invented(project):
     assert pairs == {frozenset((row["path"], row["note"])) for row in truth if row["fault"] == "exact_duplicate"}
     assert paths["conflicting_label"] == {path for row in truth if row["fault"] == "duplicate_conflicting_label"
                                           for path in (row["path"], row["note"])}
+
+
+CHOICE = {"image_size": 8, "resize": "squash", "scale": 1.0, "overlap": 0, "val_fraction": 0.2, "test_fraction": 0.25,
+          "fold": 0, "labelled_fraction": 1.0, "seed": 0}
+
+
+def drawn(rows: list[dict], **changes) -> dict[str, set[str]]:
+    """Which paths land in which split."""
+    rows = [dict(row) for row in rows]
+    draw(rows, SplitParams(**CHOICE | changes), lambda row: row["target"])
+    return {split: {row["path"] for row in rows if row["split"] == split} for split in ("train", "val", "test")}
+
+
+def test_groups_are_drawn_whole_and_folds_share_no_test_image():
+    rows = [{"path": f"tile {tile}/{part}", "split": "", "target": "", "group": f"Tile {tile}",
+             "pixels": f"{tile} {part}"}
+            for tile in range(1, 13) for part in range(3)]
+    seen = [drawn(rows, fold=fold) for fold in range(4)]
+    tiles = [{split: {path.split("/")[0] for path in paths} for split, paths in found.items()} for found in seen]
+    # A quarter of 12 groups for test; a fifth of the 9 that are left, 1.8, for val; by number, not by letter.
+    assert [found["test"] for found in tiles] == [{f"tile {3 * fold + i}" for i in (1, 2, 3)} for fold in range(4)]
+    for found in tiles:
+        assert [len(found[split]) for split in ("train", "val", "test")] == [7, 2, 3]
+        assert not found["train"] & found["val"] and not found["test"] & (found["train"] | found["val"])
+    with pytest.raises(Fault, match="there are 4 folds, from 0, of 3 out of 12 for test"):
+        drawn(rows, fold=4)
+
+
+def test_folds_of_single_images_share_no_test_image_and_together_are_all():
+    rows = [{"path": f"{name}/{number}", "split": "", "target": name, "group": "", "pixels": f"{name} {number}"}
+            for name in ("cat", "dog") for number in range(20)]
+    seen = [drawn(rows, fold=fold)["test"] for fold in range(4)]
+    assert [len(found) for found in seen] == [10] * 4 and set().union(*seen) == {row["path"] for row in rows}
+    assert all(sum(path.startswith("cat") for path in found) == 5 for found in seen)

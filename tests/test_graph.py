@@ -35,6 +35,7 @@ CHOSEN_BY = {
     "models": ("teacher.model", "student.model"),
     "layouts": ("data.layout",),
     "tasks": ("data.task",),
+    "labels": ("data.task",),
     "scores": ("data.task",),
 }
 

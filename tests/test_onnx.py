@@ -16,12 +16,12 @@ from conftest import ROOT, Project
 from onnx import numpy_helper
 
 from stages import benchmark
-from stages.kit import export, int8, network, onnx_files, prepared, runner, tables
+from stages.kit import export, int8, network, onnx_files, prepared, runtime, tables
 from stages.kit.faults import Fault
 
 STUDENT = {"model": "small_resnet", "options": {"depth": 8, "width": 8, "stride": 2}, "weights": "none"}
 CLASSES = ("ape", "bee", "cat", "dög")
-CARD = onnx_files.Card(CLASSES, 16, "squash", "classification", (128.0,) * 3, (64.0,) * 3, "small_resnet")
+CARD = onnx_files.Card(CLASSES, 16, "squash", 1.0, 0, "classification", (128.0,) * 3, (64.0,) * 3, "small_resnet")
 
 
 def net(seed: int = 0) -> network.Normalised:
@@ -145,7 +145,7 @@ def foreign(path: Path) -> onnx.ModelProto:
 def test_a_runner_does_not_inherit_the_memory_of_its_parent(files):
     with benchmark.Runner(files / "int8.onnx", 1) as process:
         peak = process.ask(1, 2, 0)["peak_memory_mb"]
-    assert 20 < peak < runner.peak_memory_mb() / 2  # here torch is loaded
+    assert 20 < peak < runtime.peak_memory_mb() / 2  # here torch is loaded
 
 
 @pytest.fixture(scope="module")
@@ -161,10 +161,11 @@ def deployed(tmp_path_factory) -> Project:
         (stored / split).mkdir(parents=True)
         np.save(stored / split / "images.npy", pictures(count))
         np.save(stored / split / "targets.npy", np.arange(count) % 3)  # of the fourth class there is no image
+        np.save(stored / split / "windows.npy", np.array([(row, 0, 0, 16, 16) for row in range(count)], np.int32))
     (stored / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES), encoding="utf-8")
     tables.write_csv(stored / "index.csv", ("split", "row"), [{"split": "train", "row": 0}])
     network.save(net(), project.folder / "models/teacher.safetensors")
-    curve = {"seed": 0, "epoch": 0, "val_loss": 1.0, "val_accuracy": 50.0}
+    curve = {"seed": 0, "epoch": 0, "cross_entropy": 1.0, "train_score": 50.0, "val_loss": 1.0, "val_score": 50.0}
     for name in ("teacher", "baseline", "student"):
         tables.write_csv(project.folder / f"plots/{name}.csv", list(curve), [curve, curve | {"epoch": 1}])
     for number, name in enumerate(("baseline", "student")):

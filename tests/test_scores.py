@@ -15,11 +15,12 @@ def answers(probabilities: list[list[float]], targets: list[int]) -> classificat
     return classification.Answers(np.log(np.array(probabilities, np.float32)), np.array(targets))
 
 
+CLASSES = ["ape", "bee", "cat, big"]
 THREE = answers([[0.8, 0.1, 0.1], [0.3, 0.5, 0.2], [0.2, 0.7, 0.1], [0.1, 0.2, 0.7]], [0, 1, 0, 1])  # class 2 is absent
 
 
 def test_accuracy_and_averages_over_the_classes_present():
-    table = classification.measure(THREE, bins=10)
+    table = classification.measure(THREE, CLASSES, bins=10)
     # Right: 1 of 2 zeros, 1 of 2 ones. Said 0: once, rightly. Said 1: twice, once rightly. Said 2: doesn't count.
     assert table["accuracy"] == table["balanced_accuracy"] == table["recall"] == pytest.approx(50)
     assert table["precision"] == pytest.approx(100 * (1 + 1 / 2) / 2)
@@ -44,18 +45,19 @@ def test_calibration_error(bins, expected):
 
 def test_a_very_sure_model_has_finite_scores():
     sure = classification.Answers(np.array([[1e4, -1e4], [1e4, -1e4]], np.float32), np.array([0, 1]))
-    table = classification.measure(sure, bins=15)
+    table = classification.measure(sure, CLASSES, bins=15)
     assert table["log_loss"] == pytest.approx(1e4) and table["ece"] == pytest.approx(50)
 
 
 def test_answers_do_not_depend_on_batches():
     halves = [(THREE.logits[:3], THREE.targets[:3]), (THREE.logits[3:], THREE.targets[3:])]
-    assert classification.measure(classification.collect(halves), 5) == classification.measure(THREE, 5)
+    collected = classification.collect(halves, np.zeros((4, 5), np.int32))
+    assert classification.measure(collected, CLASSES, 5) == classification.measure(THREE, CLASSES, 5)
 
 
 def test_tables_and_pictures(tmp_path):
     for folder in ("once", "again"):
-        classification.draw({"teacher": THREE, "int8": THREE}, ["ape", "bee", "cat, big"], 5, tmp_path / folder)
+        classification.draw({"teacher": THREE, "int8": THREE}, CLASSES, 5, lambda picture: None, tmp_path / folder)
     once, again = ({path.relative_to(tmp_path / folder): path.read_bytes() for path in (tmp_path / folder).rglob("*.*")}
                    for folder in ("once", "again"))
     assert once == again and len(once) == 5
@@ -86,7 +88,7 @@ def test_means_and_deviations_over_seeds():
 
 def test_no_gap_is_no_number():
     same = dict.fromkeys(("teacher", "baseline", "student", "int8"), THREE)
-    quality = {name: classification.measure(THREE, 5) for name in same}
+    quality = {name: classification.measure(THREE, CLASSES, 5) for name in same}
     assert evaluate.distillation(quality, same, classification) == {
         "gain": 0.0, "p_value": 1.0, "teacher_agreement": 100.0, "int8_drop": 0.0}  # and no gap_recovered
 

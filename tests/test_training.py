@@ -28,9 +28,10 @@ from stages.kit.train import Lesson, fit, validate
 ROOT = Path(__file__).resolve().parents[1]
 NET = network.NetworkParams(model="small_resnet", options={"depth": 8, "width": 4, "stride": 2}, weights="none")
 RECIPE = {"seeds": [0], "epochs": 3, "batch_size": 8, "optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 0.0005,
-          "warmup_epochs": 1.0, "label_smoothing": 0.0, "ema_decay": 0.0, "patience": 0, "keep": "last",
+          "warmup_epochs": 1.0, "label_smoothing": 0.0, "imbalance": "none", "class_weight_power": 0.5,
+          "dice_weight": 0.0, "ema_decay": 0.0, "patience": 0, "keep": "last",
           "precision": "fp32",
-          "augment": {"crop": "pad", "padding": 2, "min_area": 1.0, "flip": True, "colour": 0.0}}
+          "augment": {"crop": "pad", "padding": 2, "min_area": 1.0, "flip": True, "turns": False, "colour": 0.0}}
 ONE_THREAD = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 SMALL = {"teacher.options": {"depth": 8, "width": 8, "stride": 2},
          "student.options": {"depth": 8, "width": 4, "stride": 2},
@@ -72,10 +73,14 @@ def lesson(seed: int = 0, **changes) -> Lesson:
     return lessons.supervised(Score, recipe(**changes).augment, seed, torch.device("cpu"))
 
 
+def labels_alone(**changes):
+    return lessons.labels_alone(recipe(**changes), prepared.counts(3))
+
+
 def learn(work: Path, loss=None, **changes) -> tuple[nn.Module, list[dict]]:
     net = network.build(NET, 3, (16, 16), seed=0)
     work.mkdir(exist_ok=True)
-    history = fit(net, lesson(), loss or lessons.labels_alone(0.0), recipe(**changes), 0, work, "test")
+    history = fit(net, lesson(), loss or labels_alone(), recipe(**changes), 0, work, "test")
     return net, history
 
 
@@ -107,7 +112,7 @@ def test_a_run_that_was_stopped_ends_in_the_same_bytes(data, changes):
         steps += 1
         if steps == 15:
             raise KeyboardInterrupt
-        return lessons.labels_alone(0.0)(*batch)
+        return labels_alone()(*batch)
 
     with pytest.raises(KeyboardInterrupt):
         learn(data / "stopped", stop, epochs=5, **changes)
@@ -120,7 +125,7 @@ def test_a_run_that_was_stopped_ends_in_the_same_bytes(data, changes):
 def test_best_keeps_the_epoch_that_val_likes_most(data):
     """A loss that teaches for four epochs, and then the contrary."""
     def loss(logits, labels, samples, epoch):
-        return {"loss": lessons.labels_alone(0.0)(logits, labels, samples, epoch)["loss"] * (1 if epoch < 4 else -1)}
+        return {"loss": labels_alone()(logits, labels, samples, epoch)["loss"] * (1 if epoch < 4 else -1)}
 
     net, history = learn(data / "w", loss, epochs=8, keep="best")
     best = max(row["val_accuracy"] for row in history)
@@ -143,7 +148,7 @@ def test_trap_5_the_student_trains_in_train_mode_after_validation(data):
     net = network.build(NET, 3, (16, 16), seed=0)
     net.register_forward_hook(lambda module, *_: modes.append(module.training))
     (data / "w").mkdir()
-    fit(net, lesson(), lessons.labels_alone(0.0), recipe(epochs=2), 0, data / "w", "test")
+    fit(net, lesson(), labels_alone(), recipe(epochs=2), 0, data / "w", "test")
     assert modes == ([True] * 6 + [False]) * 2
     assert not net.training
 
@@ -274,7 +279,7 @@ def advised(data) -> Callable[[str], Advice]:
     stored = views.Images(prepared.images("train"), prepared.images("unlabelled"))
 
     def make(mode: str) -> Advice:
-        wanted = targets.TargetParams(mode=mode, views=4, seed=7, batch_size=16, precision="fp32")
+        wanted = targets.TargetParams(mode=mode, views=4, seed=7, stride=1, batch_size=16, precision="fp32")
         cropped = augment if mode == "clean" else augment.model_copy(update={"crop": "pad"})
         count = targets.passes(wanted, cropped)
         whole = np.arange(len(stored))
@@ -294,7 +299,8 @@ def test_trap_9_the_student_sees_what_the_teacher_spoke_of(advised, mode):
     answers = set()
     for epoch in range(6):
         advice.begin_epoch(epoch)
-        seen = torch.from_numpy(advice.seen(rows, seed, epoch)).permute(0, 3, 1, 2)
+        shown = views.view(advice.stored, rows, advice.augment, *advice.view(seed, epoch))
+        seen = torch.from_numpy(shown).permute(0, 3, 1, 2)
         said = advice.logits(rows, seed, epoch).astype(np.float32)
         assert np.allclose(advice.teacher(seen).numpy(), said, atol=2e-3), epoch
         answers.add(said.tobytes())
@@ -339,7 +345,7 @@ def test_trap_4_the_teacher_stays_as_it_is(data):
     state, images = copy.deepcopy(net.state_dict()), torch.from_numpy(patterns(8, 9)[0]).permute(0, 3, 1, 2)
     first = net(images)
     stored = views.Images(prepared.images("train"))
-    wanted = targets.TargetParams(mode="clean", views=1, seed=0, batch_size=16, precision="fp32")
+    wanted = targets.TargetParams(mode="clean", views=1, seed=0, stride=1, batch_size=16, precision="fp32")
     for number in (0, 1):
         list(targets.logits(net, stored, np.arange(48), wanted, recipe().augment, number))
     assert torch.equal(net(images), first) and not first.requires_grad

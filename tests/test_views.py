@@ -6,11 +6,12 @@ import pytest
 from stages.kit import chance, views
 from stages.kit.views import Augment, Images
 
-NOTHING = {"crop": "none", "padding": 0, "min_area": 1.0, "flip": False, "colour": 0.0}
+NOTHING = {"crop": "none", "padding": 0, "min_area": 1.0, "flip": False, "turns": False, "colour": 0.0}
 KINDS = {
     "pad": Augment(**NOTHING | {"crop": "pad", "padding": 3, "flip": True}),
     "resized": Augment(**NOTHING | {"crop": "resized", "min_area": 0.3, "flip": True}),
     "colour": Augment(**NOTHING | {"colour": 0.4, "flip": True}),
+    "turns": Augment(**NOTHING | {"turns": True, "flip": True}),
 }
 
 
@@ -67,7 +68,7 @@ def test_a_resized_view_of_a_ramp_is_a_ramp():
 
 def test_colour_by_hand(monkeypatch):
     # Draws of 1, 0.5, 0.5: brightness × 1.5 alone. (100, 50, 20) → (150, 75, 30).
-    monkeypatch.setattr(chance, "uniform", lambda seed, samples, view, draws: np.array([[0, 0, 0, 0, 0, 1, 0.5, 0.5]]))
+    monkeypatch.setattr(chance, "uniform", lambda *_: np.array([[0, 0, 0, 0, 0, 1, 0.5, 0.5, 0]]))
     image = np.full((1, 2, 2, 3), (100, 50, 20), np.uint8)
     found = views.view(Images(image), np.array([0]), Augment(**NOTHING | {"colour": 0.5}), 0, 0)
     assert found.reshape(-1, 3).tolist() == [[150, 75, 30]] * 4
@@ -95,3 +96,29 @@ def test_the_order_is_a_permutation_of_its_own_for_each_seed_and_epoch():
     assert all(sorted(order) == list(range(10)) for order in orders)
     assert len({tuple(order) for order in orders}) == 4
     assert (chance.order(1, 1, 10) == orders[3]).all()
+
+
+def test_turns_are_the_eight_symmetries_of_a_square(stored):
+    image = Images(stored.parts[0][:1].repeat(400, 0))
+    seen = views.view(image, np.arange(400), KINDS["turns"], 0, 0)
+    turned = [np.rot90(side, quarter).tobytes() for quarter in range(4)
+              for side in (image.parts[0][0], image.parts[0][0][:, ::-1])]
+    counts = {kind: sum(view.tobytes() == kind for view in seen) for kind in turned}
+    assert sum(counts.values()) == 400 and min(counts.values()) > 25
+
+
+@pytest.mark.parametrize("augment", KINDS.values(), ids=KINDS)
+def test_a_mask_moves_as_its_image_does(augment):
+    """Images whose grey is their class, in blocks: shown in any view, colour and class still agree."""
+    grey = np.random.default_rng(0).integers(0, 4, (30, 4, 4)).repeat(8, 1).repeat(8, 2)  # (N,32,32)
+    images, masks = Images((60 * grey)[..., None].repeat(3, 3).astype(np.uint8)), grey.astype(np.int16)
+    rows = np.array([4, 29, 4, 11])
+    seen, moved = (take(stored, rows, augment.model_copy(update={"colour": 0.0}), 2, 9)
+                   for take, stored in ((views.view, images), (views.moved, masks)))
+    assert moved.dtype == np.int16
+    assert np.mean(seen[..., 0] == 60 * moved) > (0.7 if augment.crop == "resized" else 0.9999)
+
+
+def test_a_label_of_a_whole_image_stays():
+    labels = np.array([3, 1, 2])
+    assert views.moved(labels, np.array([2, 0]), KINDS["turns"], 0, 1).tolist() == [2, 3]

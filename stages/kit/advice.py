@@ -1,4 +1,4 @@
-"""What a student in distillation sees, and what its teacher says of exactly that: from the cache, or asked anew.
+"""Which view a student sees in distillation, and what its teacher says of exactly that: cached, or asked anew.
 
 In: models/targets.npy and targets.json, the teacher, the stored images.
 """
@@ -18,7 +18,7 @@ TEACHER = Path("models/teacher.safetensors")
 
 
 class Advice:
-    """What the student sees, and what the teacher said of exactly that, in the mode that `targets.mode` names."""
+    """The view that the student sees, and what the teacher said of exactly that, as `targets.mode` has it."""
 
     def __init__(self, teacher, stored: views.Images, wanted: targets.TargetParams, augment: views.Augment):
         self.teacher, self.stored, self.wanted, self.augment = teacher, stored, wanted, augment
@@ -54,15 +54,12 @@ class Advice:
             self.cached = np.concatenate(list(targets.logits(self.teacher, self.stored, every, self.wanted,
                                                              self.augment, epoch)))[None]
 
-    def seen(self, samples: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-        """uint8 (B,H,W,3). clean: a fresh view of the student's own; else the very view that the teacher saw."""
-        if self.wanted.mode == "clean":
-            return views.view(self.stored, samples, self.augment, seed, epoch)
-        number = epoch % self.wanted.views if self.wanted.mode == "views" else epoch
-        return views.view(self.stored, samples, self.augment, self.wanted.seed, number)
+    def view(self, seed: int, epoch: int) -> tuple[int, int]:
+        """Seed and number of the view that the student sees: a fresh one of its own for `clean`, else its teacher's."""
+        return (seed, epoch) if self.wanted.mode == "clean" else (self.wanted.seed, targets.number(self.wanted, epoch))
 
     def logits(self, samples: np.ndarray, seed: int, epoch: int) -> np.ndarray:
         """float16 (B,C,*S): of the image, of its mirror image where the view is mirrored, or of the view itself."""
         if self.wanted.mode == "clean":
             return self.cached[views.mirrored(samples, self.augment, seed, epoch).astype(int), samples]
-        return self.cached[epoch % self.wanted.views if self.wanted.mode == "views" else 0, samples]
+        return self.cached[targets.number(self.wanted, epoch) if self.wanted.mode == "views" else 0, samples]

@@ -1,7 +1,8 @@
-"""The one place where bytes become RGB. In: a file's bytes. Out: uint8 (H,W,3).
+"""The one place where bytes become RGB, or a mask's numbers. In: a file's bytes. Out: uint8 (H,W,3); integers (H,W).
 
-The rules: turned as EXIF says; the first frame of animations; 16 bits scaled to 8, not clipped; other depths stretched
-to 0–255; transparency laid on white; grey, palette, CMYK and LAB turned to RGB; colour profiles not applied.
+The rules of `decode`: turned as EXIF says; the first frame of animations; 16 bits scaled to 8, not clipped; other
+depths stretched to 0–255; transparency laid on white; grey, palette, CMYK and LAB turned to RGB; colour profiles not
+applied. A mask's pixels are names, not light: `stored` does none of this to them.
 """
 
 import io
@@ -13,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import PurePosixPath
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
@@ -34,33 +35,22 @@ class Unreadable(Exception):
     """Bytes that are no whole image; says why."""
 
 
+class OtherKind(Unreadable):
+    """A whole mask that holds colours where indices were asked for, or the other way round."""
+
+
 def decode(content: bytes) -> np.ndarray:
     """uint8 (H,W,3), RGB, by the rules above. Raises Unreadable."""
-    if not content:
-        raise Unreadable("empty file")
-    try:
-        with Image.open(io.BytesIO(content), formats=_formats()) as image:
-            image.load()
-            _turn_upright(image)
-            return np.asarray(_rgb(image))
-    except MemoryError:
-        raise
-    except UnidentifiedImageError:
-        raise Unreadable("no image in a format that Pillow reads") from None
-    except Exception as error:  # damaged files make Pillow raise nearly everything
-        raise Unreadable(one_line(error)) from None
+    return _read(content, _light)
 
 
-def resize(image: np.ndarray, size: int, how: Literal["squash", "crop"]) -> np.ndarray:
-    """uint8 (size,size,3) by Pillow's bilinear filter, which averages when it shrinks. image: uint8 (H,W,3).
+def stored(content: bytes, colours: bool) -> np.ndarray:
+    """A mask as it is stored: nothing turned, stretched or blended. Raises Unreadable, and its OtherKind.
 
-    squash: both sides to `size`. crop: the largest square in the middle, to `size`.
+    colours: uint8 (H,W,3), RGB, an index through its palette. Otherwise the integers of a grey or palette image (H,W):
+    grey of 2 or 4 bits as the levels of 255 that it means, as Pillow reads it.
     """
-    height, width = image.shape[:2]
-    side = min(height, width)
-    left, top = (width - side) / 2, (height - side) / 2
-    box = (left, top, left + side, top + side) if how == "crop" else (0, 0, width, height)
-    return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR, box))
+    return _read(content, _colours if colours else _indices)
 
 
 def named(path: str) -> bool:
@@ -81,6 +71,39 @@ def each(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def _read(content: bytes, pixels: Callable[[Image.Image], np.ndarray]) -> np.ndarray:
+    """pixels(image) of the whole image in `content`. Raises Unreadable."""
+    if not content:
+        raise Unreadable("empty file")
+    try:
+        with Image.open(io.BytesIO(content), formats=_formats()) as image:
+            image.load()
+            return pixels(image)
+    except (MemoryError, OtherKind):
+        raise
+    except UnidentifiedImageError:
+        raise Unreadable("no image in a format that Pillow reads") from None
+    except Exception as error:  # damaged files make Pillow raise nearly everything
+        raise Unreadable(one_line(error)) from None
+
+
+def _light(image: Image.Image) -> np.ndarray:
+    _turn_upright(image)
+    return np.asarray(_rgb(image))
+
+
+def _indices(image: Image.Image) -> np.ndarray:
+    if image.mode in ("1", "L", "P", "I") or image.mode.startswith("I;16"):
+        return np.asarray(image)
+    raise OtherKind(f"stored as colours (mode {image.mode}), not as indices")
+
+
+def _colours(image: Image.Image) -> np.ndarray:
+    if image.mode[0] not in "IF":  # Pillow would clip these to 255
+        return np.asarray(image.convert("RGB"))
+    raise OtherKind(f"stored as numbers (mode {image.mode}), not as colours")
 
 
 def _turn_upright(image: Image.Image) -> None:

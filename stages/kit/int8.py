@@ -1,8 +1,8 @@
 """Static int8 quantisation. In: an onnx.ModelProto in float and some training images. Out: the same model in int8.
 
 uint8 activations and int8 weights (U8S8: what x86 with VNNI multiplies fastest), as QuantizeLinear/DequantizeLinear
-pairs around the operators, ranges by the smallest and largest values seen. Logits stay float: a class score in 256
-steps would tie.
+pairs around the operators, ranges by the smallest and largest values seen. Logits stay float: class scores in 256 steps
+tie, of a U-Net's pixels three in a hundred.
 """
 
 import tempfile
@@ -49,6 +49,7 @@ def quantise(model: onnx.ModelProto, images: np.ndarray, centred: bool, per_chan
             activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
             calibrate_method=quantization.CalibrationMethod.MinMax, extra_options=options)
         result = onnx.load(small)
+    _float_logits(result.graph)
     if centred:
         _bypass(result.graph)
     return result
@@ -63,6 +64,35 @@ def _normalisation(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
             raise ValueError(f"the exported graph starts otherwise than {NORMALISATION}: see stages/kit/export.py")
         chain, value = [*chain, node], node.output[0]
     return chain
+
+
+def _float_logits(graph: onnx.GraphProto) -> None:
+    """Last convolution → (QuantizeLinear → DequantizeLinear →) logits, resized or added up on the way or not: what
+    stands in brackets goes. A Gemm's output was never quantised.
+    """
+    made = {name: node for node in graph.node for name in node.output}
+    names = [onnx_files.LOGITS]
+    while names:
+        name = names.pop()
+        node = made.get(name)  # none: a constant
+        if node and node.op_type in ("Resize", "Add"):
+            names += node.input
+        elif node and node.op_type == "DequantizeLinear" and node.input[0] in made:
+            quantizer = made[node.input[0]]
+            source = made[quantizer.input[0]]
+            if source.op_type in ("Conv", "Resize", "Add"):
+                graph.node.remove(node)
+                graph.node.remove(quantizer)
+                _rename(graph, source.output[0], name)
+                made[name] = source
+                names.append(name)
+                onnx_files.drop_unused(graph)
+
+
+def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    for node in graph.node:
+        node.input[:] = [new if name == old else name for name in node.input]
+        node.output[:] = [new if name == old else name for name in node.output]
 
 
 def _bypass(graph: onnx.GraphProto) -> None:

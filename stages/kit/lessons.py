@@ -1,15 +1,19 @@
 """Lessons made of the prepared arrays: augmented views for training, plain images for validation."""
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
 
 from stages.kit import prepared, views
-from stages.kit.supervision import UNLABELLED, cross_entropy_loss
+from stages.kit.prepared import UNLABELLED
+from stages.kit.recipe import Recipe
+from stages.kit.supervision import Supervised
 from stages.kit.train import Lesson, Loss
 
 VALIDATION_BATCH = 256
+VALIDATION_PIXELS = 2**21  # in a batch at most: it bounds memory where images are large
 
 
 def images(batch: np.ndarray, device: torch.device) -> torch.Tensor:
@@ -19,32 +23,38 @@ def images(batch: np.ndarray, device: torch.device) -> torch.Tensor:
 
 def supervised(score: Callable[[], object], augment: views.Augment, seed: int, device: torch.device) -> Lesson:
     """Labelled training images and their labels, view e in epoch e; validated on val."""
-    return lesson(views.Images(prepared.images("train")), score, device,
-                  lambda stored, samples, epoch: views.view(stored, samples, augment, seed, epoch))
+    return lesson(views.Images(prepared.images("train")), score, augment, device, lambda epoch: (seed, epoch))
 
 
-def lesson(stored: views.Images, score: Callable[[], object], device: torch.device,
-           view: Callable[[views.Images, np.ndarray, int], np.ndarray], **more) -> Lesson:
-    """A lesson on `stored`, whose first images are train's; those beyond carry no label."""
+def lesson(stored: views.Images, score: Callable[[], object], augment: views.Augment, device: torch.device,
+           shown: Callable[[int], tuple[int, int]], **more) -> Lesson:
+    """A lesson on `stored`, whose first images are train's; those beyond carry no label.
+
+    shown: epoch → seed and number of the view that the images and their masks are shown in.
+    """
     labels = prepared.targets("train")
 
+    def batch(samples: np.ndarray, epoch: int) -> torch.Tensor:
+        return images(views.view(stored, samples, augment, *shown(epoch)), device)
+
     def targets(samples: np.ndarray, epoch: int) -> torch.Tensor:
-        found = labels[np.minimum(samples, len(labels) - 1)]
+        found = views.moved(labels, np.minimum(samples, len(labels) - 1), augment, *shown(epoch)).astype(np.int64)
         found[samples >= len(labels)] = UNLABELLED
         return torch.from_numpy(found).to(device)
 
-    return Lesson(len(stored), len(labels), lambda samples, epoch: images(view(stored, samples, epoch), device),
-                  targets, lambda: in_order("val", device), score, **more)
+    return Lesson(len(stored), len(labels), batch, targets, lambda: in_order("val", device), score, **more)
 
 
 def in_order(split: str, device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """The split's images as stored, with their targets, in batches."""
     pixels, targets = prepared.images(split), prepared.targets(split)
-    for start in range(0, len(pixels), VALIDATION_BATCH):
-        rows = slice(start, start + VALIDATION_BATCH)
-        yield images(np.array(pixels[rows]), device), torch.from_numpy(np.array(targets[rows])).to(device)
+    size = max(1, min(VALIDATION_BATCH, VALIDATION_PIXELS // math.prod(pixels.shape[1:3])))
+    for start in range(0, len(pixels), size):
+        rows = slice(start, start + size)
+        yield images(np.array(pixels[rows]), device), torch.from_numpy(targets[rows].astype(np.int64)).to(device)
 
 
-def labels_alone(label_smoothing: float) -> Loss:
-    """The supervised loss: cross-entropy and nothing else."""
-    return lambda logits, targets, samples, epoch: {"loss": cross_entropy_loss(logits, targets, label_smoothing)}
+def labels_alone(recipe: Recipe, counts: np.ndarray) -> Loss:
+    """What the labels say and nothing else; counts: (C,), how many labelled positions each class has."""
+    said = Supervised(recipe, counts)
+    return lambda logits, targets, samples, epoch: said(logits, targets)

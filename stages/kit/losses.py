@@ -3,7 +3,9 @@
 Contract: student and teacher logits (N,C,*S), targets int64 (N,*S); class axis 1; computed in float32 from
 log_softmax; the mean over the positions that are not IGNORED. Each is scaled by T², so that its gradient keeps its
 size whatever the temperature (Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015,
-section 2).
+section 2). None depends on the resolution: a map whose every pixel is made four gives the same.
+
+A loss is handed float32 logits (N,C,P) and targets (N,P), the P places of an image in a row: one for classification.
 """
 
 from typing import Literal, Self
@@ -13,14 +15,15 @@ import pydantic
 import torch
 from torch.nn import functional
 
+from stages.kit.faults import Fault
 from stages.kit.params import Section
-from stages.kit.supervision import IGNORED
+from stages.kit.prepared import IGNORED
 
 
 class DistillParams(Section):
     """How the student learns from its teacher: loss = ce_weight · cross-entropy + kd_weight · `loss`."""
 
-    loss: Literal["kd", "dkd", "dist"]
+    loss: Literal["kd", "dkd", "dist", "cwd"]  # cwd: segmentation
     temperature: float = pydantic.Field(gt=0, le=100)  # softens both sides' logits
     kd_weight: float = pydantic.Field(ge=0)
     ce_weight: float = pydantic.Field(ge=0)
@@ -31,8 +34,12 @@ class DistillParams(Section):
 
     @pydantic.model_validator(mode="after")
     def _agree(self) -> Self:
-        if self.standardise and self.loss == "dist":
-            raise ValueError("standardise goes with loss: kd or dkd (dist is blind to a shift and a scale already)")
+        if self.standardise and self.loss in ("dist", "cwd"):
+            raise ValueError("standardise goes with loss: kd or dkd (dist is blind to a shift and a scale already, "
+                             "cwd compares places and not classes)")
+        if self.debias and self.loss == "cwd":
+            raise ValueError("debias goes with loss: kd, dkd or dist (it shifts a class as a whole, to which cwd is "
+                             "blind)")
         if not self.kd_weight:
             raise ValueError("kd_weight is 0: nothing would be distilled; the baseline is that already")
         return self
@@ -40,16 +47,15 @@ class DistillParams(Section):
 
 def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, targets: torch.Tensor,
                       params: DistillParams) -> torch.Tensor:
-    """The loss that `params` names, ≥ 0, a scalar. 0 where every position is IGNORED."""
-    valid = (targets != IGNORED).reshape(-1)
-    student, teacher = _rows(student)[valid], _rows(teacher)[valid]  # (M,C), M valid positions
-    if not len(student):
-        return student.sum()
-    if params.standardise:
-        student, teacher = _standardised(student), _standardised(teacher)
-    temperature = params.temperature
-    return LOSSES[params.loss](student / temperature, teacher / temperature, targets.reshape(-1)[valid],
-                               params) * temperature**2
+    """The loss that `params` names, ≥ 0, a scalar. 0 where every position is IGNORED.
+
+    Raises Fault where the loss needs an answer for each pixel and there is one an image.
+    """
+    student, teacher = (logits.float().reshape(*logits.shape[:2], -1) for logits in (student, teacher))  # (N,C,P)
+    targets = targets.reshape(len(targets), -1)  # (N,P)
+    if not (targets != IGNORED).any():
+        return student[:0].sum()
+    return LOSSES[params.loss](student, teacher, targets, params) * params.temperature**2
 
 
 def debiased(teacher: torch.Tensor, counts: np.ndarray, params: DistillParams) -> torch.Tensor:
@@ -63,7 +69,8 @@ def debiased(teacher: torch.Tensor, counts: np.ndarray, params: DistillParams) -
 
 
 def kd(student: torch.Tensor, teacher: torch.Tensor, targets: torch.Tensor, params: DistillParams) -> torch.Tensor:
-    """KL(teacher ‖ student) of softened logits (M,C), mean over M. Hinton, Vinyals and Dean, 2015."""
+    """KL(teacher ‖ student) of softened logits, mean over the positions. Hinton, Vinyals and Dean, 2015."""
+    student, teacher, _ = _rows(student, teacher, targets, params)
     return _kl(functional.log_softmax(student, 1), functional.log_softmax(teacher, 1)).mean()
 
 
@@ -71,6 +78,7 @@ def dkd(student: torch.Tensor, teacher: torch.Tensor, targets: torch.Tensor, par
     """Target class against the rest, plus dkd_beta · the rest among themselves: Zhao et al., "Decoupled Knowledge
     Distillation", CVPR 2022, equation 7 with α = 1. Without a label the teacher's top class stands for the target.
     """
+    student, teacher, targets = _rows(student, teacher, targets, params)
     target = torch.where(targets >= 0, targets, teacher.argmax(1))[:, None]  # (M,1)
     is_target = torch.zeros_like(student, dtype=torch.bool).scatter(1, target, True)
     (student_pair, student_rest), (teacher_pair, teacher_rest) = (
@@ -82,16 +90,39 @@ def dist(student: torch.Tensor, teacher: torch.Tensor, targets: torch.Tensor, pa
     """1 − Pearson correlation of probabilities, over the classes of a position and over the positions of a class:
     Huang et al., "Knowledge Distillation from A Stronger Teacher", NeurIPS 2022, equations 8–10 with β = γ = 1.
     """
+    student, teacher, _ = _rows(student, teacher, targets, params)
     student, teacher = functional.softmax(student, 1), functional.softmax(teacher, 1)
     return (1 - _correlation(student, teacher)).mean() + (1 - _correlation(student.T, teacher.T)).mean()
 
 
-LOSSES = {"kd": kd, "dkd": dkd, "dist": dist}
+def cwd(student: torch.Tensor, teacher: torch.Tensor, targets: torch.Tensor, params: DistillParams) -> torch.Tensor:
+    """KL(teacher ‖ student) of where in an image each class is seen, a softmax over the places; mean over the classes
+    and the images with a valid place: Shu et al., "Channel-wise Knowledge Distillation for Dense Prediction", ICCV
+    2021, section 3. Blind to a class's logits being higher everywhere, so it goes with a cross-entropy.
+    """
+    if student.shape[2] == 1:
+        raise Fault("params.yaml: distill.loss cwd compares the places of an image, so it needs segmentation; "
+                    "use kd, dkd or dist")
+    hidden = (targets == IGNORED)[:, None]  # (N,1,P)
+    seen = ~hidden.all(2)[:, 0]  # (N,)
+    student, teacher = (
+        functional.log_softmax((logits / params.temperature).masked_fill(hidden, -torch.inf)[seen], 2).masked_fill(
+            hidden[seen], 0)  # equal on both sides, so that it adds nothing to the divergence
+        for logits in (student, teacher))
+    return _kl(student.flatten(0, 1), teacher.flatten(0, 1)).mean()
 
 
-def _rows(logits: torch.Tensor) -> torch.Tensor:
-    """(N,C,*S) → float32 (N·S,C)."""
-    return logits.float().movedim(1, -1).reshape(-1, logits.shape[1])
+LOSSES = {"kd": kd, "dkd": dkd, "dist": dist, "cwd": cwd}
+
+
+def _rows(student: torch.Tensor, teacher: torch.Tensor, targets: torch.Tensor,
+          params: DistillParams) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(N,C,P), (N,C,P), (N,P) → (M,C), (M,C), (M,): the M valid positions; softened, standardised if asked."""
+    valid = (targets != IGNORED).reshape(-1)
+    student, teacher = (logits.movedim(1, -1).reshape(-1, logits.shape[1])[valid] for logits in (student, teacher))
+    if params.standardise:
+        student, teacher = _standardised(student), _standardised(teacher)
+    return student / params.temperature, teacher / params.temperature, targets.reshape(-1)[valid]
 
 
 def _standardised(logits: torch.Tensor) -> torch.Tensor:
@@ -100,7 +131,7 @@ def _standardised(logits: torch.Tensor) -> torch.Tensor:
 
 
 def _kl(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
-    """KL(teacher ‖ student) of log-probabilities (M,C), summed over the classes: (M,)."""
+    """KL(teacher ‖ student) of log-probabilities (M,K), row by row: (M,)."""
     return (teacher.exp() * (teacher - student)).sum(1)
 
 

@@ -71,7 +71,7 @@ def build(params: NetworkParams, classes: int, size: tuple[int, int], seed: int)
     net, normalisation = _bare(params, classes), CENTRED
     if params.weights != "none":
         state, normalisation = _weights(params)
-        _adopt(net, state, params.weights)
+        _adopt(net, state, classes, params.weights)
     network = Normalised(net, *normalisation).to(memory_format=torch.channels_last)
     _try(network, params, size)
     return network
@@ -106,8 +106,8 @@ def head(net: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
     """The last linear layer: its parent, its name there, itself. Raises Fault for a network that has none."""
     linear = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
-        raise Fault(f"{type(net).__name__} ends in no linear layer, so its head can't be exchanged; "
-                    "choose another model")
+        raise Fault(f"params.yaml: teacher.mode frozen goes with a network that ends in a linear layer, and "
+                    f"{type(net).__name__} has none; use mode: finetune")
     parent, _, name = linear[-1].rpartition(".")
     return net.get_submodule(parent), name, net.get_submodule(linear[-1])
 
@@ -145,18 +145,16 @@ def _weights(params: NetworkParams) -> tuple[dict[str, torch.Tensor], tuple]:
     return module.imagenet(parse(module.Options, params.options, f"params.yaml: options of {params.model}")), IMAGENET
 
 
-def _adopt(net: nn.Module, state: dict[str, torch.Tensor], source: str) -> None:
-    """Load `state` strictly, but for a head made for another number of classes, which stays as drawn."""
-    last = head(net)[2]
-    prefix = next(key for key, module in net.named_modules() if module is last)
-    own = net.state_dict()
-    other_head = any(key.startswith(f"{prefix}.") and own[key].shape != value.shape
-                     for key, value in state.items() if key in own)
-    kept = {key: value for key, value in state.items() if not (other_head and key.startswith(f"{prefix}."))}
-    if other_head:
-        kept |= {key: value for key, value in own.items() if key.startswith(f"{prefix}.")}
+def _adopt(net: nn.Module, state: dict[str, torch.Tensor], classes: int, source: str) -> None:
+    """Load `state` strictly, but for heads made for another number of classes, which stay as drawn.
+
+    A head's tensor is told by its shape alone: all but the first dimension agree, and that is `classes` here. A hidden
+    layer that looks the same can't slip through, since the one behind it takes as many channels as it gives.
+    """
+    heads = {key: own for key, own in net.state_dict().items() if key in state and state[key].ndim
+             and state[key].shape[1:] == own.shape[1:] and own.shape[:1] == (classes,) != state[key].shape[:1]}
     try:
-        net.load_state_dict(kept)
+        net.load_state_dict(state | heads)
     except RuntimeError as error:
         raise Fault(f"weights {source} don't fit {type(net).__name__}: {_first_line(error)}; "
                     "params.yaml's model and options must be those that the weights were made for") from None

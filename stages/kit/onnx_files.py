@@ -27,7 +27,9 @@ class Card:
 
     classes: tuple[str, ...]  # a name for each logit
     image_size: int  # height and width that the model was trained at
-    resize: str  # how images were brought there: squash | crop
+    resize: str  # how images were brought there: squash | crop | tiles, as kit/windows.py has it
+    scale: float  # tiles: share of its size that a picture is brought to first
+    overlap: int  # tiles: pixels that neighbouring squares share at least
     task: str
     mean: tuple[float, ...]  # of each channel, 0–255 scale; applied inside the graph
     std: tuple[float, ...]

@@ -1,8 +1,9 @@
 """The arrays that `split` prepares, as every later stage reads them: memory-mapped, never loaded whole.
 
 `data/prepared/<split>/images.npy`   uint8 (N,H,W,3), RGB
-`data/prepared/<split>/targets.npy`  int64 (N,*S): a class, or a class a pixel; absent for `unlabelled`
-`data/prepared/index.csv`            split, row, path, sha256, class: what stands in each row
+`data/prepared/<split>/targets.npy`  integers (N,*S): a class, or a class a pixel; absent for `unlabelled`
+`data/prepared/<split>/windows.npy`  int32 (N,5): where each image lies in its picture, as kit/windows.py has it
+`data/prepared/index.csv`            split, row, windows, path, sha256, target: a picture's first row, and how many
 `data/prepared/classes.txt`          a class name a line; the line's number is the class
 """
 
@@ -12,6 +13,9 @@ import numpy as np
 
 FOLDER = Path("data/prepared")
 SPLITS = ("train", "val", "test", "unlabelled")
+# Targets below 0 are no class.
+UNLABELLED = -1  # no label here: no cross-entropy, but a teacher's answer counts
+IGNORED = -100  # nothing here counts, in no loss and no metric
 
 
 def images(split: str) -> np.ndarray:
@@ -20,8 +24,21 @@ def images(split: str) -> np.ndarray:
 
 
 def targets(split: str) -> np.ndarray:
-    """int64 (N,*S), mapped from the file."""
+    """Integers (N,*S), mapped from the file."""
     return np.load(FOLDER / split / "targets.npy", mmap_mode="r")
+
+
+def windows(split: str) -> np.ndarray:
+    """int32 (N,5): picture, top, left, height, width, as kit/windows.py has them."""
+    return np.load(FOLDER / split / "windows.npy")
+
+
+def counts(number: int) -> np.ndarray:
+    """int64 (C,): how many training images, or pixels of them, each of `number` classes has."""
+    total = np.zeros(number, np.int64)
+    for part in np.array_split(targets("train"), max(1, len(targets("train")) // 256)):
+        total += np.bincount(part[part >= 0], minlength=number)
+    return total
 
 
 def size() -> tuple[int, int]:

@@ -6,16 +6,13 @@ many images is run for so long. Out: on stdout, for each, a line of JSON {"secon
 """
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
 
-from stages.kit import faults, onnx_files
-
-STATUS = Path("/proc/self/status")
+from stages.kit import faults, onnx_files, runtime
 
 
 def main() -> None:
@@ -30,21 +27,13 @@ def main() -> None:
         spent, end = [timed(model, images)], time.perf_counter() + seconds
         while time.perf_counter() < end:
             spent.append(timed(model, images))
-        print(json.dumps({"seconds": spent, "peak_memory_mb": peak_memory_mb()}), flush=True)
+        print(json.dumps({"seconds": spent, "peak_memory_mb": runtime.peak_memory_mb()}), flush=True)
 
 
 def timed(model: onnx_files.Model, images: np.ndarray) -> float:
     start = time.perf_counter()
     model(images)
     return time.perf_counter() - start
-
-
-def peak_memory_mb() -> float:
-    """Linux's VmHWM begins anew with the program; getrusage there would report the parent's peak, inherited by fork."""
-    if STATUS.exists():
-        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6  # in KiB there
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # in bytes on macOS
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
 """Where the arithmetic runs: device, threads, precision. Says so once, on stderr."""
 
 import os
+import resource
 import sys
 from contextlib import nullcontext
+from pathlib import Path
+
+STATUS = Path("/proc/self/status")
 
 
 def threads() -> int:
@@ -36,3 +40,14 @@ def precise(device, precision: str):
     import torch
 
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def peak_memory_mb() -> float:
+    """Of this process, in MB (10⁶ bytes).
+
+    Linux's VmHWM begins anew with the program; getrusage there would report the parent's peak, inherited by fork.
+    """
+    if STATUS.exists():
+        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6  # in KiB there
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # in bytes on macOS

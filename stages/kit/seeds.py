@@ -37,17 +37,24 @@ def ranking(histories: dict[int, History], recipe: Recipe, primary: str) -> dict
     return {"best": max(val, key=lambda seed: (val[seed][primary], -val[seed]["loss"])), "val": val}
 
 
-def write_curves(path: Path, histories: dict[int, History]) -> None:
-    """A row an epoch a seed: seed, epoch, learning_rate, parts of the loss, scores in %. No times: two runs agree."""
-    rows = [{"seed": seed} | row for seed, history in histories.items() for row in history]
-    columns = [key for key in rows[0] if key != "seconds"]
-    write_csv(path, columns, [{key: f"{row[key]:.6g}" if isinstance(row[key], float) else row[key] for key in columns}
-                              for row in rows])
+def write_curves(path: Path, histories: dict[int, History], primary: str) -> None:
+    """A row an epoch a seed: seed, epoch, learning_rate, parts of the loss, scores in %. No times: two runs agree.
+
+    The score that counts is called train_score and val_score in every task: dvc.yaml draws columns by their names.
+    """
+    rows = [{"seed": seed} | {_column(key, primary): value for key, value in row.items() if key != "seconds"}
+            for seed, history in histories.items() for row in history]
+    write_csv(path, list(rows[0]), [{key: f"{value:.6g}" if isinstance(value, float) else value
+                                     for key, value in row.items()} for row in rows])
+
+
+def _column(key: str, primary: str) -> str:
+    return key.replace(primary, "score") if key in (f"train_{primary}", f"val_{primary}") else key
 
 
 def write_timing(path: Path, histories: dict[int, History], images_per_epoch: int, device,
                  before: float = 0.0) -> None:
-    """What the training cost, on which device; seconds over all seeds, interruptions left out.
+    """What the training cost, on which device; seconds over all seeds, interruptions left out; memory of the process.
 
     before: what was spent ahead of the first epoch, which counts to the whole and not to an epoch.
     """
@@ -55,4 +62,5 @@ def write_timing(path: Path, histories: dict[int, History], images_per_epoch: in
     each = sum(seconds) / len(seconds)
     write_json(path, {"seconds": round(before + sum(seconds), 3), "seconds_per_epoch": round(each, 4),
                       "images_per_s": round(images_per_epoch / each, 1), "seeds": len(histories),
-                      "device": device.type, "threads": runtime.threads()})
+                      "peak_memory_mb": round(runtime.peak_memory_mb(), 1), "device": device.type,
+                      "threads": runtime.threads()})

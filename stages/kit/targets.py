@@ -1,6 +1,7 @@
 """The teacher's raw logits: which passes over the images a mode needs, and one pass. Knows no loss and no temperature.
 
 A pass is a number: in `clean` mode 0 is the image as stored and 1 its mirror image; else the number of a seeded view.
+Of an answer for each pixel, every stride-th row and column is kept: neighbours say much the same.
 """
 
 from collections.abc import Iterator
@@ -13,10 +14,11 @@ import torch
 from torch import nn
 
 from stages.kit import views
+from stages.kit.faults import Fault
 from stages.kit.params import Section
 from stages.kit.runtime import precise
 
-LOGITS = Path("models/targets.npy")  # float16 (V,N,C): pass, image (train's, then the unlabelled), class
+LOGITS = Path("models/targets.npy")  # float16 (V,N,C,*S): pass, image (train's, then the unlabelled), class
 ABOUT = Path("models/targets.json")
 
 
@@ -26,6 +28,7 @@ class TargetParams(Section):
     mode: Literal["clean", "views", "online"]  # the image and its mirror | seeded views, cycled | nothing cached
     views: int = pydantic.Field(ge=1)  # V, for views: view e mod V in epoch e
     seed: int = pydantic.Field(ge=0, lt=2**31)  # of the views, in modes views and online
+    stride: int = pydantic.Field(ge=1)  # segmentation: answers for every stride-th row and column are kept
     batch_size: int = pydantic.Field(ge=1)
     precision: Literal["fp32", "bf16"]
 
@@ -33,6 +36,16 @@ class TargetParams(Section):
 def passes(params: TargetParams, augment: views.Augment) -> int:
     """V: how many passes over the images are cached."""
     return {"clean": 2 if augment.flip else 1, "views": params.views, "online": 0}[params.mode]
+
+
+def number(params: TargetParams, epoch: int) -> int:
+    """Which seeded view this epoch shows, in modes views and online."""
+    return epoch % params.views if params.mode == "views" else epoch
+
+
+def thinned(values: torch.Tensor, places: int, stride: int) -> torch.Tensor:
+    """(…,*S) → (…,*S/stride), from the middle of each stride; `places` is how many of the last axes S has."""
+    return values[(..., *(slice(stride // 2, None, stride),) * places)]
 
 
 def seen(stored: views.Images, samples: np.ndarray, params: TargetParams, augment: views.Augment,
@@ -45,11 +58,17 @@ def seen(stored: views.Images, samples: np.ndarray, params: TargetParams, augmen
 
 def logits(teacher: nn.Module, stored: views.Images, samples: np.ndarray, params: TargetParams, augment: views.Augment,
            number: int) -> Iterator[np.ndarray]:
-    """The teacher's logits of these images in pass `number`, in chunks of float16 (≤ batch_size,C,*S)."""
+    """The teacher's logits of these images in pass `number`, in chunks of float16 (≤ batch_size,C,*S).
+
+    Raises Fault where answers for pixels were to be kept for an image that the student sees otherwise.
+    """
     device = next(teacher.parameters()).device
     for start in range(0, len(samples), params.batch_size):
         chunk = samples[start:start + params.batch_size]
         batch = torch.from_numpy(seen(stored, chunk, params, augment, number)).to(device).permute(0, 3, 1, 2)
         with torch.inference_mode(), precise(device, params.precision):
             answer = teacher(batch)
-        yield answer.half().cpu().numpy()
+        if params.mode == "clean" and answer.ndim > 2:
+            raise Fault("params.yaml: targets.mode is clean, but this teacher answers for each pixel, and pixels move "
+                        "with the student's crops; use views or online")
+        yield thinned(answer, answer.ndim - 2, params.stride).half().cpu().numpy()

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from stages.kit import chance, checkpoint
 from stages.kit.faults import Fault
+from stages.kit.prepared import IGNORED
 from stages.kit.recipe import Recipe, learning_rate, optimiser
 from stages.kit.runtime import precise
 
@@ -122,9 +123,12 @@ def validate(network: nn.Module, lesson: Lesson, precision: str) -> dict[str, fl
         with precise(device, precision):
             logits = network(inputs).float()
         score.update(logits, targets)
-        loss += float(functional.cross_entropy(logits, targets, reduction="sum"))
+        known = targets.masked_fill(targets < 0, IGNORED)
+        loss += float(functional.cross_entropy(logits, known, ignore_index=IGNORED, reduction="sum"))
         count += int((targets >= 0).sum())
     network.train(mode)
+    if not count:
+        raise Fault("data/prepared/val holds no label at all; look at its masks, and at data.masks in params.yaml")
     return {"val_loss": loss / count, **{f"val_{key}": value for key, value in score.values().items()}}
 
 

@@ -1,11 +1,12 @@
 """Augmented views of stored images, a whole batch at a time. In: uint8 arrays and a counter. Out: uint8 (B,H,W,3).
 
-A view is fixed by (seed, sample, view number) alone: a teacher run today and a student trained tomorrow see the same.
-Geometry is separable, a source row for each row and a source column for each column; so one gather crops, pads by
-reflection and mirrors.
+A view is fixed by (seed, sample, view number) alone: a teacher run today and a student trained tomorrow see the same,
+and a mask moves as its image does. Geometry is separable, a source row for each row and a source column for each
+column; so one gather crops, pads by reflection and mirrors. A quarter turn is that and an exchange of rows and columns.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -16,7 +17,7 @@ from stages.kit.params import Section
 
 # Luma of ITU-R BT.601, what Pillow's "L" uses.
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-DRAWS = 8  # top, left, mirror, area, aspect, brightness, contrast, saturation
+DRAWS = 9  # top, left, mirror, area, aspect, brightness, contrast, saturation, turn
 
 
 class Augment(Section):
@@ -26,6 +27,7 @@ class Augment(Section):
     padding: int = pydantic.Field(ge=0)  # pixels on each side, for pad
     min_area: float = pydantic.Field(gt=0, le=1)  # smallest share of the area, for resized
     flip: bool  # mirror half of the images left to right
+    turns: bool  # turn by 0, 90, 180 or 270 degrees: for pictures without an up, as from the air
     colour: float = pydantic.Field(ge=0, lt=1)  # up to ± this share in brightness, contrast and saturation
 
 
@@ -34,6 +36,7 @@ class Geometry(NamedTuple):
 
     rows: np.ndarray  # (B,H), float where it falls between pixels
     columns: np.ndarray  # (B,W)
+    turned: np.ndarray  # bool (B,): rows and columns change places afterwards
 
 
 class Images:
@@ -67,9 +70,22 @@ def plain(images: Images, samples: np.ndarray, mirror: bool = False) -> np.ndarr
 def view(images: Images, samples: np.ndarray, augment: Augment, seed: int, number: int) -> np.ndarray:
     """View `number` of each image. uint8 (B,H,W,3)."""
     draws = chance.uniform(seed, samples, number, DRAWS)
-    geometry = _geometry(augment, images.size, draws)
-    batch = _bilinear(images, samples, geometry) if augment.crop == "resized" else images.gather(samples, *geometry)
+    rows, columns, turned = _geometry(augment, images.size, draws)
+    gather = partial(_bilinear, images) if augment.crop == "resized" else images.gather
+    batch = _turned(gather(samples, rows, columns), turned)
     return _coloured(batch, augment.colour * (2 * draws[:, 5:8] - 1)) if augment.colour else batch
+
+
+def moved(targets: np.ndarray, samples: np.ndarray, augment: Augment, seed: int, number: int) -> np.ndarray:
+    """The targets (N,*S) of these samples as view `number` shows them, (B,*S): masks move along, to the nearest pixel.
+
+    A class of a whole image stays.
+    """
+    if targets.ndim == 1:
+        return targets[samples]
+    rows, columns, turned = _geometry(augment, targets.shape[1:], chance.uniform(seed, samples, number, DRAWS))
+    nearest = (np.floor(part + 0.5).astype(int) for part in (rows, columns))
+    return _turned(_gather(targets, samples, *nearest), turned)
 
 
 def mirrored(samples: np.ndarray, augment: Augment, seed: int, number: int) -> np.ndarray:
@@ -92,7 +108,11 @@ def _geometry(augment: Augment, size: Sequence[int], draws: np.ndarray) -> Geome
         columns = _stretched(columns, width, np.minimum(1, np.sqrt(area * aspect)), draws[:, 1:2])
     if augment.flip:
         columns = np.where(draws[:, 2:3] < 0.5, columns[:, ::-1], columns)
-    return Geometry(rows, columns)
+    # By k quarter turns: the second and third turn the rows round, the first and second the columns; odd ones exchange.
+    quarter = (draws[:, 8:9] * 4).astype(int) * augment.turns
+    rows = np.where(quarter >= 2, rows[:, ::-1], rows)
+    columns = np.where((quarter == 1) | (quarter == 2), columns[:, ::-1], columns)
+    return Geometry(rows, columns, quarter[:, 0] % 2 == 1)
 
 
 def _reflected(position: np.ndarray, side: int) -> np.ndarray:
@@ -106,11 +126,18 @@ def _stretched(position: np.ndarray, side: int, share: np.ndarray, start: np.nda
     return np.clip((position + 0.5) * share + start * side * (1 - share) - 0.5, 0, side - 1)
 
 
-def _bilinear(images: Images, samples: np.ndarray, geometry: Geometry) -> np.ndarray:
-    top, left = (np.floor(part).astype(int) for part in geometry)
+def _turned(batch: np.ndarray, turned: np.ndarray) -> np.ndarray:
+    """Rows and columns exchanged where `turned` says so. (B,S,S,…)."""
+    if turned.any():
+        batch[turned] = batch[turned].swapaxes(1, 2)
+    return batch
+
+
+def _bilinear(images: Images, samples: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    top, left = (np.floor(part).astype(int) for part in (rows, columns))
     bottom, right = (np.minimum(first + 1, side - 1) for first, side in zip((top, left), images.size, strict=True))
-    down, across = ((part - first).astype(np.float32) for part, first in zip(geometry, (top, left), strict=True))
-    down, across = down[:, :, None, None], across[:, None, :, None]
+    down = (rows - top).astype(np.float32)[:, :, None, None]
+    across = (columns - left).astype(np.float32)[:, None, :, None]
     upper = (1 - across) * images.gather(samples, top, left) + across * images.gather(samples, top, right)
     lower = (1 - across) * images.gather(samples, bottom, left) + across * images.gather(samples, bottom, right)
     return np.rint((1 - down) * upper + down * lower).astype(np.uint8)
@@ -126,8 +153,8 @@ def _coloured(batch: np.ndarray, change: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(grey + saturation * (pixels - grey), 0, 255)).astype(np.uint8)
 
 
-def _gather(images: np.ndarray, samples: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """One `take` of whole pixels: three times as fast as indexing with three arrays."""
-    height, width = images.shape[1:3]
-    pixels = (samples[:, None, None] * height + rows[:, :, None]) * width + columns[:, None, :]
-    return np.take(images.reshape(-1, 3), pixels.ravel(), axis=0).reshape(*pixels.shape, 3)
+def _gather(stored: np.ndarray, samples: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """One `take` of whole pixels, (B,H,W,…): three times as fast as indexing with three arrays."""
+    height, width, *pixel = stored.shape[1:]
+    places = (samples[:, None, None] * height + rows[:, :, None]) * width + columns[:, None, :]
+    return np.take(stored.reshape(-1, *pixel), places.ravel(), axis=0).reshape(*places.shape, *pixel)

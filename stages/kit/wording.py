@@ -4,6 +4,9 @@ from collections.abc import Mapping
 
 SIGNIFICANT = 0.05  # the p-value below which a difference is called one
 NAMES = {"accuracy": "accuracy", "miou": "mean IoU"}  # of the metric that leads in each task
+# What `p_value` of stages/kit/scores/<task>.py is, and what `agreement` counts.
+TESTS = {"accuracy": "McNemar's exact test", "miou": "Wilcoxon's signed-rank test over the photographs"}
+COUNTED = {"accuracy": "test images", "miou": "test images' pixels"}
 
 
 def primary(quality: Mapping) -> str:
@@ -35,15 +38,16 @@ def _chance(quality: Mapping) -> str:
     images, p = quality["test"]["images"], quality["distillation"]["p_value"]
     student, baseline = quality["student"]["deployed"], quality["baseline"]["deployed"]
     said = (f"The two networks that are deployed have {student:.2f} % and {baseline:.2f} %: ",
-            f"(McNemar's exact test, p {'< 0.0001' if p < 0.0001 else f'= {p:.4f}'})")
+            f"({TESTS[primary(quality)]}, p {'< 0.0001' if p < 0.0001 else f'= {p:.4f}'})")
     if p >= SIGNIFICANT:
         return f"{said[0]}no difference can be shown with {images} test images {said[1]}."
     return f"{said[0]}a difference that chance hardly explains with {images} test images {said[1]}."
 
 
 def _gap(quality: Mapping) -> str:
-    teacher, table = f"{quality['teacher'][primary(quality)]:.2f}", quality["distillation"]
-    agree = f"Student and teacher say the same about {table['teacher_agreement']:.1f} % of the test images."
+    metric, table = primary(quality), quality["distillation"]
+    teacher = f"{quality['teacher'][metric]:.2f}"
+    agree = f"Student and teacher say the same about {table['teacher_agreement']:.1f} % of the {COUNTED[metric]}."
     recovered = table.get("gap_recovered")
     if recovered is None:
         return f"The teacher ({teacher} %) is not ahead of the baseline: there is no gap to recover. {agree}"

@@ -9,12 +9,7 @@ from pathlib import PurePosixPath
 
 from stages.kit import images
 from stages.kit.faults import Fault
-from stages.kit.samples import Sample
-
-SPLITS = {"train": "train", "training": "train", "seg_train": "train",
-          "val": "val", "valid": "val", "validation": "val",
-          "test": "test", "testing": "test", "seg_test": "test"}
-UNLABELLED = {"unlabeled", "unlabelled", "unsup", "pred", "seg_pred"}
+from stages.kit.samples import SPLITS, UNLABELLED, Sample
 
 
 def samples(names: list[str], read: Callable[[str], bytes]) -> Iterator[Sample]:

@@ -4,13 +4,13 @@ A class that has no test image is left out of every average over classes: nothin
 """
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from stages.kit import tables
+from stages.kit import pictures, statistics, tables
 
 PRIMARY = "accuracy"  # what gains, gaps and drops are told in
 
@@ -33,8 +33,8 @@ class Answers:
         return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
 
 
-def collect(batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> Answers:
-    """All of a split from its batches (logits, targets)."""
+def collect(batches: Iterable[tuple[np.ndarray, np.ndarray]], places: np.ndarray) -> Answers:
+    """All of a split from its batches (logits, targets). places: of squares in pictures, which are one here."""
     logits, targets = zip(*batches, strict=True)
     return Answers(np.concatenate(logits), np.concatenate(targets))
 
@@ -44,12 +44,17 @@ def hits(answers: Answers) -> np.ndarray:
     return answers.predicted == answers.targets
 
 
+def p_value(first: Answers, second: Answers) -> float:
+    """That both models are right equally often, by McNemar's exact test over the images."""
+    return statistics.mcnemar(hits(first), hits(second))
+
+
 def agreement(first: Answers, second: Answers) -> float:
     """Share of images, in %, about which two models say the same."""
     return 100 * float((first.predicted == second.predicted).mean())
 
 
-def measure(answers: Answers, bins: int) -> dict[str, float]:
+def measure(answers: Answers, classes: list[str], bins: int) -> dict[str, float]:
     """All in %, but log_loss in nats. Averages over classes are macro averages."""
     from sklearn import metrics
 
@@ -93,7 +98,8 @@ def calibration_error(answers: Answers, bins: int) -> float:
     return sum(row["images"] * abs(row["accuracy"] - row["confidence"]) for row in rows) / len(answers.targets)
 
 
-def draw(models: Mapping[str, Answers], classes: list[str], bins: int, folder: Path) -> None:
+def draw(models: Mapping[str, Answers], classes: list[str], bins: int, photographs: Callable[[int], np.ndarray],
+         folder: Path) -> None:
     """Under `folder`: confusion/<model>.csv, classes.csv, reliability.csv, confusion.png (of the last model)."""
     for model, answers in models.items():
         tables.write_csv(folder / "confusion" / f"{model}.csv", ("actual", "predicted"),
@@ -123,28 +129,8 @@ def _percent(row: dict[str, object], names: tuple[str, ...]) -> dict[str, object
 
 
 def _draw_confusion(answers: Answers, classes: list[str], model: str, path: Path) -> None:
-    """Rows are actual classes, in % of each; numbers are written in while there is room for them."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
     from sklearn.metrics import confusion_matrix
 
-    counts = confusion_matrix(answers.targets, answers.predicted, labels=range(len(classes)))
-    share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    roomy, side = len(classes) <= 25, min(3 + 0.45 * len(classes), 12)
-    figure, axes = pyplot.subplots(figsize=(side + 1, side), layout="constrained")
-    picture = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
-    figure.colorbar(picture, label="% of the actual class", shrink=0.8)
-    axes.set(title=f"{model}: {100 * hits(answers).mean():.2f} % of {len(answers.targets)} test images right",
-             xlabel="predicted", ylabel="actual")
-    if roomy:
-        axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(classes)), classes)
-        for (row, column), count in np.ndenumerate(counts):
-            if count:
-                axes.text(column, row, count, ha="center", va="center", fontsize=8,
-                          color="white" if share[row, column] > 50 else "black")
-    with tables.whole(path, "wb") as file:
-        figure.savefig(file, dpi=110, format="png", metadata={"Software": None})
-    pyplot.close(figure)
+    pictures.confusion(confusion_matrix(answers.targets, answers.predicted, labels=range(len(classes))),
+                       lambda images, share: str(images), classes,
+                       f"{model}: {100 * hits(answers).mean():.2f} % of {len(answers.targets)} test images right", path)

@@ -1,0 +1,320 @@
+"""Scores of a segmenter against values worked out by hand, against scikit-learn, and through `evaluate`."""
+
+import dataclasses
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import Project
+from onnx import TensorProto, helper
+from sklearn import metrics
+
+from stages import evaluate, report
+from stages.kit import onnx_files, prepared, statistics, tables, windows, wording
+from stages.kit.prepared import IGNORED, UNLABELLED
+from stages.kit.scores import classification, segmentation
+from stages.kit.tasks.segmentation import Score
+from stages.kit.windows import Sizing
+
+CLASSES = ["sea", "land", "boat", "gull, far"]
+
+
+def onehot(maps: np.ndarray, sure: float = 4.0, classes: int = len(CLASSES)) -> np.ndarray:
+    """Integers (N,H,W) → logits (N,C,H,W) that say just that."""
+    return sure * (maps[:, None] == np.arange(classes)[:, None, None]).astype(np.float32)
+
+
+def collect(logits: np.ndarray, targets: np.ndarray, batch: int = 2) -> segmentation.Answers:
+    """Each square (N,C,S,S) is a picture of its own."""
+    batches = ((logits[start:start + batch], targets[start:start + batch]) for start in range(0, len(logits), batch))
+    places = np.array([(number, 0, 0, *targets.shape[1:]) for number in range(len(targets))], np.int32)
+    return segmentation.collect(batches, places)
+
+
+def random_answers(seed: int, pictures: int = 5, side: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """Logits that are often right, and targets that lack class 3 and are partly ignored."""
+    random = np.random.default_rng(seed)
+    targets = np.random.default_rng(0).integers(0, 3, (pictures, side, side)).astype(np.int16)
+    logits = random.normal(size=(pictures, 4, side, side)).astype(np.float32) + onehot(targets, 1.5)
+    targets[:, :2], targets[:, 2, :5] = IGNORED, UNLABELLED
+    return logits, targets
+
+
+def measure(answers: segmentation.Answers, bins: int = 10) -> dict:
+    return segmentation.measure(answers, CLASSES, bins)
+
+
+def test_by_hand():
+    # Six sea pixels, of which four are found and two are called land; two of land, one of them called a gull.
+    targets = np.array([[[0, 0, 0, 0], [0, 0, 1, 1], [IGNORED] * 4, [UNLABELLED] * 4]])
+    said = np.array([[[0, 0, 0, 0], [1, 1, 1, 3], [2] * 4, [3] * 4]])
+    table = measure(collect(onehot(said), targets))
+    assert table["iou"] == pytest.approx({"sea": 100 * 4 / 6, "land": 100 * 1 / 4})  # TP / (TP + FP + FN)
+    assert table["miou"] == pytest.approx(100 * (4 / 6 + 1 / 4) / 2)
+    assert table["pixel_accuracy"] == pytest.approx(100 * 5 / 8)
+    assert table["precision"] == pytest.approx(100 * (4 / 4 + 1 / 3) / 2)
+    assert table["recall"] == pytest.approx(100 * (4 / 6 + 1 / 2) / 2)
+    assert table["f1"] == pytest.approx(100 * (8 / 10 + 2 / 5) / 2)
+    sure = np.exp(4) / (np.exp(4) + 3)
+    assert table["ece"] == pytest.approx(100 * (sure - 5 / 8))
+    assert table["log_loss"] == pytest.approx(-(5 * np.log(sure) + 3 * np.log((1 - sure) / 3)) / 8)
+
+
+def test_iou_is_of_the_sums_over_all_pictures_and_not_their_mean():
+    targets = np.array([[[0, 0], [0, 0]], [[0, 1], [1, 1]]])
+    said = np.array([[[0, 0], [0, 1]], [[0, 0], [1, 1]]])
+    assert measure(collect(onehot(said), targets))["iou"] == pytest.approx({"sea": 100 * 4 / 6, "land": 100 * 2 / 4})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_against_scikit_learn(seed):
+    logits, targets = random_answers(seed)
+    answers, valid = collect(logits, targets), targets >= 0
+    actual, predicted = targets[valid], logits.argmax(1)[valid]
+    assert (answers.confusion.sum(0) == metrics.confusion_matrix(actual, predicted, labels=range(4))).all()
+    table, present = measure(answers), [0, 1, 2]
+    iou = metrics.jaccard_score(actual, predicted, labels=present, average=None)
+    assert list(table["iou"].values()) == pytest.approx(list(100 * iou)) and "gull, far" not in table["iou"]
+    *columns, _ = metrics.precision_recall_fscore_support(actual, predicted, labels=present, average="macro")
+    assert [table[name] / 100 for name in ("precision", "recall", "f1")] == pytest.approx(columns)
+    assert table["miou"] == pytest.approx(100 * iou.mean())
+    assert table["pixel_accuracy"] == pytest.approx(100 * metrics.accuracy_score(actual, predicted))
+
+
+@pytest.mark.parametrize("bins", [1, 10, 15, 24])
+def test_calibration_and_log_loss_are_those_of_a_classifier_of_pixels(bins):
+    logits, targets = random_answers(0)
+    pixels = classification.Answers(np.moveaxis(logits, 1, -1)[targets >= 0], targets[targets >= 0].astype(int))
+    expected = classification.measure(pixels, CLASSES, bins)
+    found = measure(collect(logits, targets), bins)
+    assert (found["ece"], found["log_loss"]) == pytest.approx((expected["ece"], expected["log_loss"]), rel=1e-5)
+    rows = segmentation.reliability(collect(logits, targets), bins)
+    assert [row["pixels"] for row in rows] == [row["images"] for row in classification.reliability(pixels, bins)]
+
+
+def test_ignored_pixels_change_nothing():
+    logits, targets = random_answers(0)
+    others = np.where((targets < 0)[:, None], np.random.default_rng(9).normal(0, 9, logits.shape), logits)
+    answers, changed = collect(logits, targets), collect(others.astype(np.float32), targets)
+    assert measure(answers) == measure(changed) and segmentation.agreement(answers, changed) == 100
+    assert segmentation.p_value(answers, changed) == 1
+    assert any((one != other).any() for one, other in zip(answers.predicted, changed.predicted, strict=True))
+
+
+def test_a_very_sure_model_has_finite_scores():
+    table = measure(collect(onehot(np.array([[[0, 1]] * 2]), 1e4), np.array([[[0, 0]] * 2])))
+    assert table["log_loss"] == pytest.approx(5e3) and table["ece"] == pytest.approx(50)
+
+
+def test_agreement_is_of_pixels():
+    targets = np.array([[[0, 0], [1, IGNORED]]])
+    first, second = (collect(onehot(np.array([said])), targets) for said in ([[0, 1], [2, 0]], [[0, 2], [2, 1]]))
+    assert segmentation.agreement(first, second) == pytest.approx(100 * 2 / 3)
+
+
+@pytest.mark.parametrize(("differences", "p"), [
+    ([1, 2, 3, 4, 5], 2 / 2**5),  # all of one sign: the rarest of 2⁵ ways, on both sides
+    ([-1, 2, 3, 4, 5], 2 * 2 / 2**5),  # ranks against sum to 1 or less: none, or the 1
+    ([0, 0, 1, 2, 3], 2 / 2**3), ([0, 0, 0], 1), ([1, -1], 1), ([], 1),
+])
+def test_wilcoxon(differences, p):
+    second = np.array(differences, float) / 10 + 0.3
+    assert statistics.wilcoxon(np.full(len(second), 0.3), second) == pytest.approx(p)
+
+
+def test_the_test_is_over_photographs():
+    """Better on all of five, however many pixels they have; one that is ignored altogether doesn't count."""
+    targets = np.zeros((6, 8, 8), int)
+    targets[5] = IGNORED
+    worse = np.zeros_like(targets)
+    for number in range(5):
+        worse[number, :number + 1] = 1
+    first, second = collect(onehot(worse), targets), collect(onehot(targets), targets)
+    assert segmentation.p_value(first, second) == pytest.approx(2 / 2**5)
+    assert segmentation.p_value(first, first) == 1
+
+
+def scored(maps: list[np.ndarray], truths: list[np.ndarray], sizing: Sizing) -> segmentation.Answers:
+    """Of a model that says `maps`, cut into squares, in batches that end in the middle of a picture."""
+    places = [place for number, drawn in enumerate(maps) for place in windows.places(*drawn.shape, number, sizing)]
+    said, targets = (np.concatenate([windows.cut_mask(drawn, sizing) for drawn in drawings])
+                     for drawings in (maps, truths))
+    return segmentation.collect(((onehot(said[start:start + 3]), targets[start:start + 3])
+                                 for start in range(0, len(said), 3)), np.array(places))
+
+
+def test_squares_become_pictures_before_they_are_scored():
+    random, sizing = np.random.default_rng(3), Sizing(8, "tiles", 1.0, 3)
+    maps = [random.integers(0, 4, size) for size in ((8, 8), (13, 21), (5, 9), (20, 11))]
+    truths = [np.where(random.random(drawn.shape) < 0.3, random.integers(-1, 3, drawn.shape), drawn) for drawn in maps]
+    found, whole = (scored(maps, truths, sizing) for sizing in (sizing, Sizing(32, "tiles", 1.0, 0)))
+    assert (found.confusion == whole.confusion).all()
+    assert found.confusion.sum() == sum(int((truth >= 0).sum()) for truth in truths)
+    assert all((one == other).all() for one, other in zip(found.predicted, maps, strict=True))
+    assert all((one == other).all() for one, other in zip(found.targets, truths, strict=True))
+    one, other = measure(found), measure(whole)
+    assert one.pop("iou") == other.pop("iou") and one == pytest.approx(other)
+
+
+def test_answers_do_not_depend_on_batches():
+    logits, targets = random_answers(1)
+    assert measure(collect(logits, targets, 1)) == measure(collect(logits, targets, 5))
+
+
+def test_training_scores_an_epoch_as_evaluate_does():
+    logits, targets = random_answers(2)
+    score, table = Score(), measure(collect(logits, targets))
+    for start in range(0, len(logits), 2):
+        score.update(torch.from_numpy(logits[start:start + 2]), torch.from_numpy(targets[start:start + 2]).long())
+    assert score.values() == pytest.approx({name: table[name] for name in ("miou", "pixel_accuracy")})
+    assert score.primary == segmentation.PRIMARY
+    unlabelled = Score()
+    unlabelled.update(torch.zeros(2, 3, 4, 4), torch.full((2, 4, 4), UNLABELLED))
+    assert unlabelled.values() == {"miou": 0, "pixel_accuracy": 0}
+
+
+def test_tables_and_pictures(tmp_path):
+    models = {name: collect(*random_answers(seed)) for seed, name in enumerate(onnx_files.DEPLOYED)}
+    photograph = np.random.default_rng(0).integers(0, 256, (12, 12, 3), np.uint8)
+    for folder in ("once", "again"):
+        segmentation.draw(models, CLASSES, 5, lambda picture: photograph, tmp_path / folder)
+    once, again = ({path.relative_to(tmp_path / folder): path.read_bytes() for path in (tmp_path / folder).rglob("*.*")}
+                   for folder in ("once", "again"))
+    assert once == again and {path.as_posix() for path in once} == {
+        "classes.csv", "reliability.csv", "confusion.png", "classes.png", "pictures.png",
+        *(f"confusion/{name}.csv" for name in models)}
+    counts, answers = np.zeros((4, 4), int), models["int8"]
+    for row in tables.read_csv(tmp_path / "once/confusion/int8.csv"):  # fewer than 5000: all of them
+        counts[CLASSES.index(row["actual"]), CLASSES.index(row["predicted"])] += 1
+    assert (counts == answers.confusion.sum(0)).all()
+    rows = tables.read_csv(tmp_path / "once/classes.csv")
+    assert list(rows[0]) == ["model", "class", "precision", "recall", "f1", "iou", "support"]
+    assert [float(row["iou"]) for row in rows[-4:-1]] == pytest.approx(list(measure(answers)["iou"].values()), abs=0.01)
+    assert rows[-1]["iou"] == "0.0" and rows[-1]["support"] == "0"
+    pixels = [int(row["pixels"]) for row in tables.read_csv(tmp_path / "once/reliability.csv")]
+    assert sum(pixels) == 4 * answers.confusion.sum()
+
+
+@pytest.mark.parametrize("side", [64, 100])
+def test_a_sample_of_pixels_is_even(side):
+    """Each column as often as any other, though 5000 samples of 64² · 80 pixels would be just one a row."""
+    column = np.broadcast_to(np.arange(side, dtype=np.uint8), (side, side))
+    truth = np.broadcast_to(np.arange(side, dtype=np.int16)[:, None], (side, side))
+    number = 5000 // side + 2
+    answers = segmentation.Answers(np.full((number, 1, 1), side**2), None, 0.0, [column] * number, [truth] * number)
+    rows, columns = np.array(list(segmentation._sample(answers))).T
+    assert 0.95 * 5000 < len(rows) <= 5000
+    for counts in (np.bincount(rows, minlength=side), np.bincount(columns, minlength=side)):
+        assert counts.min() > 0.9 * counts.mean() and counts.max() < 1.1 * counts.mean()
+
+
+def test_a_table_of_seeds_has_its_deviations_inside():
+    rows = [{"miou": 60.0, "iou": {"sea": 80.0, "land": 40.0}}, {"miou": 64.0, "iou": {"sea": 84.0, "land": 44.0}}]
+    table = evaluate.rounded(evaluate.summary(rows))
+    assert table == {"miou": 62.0, "miou_std": 2.8284, "iou": {"sea": 82.0, "sea_std": 2.8284, "land": 42.0,
+                                                               "land_std": 2.8284}}
+    assert evaluate.summary(rows[:1]) == rows[0]
+
+
+def segmenter(seed: int) -> onnx.ModelProto:
+    """uint8 (N,S,S,3) → (N,4,S,S): a random matrix from colours to classes."""
+    weights = np.random.default_rng(seed).normal(size=(4, 3, 1, 1)).astype(np.float32) / 64
+    nodes = [helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+             helper.make_node("Transpose", ["float"], ["first"], perm=[0, 3, 1, 2]),
+             helper.make_node("Conv", ["first", "weights"], ["logits"])]
+    graph = helper.make_graph(
+        nodes, "segmenter", [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", "S", "S", 3])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 4, "S", "S"])],
+        [helper.make_tensor("weights", TensorProto.FLOAT, weights.shape, weights.ravel())])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory) -> Project:
+    """Three photographs, cut into squares of 16, and models that know colours alone: `evaluate` has run."""
+    project = Project(tmp_path_factory.mktemp("evaluated")).set("evaluate.batch_size", 3)
+    random, sizing, stored = np.random.default_rng(0), Sizing(16, "tiles", 1.0, 4), project.folder / prepared.FOLDER
+    photographs = [random.integers(0, 256, (*size, 3), np.uint8) for size in ((20, 30), (16, 16), (40, 18))]
+    masks = [random.integers(0, 3, image.shape[:2]).astype(np.int16) for image in photographs]
+    (stored / "test").mkdir(parents=True)
+    np.save(stored / "test/images.npy", np.concatenate([windows.cut_image(image, sizing) for image in photographs]))
+    np.save(stored / "test/targets.npy", np.concatenate([windows.cut_mask(mask, sizing) for mask in masks]))
+    np.save(stored / "test/windows.npy", np.array([place for number, mask in enumerate(masks) for place in
+                                                   windows.places(*mask.shape, number, sizing)], np.int32))
+    (stored / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES), encoding="utf-8")
+    known = {"classes": tuple(CLASSES), "image_size": 16, "resize": "tiles", "scale": 1.0, "overlap": 4,
+             "task": "segmentation", "mean": (128.0,) * 3, "std": (64.0,) * 3, "model": "colours"}
+    card = onnx_files.Card(**{field.name: known[field.name] for field in dataclasses.fields(onnx_files.Card)})
+    files = {path: number for number, path in enumerate(onnx_files.DEPLOYED.values())}
+    files |= {onnx_files.SEEDS / f"{name}-{seed}.onnx": number + 10 * seed
+              for number, name in enumerate(onnx_files.DEPLOYED) if number for seed in (0, 1)}
+    for path, seed in files.items():
+        onnx_files.write(segmenter(seed), card, project.folder / path)
+    done = project.run("evaluate")
+    assert not done.returncode, done.stderr
+    return project
+
+
+def test_evaluate_scores_whole_photographs(evaluated, monkeypatch):
+    quality = tables.read_json(evaluated.folder / "metrics/quality.json")
+    assert quality["test"] == {"images": 3, "seeds": 2}
+    assert set(quality["student"]["iou"]) == {"sea", "sea_std", "land", "land_std", "boat", "boat_std"}
+    assert set(quality["teacher"]["iou"]) == {"sea", "land", "boat"} and "miou_std" not in quality["teacher"]
+    assert quality["teacher"]["deployed"] == quality["teacher"]["miou"]
+    assert quality["distillation"]["gain"] == pytest.approx(quality["student"]["miou"] - quality["baseline"]["miou"],
+                                                            abs=1e-3)
+    assert 0 < quality["distillation"]["p_value"] <= 1
+    monkeypatch.chdir(evaluated.folder)
+    rows, images, targets = (read("test") for read in (prepared.windows, prepared.images, prepared.targets))
+    actual, predicted = [], []
+    for number in range(3):  # a model that sees single pixels says the same of a photograph as of its squares
+        squares = np.flatnonzero(rows[:, 0] == number)
+        model = onnx_files.open_model(onnx_files.DEPLOYED["teacher"], 1)
+        actual.append(windows.whole(rows[squares], targets[squares]).ravel())
+        predicted.append(model(windows.whole(rows[squares], images[squares])[None]).argmax(1).ravel())
+    actual, predicted = map(np.concatenate, (actual, predicted))
+    expected = metrics.jaccard_score(actual, predicted, labels=range(3), average="macro")
+    assert quality["teacher"]["miou"] == pytest.approx(100 * expected, abs=1e-3)
+
+
+def test_evaluate_is_the_same_twice(evaluated):
+    made = [evaluated.folder / "metrics/quality.json", *(evaluated.folder / "plots").rglob("*.*")]
+    before = [path.read_bytes() for path in made]
+    evaluated.run("evaluate")
+    assert [path.read_bytes() for path in made] == before and len(made) == 10
+
+
+def test_sentences_speak_of_mean_iou_and_pixels(evaluated):
+    said = wording.distillation(tables.read_json(evaluated.folder / "metrics/quality.json"))
+    assert "distilled student's mean IoU is" in said[0]
+    assert "3 test images (Wilcoxon's signed-rank test over the photographs, p = " in said[1]
+    assert said[2].endswith("% of the test images' pixels.")
+
+
+def test_the_page_shows_the_iou_of_each_class_and_the_pictures(evaluated):
+    project = evaluated
+    tables.write_json(project.folder / "metrics/data.json", {"images": {"found": 9, "dropped": 0}, "findings": {}})
+    row = {"parameters_m": 1.0, "size_mb": 1.0, "latency_ms": 1.0, "latency_p95_ms": 1.0, "images_per_s": 1.0,
+           "peak_memory_mb": 1.0}
+    ratio = {"parameters": 1.0, "size": 1.0, "latency": 1.0, "memory": 1.0}
+    machine = {"processor": "a", "cores": 1, "system": "b", "onnxruntime": "c", "threads": 1, "python": "d"}
+    for name in ("size", "speed"):
+        tables.write_json(project.folder / f"metrics/{name}.json",
+                          dict.fromkeys(report.MODELS, row) | {"ratio": ratio, "machine": machine})
+    for stage in report.TIMED:
+        tables.write_json(project.folder / f"metrics/timing/{stage}.json",
+                          {"seconds": 2.0, "images_per_s": 10.0, "device": "cpu", "threads": 2})
+    curve = {"seed": 0, "epoch": 1, "cross_entropy": 1.0, "train_score": 50.0, "val_loss": 1.0, "val_score": 50.0}
+    for name in ("teacher", "baseline", "student"):
+        tables.write_csv(project.folder / f"plots/{name}.csv", list(curve), [curve, curve | {"epoch": 2}])
+    tables.write_csv(project.folder / prepared.FOLDER / "index.csv", ("split", "row"), [{"split": "test", "row": 0}])
+    done = project.run("report")
+    assert not done.returncode, done.stderr
+    page = (project.folder / "report/report.md").read_text(encoding="utf-8")
+    head = "### IoU of each class, %\n| class | teacher | baseline | student | int8 |\n|---|---:|---:|---:|---:|\n| sea"
+    assert head in page
+    iou = tables.read_json(project.folder / "metrics/quality.json")["int8"]["iou"]
+    assert f" | {iou['land']:.2f} ± {iou['land_std']:.2f} |\n| boat |" in page
+    for file in ("confusion", "classes", "pictures"):
+        assert f"](../plots/test/{file}.png)\n" in page and (project.folder / f"plots/test/{file}.png").is_file()
