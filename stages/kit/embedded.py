@@ -13,12 +13,13 @@ from PIL import Image, ImageDraw
 
 SIDE = 32  # pixels: the smallest image that small ResNets are made for
 CANVAS = 64  # height and width of a scene
-SCENES = {"test": 200, "train": 1200, "val": 150}
-SMALLEST, LARGEST = 18, 30  # sides of a digit in a scene
+SCENES = {"test": 200, "train": 800, "val": 150}
+SMALLEST, LARGEST = 22, 30  # pixels, height and width of a digit
 COVERS = 128  # of 255: from here on a pixel belongs to what is laid over it
 STEEPER = [min(max(2 * level - COVERS, 0), 255) for level in range(256)]  # edges twice as steep, in the same place
 IN_SIGHT = 0.75  # the share of a digit's pixels that is never covered
 NOISE = 15  # levels, up or down, on every pixel
+INK, SHADE = (150, 256), (0, 130)  # levels of digits and of all that is none: a minute on two cores tells them apart
 
 
 def digits() -> Iterator[tuple[str, bytes]]:
@@ -30,7 +31,7 @@ def digits() -> Iterator[tuple[str, bytes]]:
 
 
 def digit_scenes() -> Iterator[tuple[str, bytes]]:
-    """One to four digits in clutter: `digit_scenes/<split>/images/<NNNN>.png`, and in `masks/` what each pixel shows.
+    """Two to five digits in clutter: `digit_scenes/<split>/images/<NNNN>.png`, and in `masks/` what each pixel shows.
 
     A mask's pixel is 0, or 1 + the digit that is seen there. What is drawn depends on the split and the number alone,
     and no digit of one split is used in another.
@@ -87,26 +88,22 @@ def _scene(grey: np.ndarray, labels: np.ndarray, pool: np.ndarray, chance: np.ra
         np.ndarray, np.ndarray]:
     """Image uint8 (H,W,3) and mask uint8 (H,W), with digits of `pool`."""
     canvas, classes = Canvas(_background(chance)), [0]
-    for _ in range(chance.integers(4, 9)):
-        canvas.lay(_clutter(chance, filled=True), chance.integers(0, 256, 3), digit=False)
-    for number in chance.choice(pool, chance.integers(1, 5), replace=False):
+    for _ in range(chance.integers(2, 6)):
+        canvas.lay(_clutter(chance, filled=True), chance.integers(*SHADE, 3), digit=False)
+    for number in chance.choice(pool, chance.integers(2, 6), replace=False):
         for _ in range(10):  # places tried
-            alpha = _placed(grey[number], chance)
-            # Of three colours the one that stands out most from what it will cover.
-            colours = chance.integers(0, 256, (3, 3))
-            under = np.asarray(canvas.picture)[np.asarray(alpha) >= COVERS]
-            if canvas.lay(alpha, colours[np.abs(colours[:, None] - under).sum((1, 2)).argmax()], digit=True):
+            if canvas.lay(_placed(grey[number], chance), chance.integers(*INK, 3), digit=True):
                 classes.append(1 + labels[number])
                 break
-    for _ in range(chance.integers(1, 4)):
-        canvas.lay(_clutter(chance, filled=False), chance.integers(0, 256, 3), digit=False)
+    for _ in range(chance.integers(1, 3)):
+        canvas.lay(_clutter(chance, filled=False), chance.integers(*SHADE, 3), digit=False)
     noise = chance.integers(-NOISE, NOISE + 1, (CANVAS, CANVAS, 3), np.int16)
     return (canvas.picture + noise).clip(0, 255).astype(np.uint8), np.array(classes, np.uint8)[canvas.owner]
 
 
 def _background(chance: np.random.Generator) -> Image.Image:
     """A gradient, and over it coarse and fine patches."""
-    smooth, coarse, fine = (Image.fromarray(chance.integers(0, 256, (side, side, 3), np.uint8)).resize(
+    smooth, coarse, fine = (Image.fromarray(chance.integers(*SHADE, (side, side, 3), np.uint8)).resize(
         (CANVAS, CANVAS), Image.Resampling.BICUBIC) for side in (2, 7, 20))
     return Image.blend(Image.blend(smooth, coarse, 0.3), fine, 0.2)
 
