@@ -19,7 +19,7 @@ from stages.kit import (
     views,
     work,
 )
-from stages.kit.advice import TEACHER, Advice
+from stages.kit.advice import Advice
 from stages.kit.recipe import Recipe
 from stages.kit.tables import write_json
 
@@ -34,7 +34,7 @@ def main() -> None:
     score = named.module("tasks", params.word("data.task"), "data.task").Score
     device = runtime.start("distill")
     classes = len(prepared.classes())
-    teacher = network.load(params.load("teacher", network.TeacherParams), TEACHER, classes).to(device)
+    teacher = network.load(params.load("teacher", network.TeacherParams), network.TEACHER, classes).to(device)
     stored = views.Images(prepared.images("train"), *([prepared.images("unlabelled")] if distill.unlabelled else []))
     advice = Advice(teacher, stored, wanted, recipe.augment)
     advice.check()
@@ -47,7 +47,7 @@ def main() -> None:
         return (network.build(student, classes, prepared.size(), seed).to(device), lesson,
                 distillation.loss(advice, seed, recipe, distill, counts, device))
 
-    inputs = [*(prepared.FOLDER / split for split in ("train", "val", "unlabelled")), network.WEIGHTS, TEACHER,
+    inputs = [*(prepared.FOLDER / split for split in ("train", "val", "unlabelled")), network.WEIGHTS, network.TEACHER,
               targets.LOGITS]
     key = [student, recipe, distill, wanted, classes, runtime.threads(), device]
     with work.folder("distill", key, inputs) as place:

@@ -71,7 +71,7 @@ def export_teacher(origin: Origin) -> int:
     from stages.kit import export, network
 
     teacher = params.load("teacher", network.TeacherParams)
-    net = network.load(teacher, onnx_files.FOLDER / "teacher.safetensors", len(origin.classes))
+    net = network.load(teacher, network.TEACHER, len(origin.classes))
     say("teacher")
     model = export.to_onnx(net, origin.image_size)
     onnx_files.write(model, card(origin, net, teacher.model), onnx_files.DEPLOYED["teacher"])

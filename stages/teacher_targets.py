@@ -23,17 +23,16 @@ def main() -> None:
     augment = params.load("student_training.augment", views.Augment)
     device = runtime.start("teacher_targets")
     classes = len(prepared.classes())
-    weights = Path("models/teacher.safetensors")
-    teacher = network.load(teacher_params, weights, classes).to(device)
+    teacher = network.load(teacher_params, network.TEACHER, classes).to(device)
     stored = views.Images(prepared.images("train"), prepared.images("unlabelled"))
-    inputs = [prepared.FOLDER / "train", prepared.FOLDER / "unlabelled", weights]
+    inputs = [prepared.FOLDER / "train", prepared.FOLDER / "unlabelled", network.TEACHER]
     with work.folder("teacher_targets", [teacher_params, wanted, augment, runtime.threads(), device], inputs) as place:
         seconds = _ask(teacher, stored, wanted, augment, place / "targets.npy")
         os.replace(place / "targets.npy", targets.LOGITS)
     passes = targets.passes(wanted, augment)
     write_json(targets.ABOUT, {
         **wanted.model_dump(), "augment": augment.model_dump(),
-        "teacher_sha256": work.sha256(weights), "passes": passes,
+        "teacher_sha256": work.sha256(network.TEACHER), "passes": passes,
         "images": {"train": len(prepared.images("train")), "unlabelled": len(prepared.images("unlabelled"))}})
     write_json(Path("metrics/timing/teacher_targets.json"), {
         "seconds": round(seconds, 3), "images_per_s": round(passes * len(stored) / seconds, 1) if passes else 0.0,

@@ -12,8 +12,6 @@ from stages.kit.faults import Fault
 from stages.kit.recipe import Recipe
 from stages.kit.tables import whole
 
-MODEL = Path("models/teacher.safetensors")
-
 
 def main() -> None:
     teacher = params.load("teacher", network.TeacherParams)
@@ -43,7 +41,7 @@ def main() -> None:
                 lessons.labels_alone(recipe, prepared.counts(classes)),
             ), lambda seed, trained: network.save(trained, kept(seed)))
         best = seeds.ranking(histories, recipe, score.primary)["best"]
-        with whole(MODEL, "wb") as file:
+        with whole(network.TEACHER, "wb") as file:
             file.write(kept(best).read_bytes())
         seeds.write_curves(Path("plots/teacher.csv"), histories, score.primary)
         seeds.write_timing(Path("metrics/timing/train_teacher.json"), histories, prepared.labelled(), device,

@@ -3,18 +3,15 @@
 In: models/targets.npy and targets.json, the teacher, the stored images.
 """
 
-from pathlib import Path
-
 import numpy as np
 
-from stages.kit import prepared, targets, views, work
+from stages.kit import network, prepared, targets, views, work
 from stages.kit.faults import Fault
 from stages.kit.tables import read_json
 
 # bf16 rounds a logit by 0.4 %; a teacher that saw another view is off by a fifth and more of the logits' spread.
 TOLERANCE = 0.05
 CHECKED = 16  # images a pass
-TEACHER = Path("models/teacher.safetensors")
 
 
 class Advice:
@@ -29,7 +26,7 @@ class Advice:
         made = read_json(targets.ABOUT)
         images = {split: len(prepared.images(split)) for split in ("train", "unlabelled")}
         now = {**self.wanted.model_dump(), "augment": self.augment.model_dump(), "images": images,
-               "passes": targets.passes(self.wanted, self.augment), "teacher_sha256": work.sha256(TEACHER)}
+               "passes": targets.passes(self.wanted, self.augment), "teacher_sha256": work.sha256(network.TEACHER)}
         for key, value in now.items():
             if made.get(key) != value:
                 raise Fault(f"{targets.ABOUT} was made with {key} {made.get(key)!r}, now it is {value!r}; "
