@@ -95,7 +95,7 @@ class Ways:
         wanted = self._wanted(mode)
         count = targets.passes(wanted, self.recipe.augment)
         np.save(targets.LOGITS, np.zeros((count, len(self.stored), CLASSES), np.float16))
-        advice = Advice(self.teacher, self.stored, wanted, self.recipe.augment)
+        advice = Advice(self.teacher, self.stored, wanted, self.recipe.augment, Path("models"))
 
         lesson = lessons.lesson(self.stored, Score, self.recipe.augment, self.device,
                                 lambda epoch: advice.view(0, epoch), begin_epoch=advice.begin_epoch)

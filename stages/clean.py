@@ -26,7 +26,7 @@ MANIFEST, DECISIONS, METRICS = Path("data/manifest.csv"), Path("data/decisions.c
 COLUMNS = ("path", "split", "source_split", "group", "target", "width", "height", "bytes", "sha256", "pixels")
 FINDING = ("path", "sha256", "split", "label", "issue", "score", "threshold", "action", "keeper")
 HELD_OUT = {"test": 0, "val": 1}  # whose copy stays when two splits share an image
-RULES = ("unreadable", "mask_size", "leak", "duplicate", "conflicting_label")  # what is found
+RULES = ("unreadable", "leak", "duplicate", "conflicting_label")  # what is found, besides what labels.ISSUES names
 # COLUMNS, and `label`: what samples of the same label share; `issue`, `reason`: why image or mask can't be used, or "".
 Row = dict[str, object]
 
@@ -54,7 +54,7 @@ def main() -> None:
     tables.write_csv(DECISIONS, FINDING, findings)
     _check(rows, kept, labels.stratum)
     tables.write_csv(MANIFEST, COLUMNS, ({name: row[name] for name in COLUMNS} for row in kept))
-    tables.write_json(METRICS, _counts(rows, kept, findings, labels.stratum))
+    tables.write_json(METRICS, _counts(rows, kept, findings, labels))
     print(f"clean: {len(rows)} images, {len(rows) - len(kept)} dropped, {len(findings)} findings in {DECISIONS}",
           file=sys.stderr)
 
@@ -73,7 +73,7 @@ def decide(rows: list[Row], policy: CleanParams) -> tuple[list[Row], list[Row]]:
 def unusable(rows: list[Row], policy: CleanParams) -> list[Row]:
     """Images and masks that do not decode whole, masks of another size. Raises Fault where the policy is to stop."""
     broken = [row for row in rows if row["issue"]]
-    unreadable = [row for row in broken if row["issue"] == "unreadable"]
+    unreadable = [row for row in broken if row["issue"].startswith("unreadable")]
     if unreadable and policy.unreadable == "stop":
         raise Fault(f"{RAW}: {len(unreadable)} unreadable, first {unreadable[0]['path']!r} "
                     f"({unreadable[0]['reason']}); "
@@ -146,16 +146,21 @@ def _check(rows: list[Row], kept: list[Row], stratum: Callable[[Row], str]) -> N
             of = f" of class {lost[0]!r}" if lost[0] else ""
             raise Fault(f"{RAW}: no training image{of} is fit for use; {DECISIONS} says why: "
                         f"add {'images of it, or remove the class from the source' if of else 'whole images'}")
+    for split in ("val", "test"):
+        before, after = (any(row["split"] == split for row in some) for some in (rows, kept))
+        if before and not after:
+            raise Fault(f"{RAW}: no {split} image is fit for use; {DECISIONS} says why: add whole images, or remove "
+                        f"the folder, and {split} is drawn from train")
 
 
-def _counts(rows: list[Row], kept: list[Row], findings: list[Row], stratum: Callable[[Row], str]) -> dict:
+def _counts(rows: list[Row], kept: list[Row], findings: list[Row], labels: ModuleType) -> dict:
     issues = Counter(finding["issue"] for finding in findings)
     per_split = defaultdict(Counter)
     for row in kept:
-        per_split[row["split"] or "undivided"][stratum(row) or "all"] += 1
+        per_split[row["split"] or "undivided"][labels.stratum(row) or "all"] += 1
     return {
         "images": {"found": len(rows), "kept": len(kept), "dropped": len(rows) - len(kept)},
-        "findings": {rule: issues[rule] for rule in RULES},
+        "findings": {rule: issues[rule] for rule in (*RULES, *labels.ISSUES)},
         **{split: dict(sorted(per_split[split].items())) for split in sorted(per_split)},
     }
 

@@ -36,21 +36,20 @@ def main() -> None:
     classes = len(prepared.classes())
     teacher = network.load(params.load("teacher", network.TeacherParams), network.TEACHER, classes).to(device)
     stored = views.Images(prepared.images("train"), *([prepared.images("unlabelled")] if distill.unlabelled else []))
-    advice = Advice(teacher, stored, wanted, recipe.augment)
-    advice.check()
-
     counts = prepared.counts(classes)
-
-    def attempt(seed: int):
-        lesson = lessons.lesson(stored, score, recipe.augment, device, lambda epoch: advice.view(seed, epoch),
-                                begin_epoch=advice.begin_epoch)
-        return (network.build(student, classes, prepared.size(), seed).to(device), lesson,
-                distillation.loss(advice, seed, recipe, distill, counts, device))
-
     inputs = [*(prepared.FOLDER / split for split in ("train", "val", "unlabelled")), network.WEIGHTS, network.TEACHER,
               targets.LOGITS]
     key = [student, recipe, distill, wanted, classes, runtime.threads(), device]
     with work.folder("distill", key, inputs) as place:
+        advice = Advice(teacher, stored, wanted, recipe.augment, place)
+        advice.check()
+
+        def attempt(seed: int):
+            lesson = lessons.lesson(stored, score, recipe.augment, device, lambda epoch: advice.view(seed, epoch),
+                                    begin_epoch=advice.begin_epoch)
+            return (network.build(student, classes, prepared.size(), seed).to(device), lesson,
+                    distillation.loss(advice, seed, recipe, distill, counts, device))
+
         histories = seeds.train("student", recipe, place, attempt, lambda seed, trained: network.save(
             trained, FOLDER / f"seed-{seed}.safetensors"))
         write_json(FOLDER / "seeds.json", seeds.ranking(histories, recipe, score.primary))

@@ -26,21 +26,21 @@ def main() -> None:
     settings = params.load("evaluate", EvaluateParams)
     teacher = onnx_files.open_model(onnx_files.DEPLOYED["teacher"], runtime.threads())
     scores = named.module("scores", teacher.card.task, "data.task")
-    test = Test(settings, scores)
+    test = TestSplit(settings, scores)
     files = {name: [path] if name == "teacher" else seed_files(name) for name, path in onnx_files.DEPLOYED.items()}
     deployed = {name: test.answers(path) for name, path in onnx_files.DEPLOYED.items()}
 
     quality = {name: summary([test.scores_of(file) for file in files[name]])
                | {"deployed": test.scores_of(path)[scores.PRIMARY]} for name, path in onnx_files.DEPLOYED.items()}
     quality["distillation"] = distillation(quality, deployed, scores)
-    quality["test"] = {"images": len(np.unique(test.windows[:, 0])), "seeds": len(files["student"])}
+    quality["test"] = {"images": len(np.unique(test.windows[:, 0])), "seeds": len(files["student"]), **scores.WORDS}
     tables.write_json(QUALITY, rounded(quality))
     scores.draw(deployed, test.classes, settings.ece_bins, test.photograph, PLOTS)
     said = ", ".join(f"{name} {quality[name][scores.PRIMARY]:.2f} %" for name in deployed)
     print(f"evaluate: {said}", file=sys.stderr)
 
 
-class Test:
+class TestSplit:
     """The test split, and what each file says about it. Of a file only its scores are kept: answers are large."""
 
     def __init__(self, settings: EvaluateParams, scores):
@@ -96,14 +96,15 @@ def summary(rows: list[dict]) -> dict:
 
 
 def distillation(quality: dict[str, dict], deployed: dict, scores) -> dict[str, float]:
-    """gain and int8_drop: points between means; gap_recovered, teacher_agreement: in %; p_value: of the deployed pair.
+    """gain and int8_drop: points between means; gap_recovered, teacher_agreement: in %; p_value and paired_gain (in
+    points): of the deployed pair.
 
     gap_recovered is absent where the teacher isn't ahead of the baseline: there is no gap to recover.
     """
     primary = {name: quality[name][scores.PRIMARY] for name in deployed}
     recovered = statistics.gap_recovered(primary["teacher"], primary["baseline"], primary["student"])
     table = {"gain": primary["student"] - primary["baseline"], "gap_recovered": recovered,
-             "p_value": scores.p_value(deployed["baseline"], deployed["student"]),
+             **scores.compare(deployed["baseline"], deployed["student"]),
              "teacher_agreement": scores.agreement(deployed["student"], deployed["teacher"]),
              "int8_drop": primary["student"] - primary["int8"]}
     return {name: value for name, value in table.items() if value is not None}

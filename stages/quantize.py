@@ -21,7 +21,7 @@ class QuantizeParams(params.Section):
     per_channel: bool  # a scale for each output channel of the weights; false: one a tensor, smaller, less exact
 
 
-class Sizing(params.Section, extra="ignore"):
+class Resizing(params.Section, extra="ignore"):
     """What of section `split` a user of the models has to know."""
 
     resize: str
@@ -47,7 +47,7 @@ def main() -> None:
     settings = params.load("quantize", QuantizeParams)
     images = prepared.images("train")
     calibration = spread(images, settings.calibration_images)
-    sizing = params.load("split", Sizing)
+    sizing = params.load("split", Resizing)
     origin = Origin(tuple(prepared.classes()), images.shape[1], sizing.resize, sizing.scale, sizing.overlap,
                     params.word("data.task"))
     with work.folder("quantize", [], []):  # for its lock: an orphan of a killed run must not write beside this one

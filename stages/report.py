@@ -32,6 +32,12 @@ class Distillation(params.Section, extra="ignore"):
     ce_weight: float
 
 
+class Squares(params.Section, extra="ignore"):
+    """The same of section `split`."""
+
+    image_size: int
+
+
 METRICS, PLOTS, FOLDER = Path("metrics"), Path("plots"), Path("report")
 TEMPLATE = Path(__file__).parent / "kit" / "report.md.j2"
 MODELS = ("teacher", "baseline", "student", "int8")
@@ -63,7 +69,7 @@ def write_page() -> None:
 
     facts = gather()
     curves.draw({name: read(tables.read_csv, PLOTS / f"{name}.csv") for name in MODELS if name != "int8"},
-                wording.NAMES[wording.primary(facts["quality"])], FOLDER / "curves.png")
+                facts["quality"]["test"]["named"], FOLDER / "curves.png")
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
                                      keep_trailing_newline=True)
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(facts)
@@ -76,13 +82,16 @@ def gather() -> dict[str, object]:
     quality = measured("quality")
     timing = {name: measured(f"timing/{name}") for name in TIMED}
     baseline = timing["train_baseline"]["seconds"]
+    index = read(tables.read_csv, prepared.FOLDER / "index.csv")
+    tested = [int(row["windows"]) for row in index if row["split"] == "test"]
     return {
         "title": params.load("report", ReportParams).title, "name": params.word("data.name"),
         "networks": {"teacher": params.load("teacher", Network), "student": params.load("student", Network)},
         "distill": params.load("distill", Distillation),
         "data": measured("data"),
         "classes": len(read(lambda path: prepared.classes(), prepared.FOLDER / "classes.txt")),
-        "splits": Counter(row["split"] for row in read(tables.read_csv, prepared.FOLDER / "index.csv")),
+        "splits": Counter(row["split"] for row in index),
+        "side": params.load("split", Squares).image_size, "squares": sum(tested) / len(tested),
         "quality": quality, "size": measured("size"), "speed": measured("speed"), "models": MODELS,
         "shown": {metric: label for metric, label in SHOWN.items() if metric in quality["student"]},
         "each_iou": list(quality["teacher"].get("iou", ())),  # classes; the teacher has no deviations among them
@@ -96,8 +105,8 @@ def gather() -> dict[str, object]:
 def short_table() -> str:
     """Accuracy, parameters, size and latency of the four models, and where to look next."""
     quality, size, speed = measured("quality"), measured("size"), measured("speed")
-    metric = wording.primary(quality)
-    rows = [("", wording.NAMES[metric] + ", %", "deployed", "parameters", "size", "latency")]
+    metric = quality["test"]["primary"]
+    rows = [("", quality["test"]["named"] + ", %", "deployed", "parameters", "size", "latency")]
     rows += [(name, wording.spread(quality[name], metric, 2), f"{quality[name]['deployed']:.2f}",
               f"{size[name]['parameters_m']:.3f} M", f"{size[name]['size_mb']:.3f} MB",
               f"{speed[name]['latency_ms']:.2f} ms") for name in MODELS]

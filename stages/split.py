@@ -66,6 +66,7 @@ def main() -> None:
     # For its lock alone: an orphan of a killed run must not write beside this one.
     with work.folder("split", [], []), zipfile.ZipFile(RAW) as raw:
         _prepare(rows, names, raw, choice.sizing, labels)
+    _check(names)
     counts = Counter(row["split"] for row in rows)
     print("split: " + ", ".join(f"{counts[split]} {split}" for split in prepared.SPLITS)
           + f", {len(names)} classes, {choice.image_size}×{choice.image_size}", file=sys.stderr)
@@ -89,7 +90,13 @@ def _draw_groups(rows: list[Row], missing: dict[str, float], choice: SplitParams
     def group(row: Row) -> str:
         return row["group"] or row["path"]
 
-    groups = sorted({group(row) for row in rows if row["split"] == "train"}, key=_natural)
+    free = [row for row in rows if row["split"] == "train"]
+    first = {row["pixels"]: row for row in reversed(free)}
+    for row in free:
+        if group(row) != group(other := first[row["pixels"]]):
+            raise Fault(f"{MANIFEST}: {row['path']!r} and {other['path']!r} are the same picture in two groups, so "
+                        "that one could test what the other has taught; take one of them out of the source")
+    groups = sorted({group(row) for row in free}, key=_natural)
     if len(groups) <= len(missing):
         raise Fault(f"{MANIFEST}: {len(groups)} group(s) of images ({', '.join(groups)}), but "
                     f"{' and '.join(['train', *missing])} need one each; add images of other groups")
@@ -183,6 +190,17 @@ def _prepare(rows: list[Row], names: list[str], raw: zipfile.ZipFile, sizing: wi
     tables.write_csv(prepared.FOLDER / "index.csv", INDEX, index)
     with tables.whole(prepared.FOLDER / "classes.txt") as file:
         file.writelines(f"{name}\n" for name in names)
+
+
+def _check(names: list[str]) -> None:
+    """Raises Fault where a split has no label that counts, or a class occurs in no training image."""
+    for split in ("train", "val", "test"):
+        if not prepared.counts(len(names), split).any():
+            raise Fault(f"{MANIFEST}: no label of {split} counts; add labelled images to it, or look at data.masks in "
+                        "params.yaml")
+    if missing := [name for name, count in zip(names, prepared.counts(len(names)), strict=True) if not count]:
+        raise Fault(f"{MANIFEST}: no training image shows {missing[0]!r}; add one, choose another split.fold, or take "
+                    "the class out of data.masks in params.yaml")
 
 
 def _target(row: Row, names: list[str], raw: zipfile.ZipFile, sizing: windows.Sizing, labels: ModuleType) -> np.ndarray:

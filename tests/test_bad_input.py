@@ -50,7 +50,7 @@ def source(project, files: dict[str, bytes], *stages: str):
     ("split", "split.val_fraction", 1.5, ["split.val_fraction", "less than 1"]),
     ("split", "split.labelled_fraction", 0.0, ["split.labelled_fraction", "greater than 0"]),
     ("split", "split.seed", -1, ["split.seed", "0"]),
-    ("split", "split.resize", "stretch", ["split.resize", "'squash' or 'crop'"]),
+    ("split", "split.resize", "stretch", ["split.resize", "'squash', 'crop' or 'tiles'"]),
 ])
 def test_wrong_values_and_unknown_keys(project, stage, key, value, words):
     fails(project.set(key, value), stage, "params.yaml", *words)

@@ -270,7 +270,7 @@ def test_every_finding_is_decided_as_the_policy_says(project):
     assert first["pixels"] == hashlib.sha256(b"8x8 " + bytes((7, 0, 0)) * 64).hexdigest()
     assert json.loads((project.folder / "metrics/data.json").read_text()) == {
         "images": {"found": 15, "kept": 10, "dropped": 5},
-        "findings": {"unreadable": 2, "mask_size": 0, "leak": 2, "duplicate": 1, "conflicting_label": 2},
+        "findings": {"unreadable": 2, "leak": 2, "duplicate": 1, "conflicting_label": 2},
         "test": {"cat": 1, "dog": 1}, "train": {"cat": 2, "dog": 3}, "unlabelled": {"all": 1},
         "val": {"cat": 1, "dog": 1},
     }
@@ -419,6 +419,20 @@ def test_groups_are_drawn_whole_and_folds_share_no_test_image():
         assert not found["train"] & found["val"] and not found["test"] & (found["train"] | found["val"])
     with pytest.raises(Fault, match="there are 4 folds, from 0, of 3 out of 12 for test"):
         drawn(rows, fold=4)
+
+
+def test_the_same_picture_in_two_groups_is_refused():
+    rows = [{"path": f"{tile}.png", "split": "", "target": "", "group": f"Tile {tile}", "pixels": str(tile % 7)}
+            for tile in range(8)]
+    with pytest.raises(Fault, match=r"'7\.png' and '0\.png' are the same picture in two groups"):
+        drawn(rows)
+
+
+def test_a_split_of_which_nothing_is_left_is_said(project):
+    files = {f"train/{path}": content for path, content in two_classes(9).items()}
+    pack(project.source / "a.zip", files | {"test/cat/0.png": b"no image"})
+    result = project.set("data.source", "a.zip").run("fetch", "clean")
+    assert result.returncode == 1 and "no test image is fit for use" in result.stderr.splitlines()[-1]
 
 
 def test_folds_of_single_images_share_no_test_image_and_together_are_all():

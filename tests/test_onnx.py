@@ -163,7 +163,8 @@ def deployed(tmp_path_factory) -> Project:
         np.save(stored / split / "targets.npy", np.arange(count) % 3)  # of the fourth class there is no image
         np.save(stored / split / "windows.npy", np.array([(row, 0, 0, 16, 16) for row in range(count)], np.int32))
     (stored / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES), encoding="utf-8")
-    tables.write_csv(stored / "index.csv", ("split", "row"), [{"split": "train", "row": 0}])
+    tables.write_csv(stored / "index.csv", ("split", "row", "windows"),
+                     [{"split": split, "row": 0, "windows": 1} for split in ("train", "test")])
     network.save(net(), project.folder / "models/teacher.safetensors")
     curve = {"seed": 0, "epoch": 0, "cross_entropy": 1.0, "train_score": 50.0, "val_loss": 1.0, "val_score": 50.0}
     for name in ("teacher", "baseline", "student"):

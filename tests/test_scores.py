@@ -90,7 +90,8 @@ def test_no_gap_is_no_number():
     same = dict.fromkeys(("teacher", "baseline", "student", "int8"), THREE)
     quality = {name: classification.measure(THREE, CLASSES, 5) for name in same}
     assert evaluate.distillation(quality, same, classification) == {
-        "gain": 0.0, "p_value": 1.0, "teacher_agreement": 100.0, "int8_drop": 0.0}  # and no gap_recovered
+        "gain": 0.0, "p_value": 1.0, "paired_gain": 0.0, "teacher_agreement": 100.0,
+        "int8_drop": 0.0}  # and no gap_recovered
 
 
 def test_last_bits_and_signs_of_zero_are_rounded_away():
@@ -103,14 +104,16 @@ QUALITY = {
     "baseline": {"accuracy": 90.0, "accuracy_std": 0.4, "deployed": 90.5},
     "student": {"accuracy": 93.0, "accuracy_std": 0.2, "deployed": 93.5},
     "int8": {"accuracy": 92.9, "accuracy_std": 0.2, "deployed": 93.5},
-    "distillation": {"gain": 3.0, "gap_recovered": 60.0, "p_value": 0.01, "teacher_agreement": 94.0, "int8_drop": 0.1},
-    "test": {"images": 360, "seeds": 3},
+    "distillation": {"gain": 3.0, "gap_recovered": 60.0, "p_value": 0.01, "paired_gain": 3.0, "teacher_agreement": 94.0,
+                     "int8_drop": 0.1},
+    "test": {"images": 360, "seeds": 3, **classification.WORDS},
 }
 
 
 @pytest.mark.parametrize("key, value, sentence", [
     ("gain", 3.0, "3.00 points above"), ("gain", -1.0, "1.00 point below"), ("gain", -0.001, "level with"),
     ("p_value", 0.01, "a difference that chance hardly explains"), ("p_value", 0.00001, "p < 0.0001"),
+    ("paired_gain", -2.0, "but image by image the student is 2.00 points behind on average"),
     ("p_value", 0.3, "no difference can be shown with 360 test images"),
     ("gap_recovered", 60.0, "recovers 60 % of the gap"), ("gap_recovered", -5.0, "nothing is recovered"),
     ("gap_recovered", 140.0, "past its teacher"), ("gap_recovered", None, "no gap to recover"),
@@ -123,7 +126,7 @@ def test_sentences_follow_the_numbers(key, value, sentence):
 
 
 def test_a_single_seed_has_no_spread():
-    quality = copy.deepcopy(QUALITY) | {"test": {"images": 360, "seeds": 1}}
+    quality = copy.deepcopy(QUALITY) | {"test": QUALITY["test"] | {"seeds": 1}}
     for row in quality.values():
         row.pop("accuracy_std", None)
     assert "With one seed" in wording.distillation(quality)[0] and "±" not in wording.distillation(quality)[0]

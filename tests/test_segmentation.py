@@ -98,7 +98,8 @@ def test_pictures_are_cut_and_masks_with_them(town):
 
 def test_every_number_is_there_and_plausible(town):
     quality = read(town, "metrics/quality.json")
-    assert quality["test"] == {"images": 4, "seeds": 2}
+    assert {key: quality["test"][key] for key in ("images", "seeds", "primary")} == {
+        "images": 4, "seeds": 2, "primary": "miou"}
     for name in ("teacher", "baseline", "student", "int8"):
         assert {"miou", "pixel_accuracy", "precision", "recall", "f1", "ece", "log_loss", "iou"} <= set(quality[name])
         assert "accuracy" not in quality[name]
@@ -144,15 +145,20 @@ def test_views_cycled_over_all_epochs_are_online(town):
 
 @pytest.mark.parametrize(("key", "value", "said"), [
     ("targets.mode", "clean", "pixels move with the student's crops; use views or online"),
+    ("targets.stride", 17, "targets.stride is 17, so that of answers for 32×32 pixels hardly any would be kept"),
     ("data.masks.classes", {"ground": [0, 0, 0], "house": [200, 30, 30]}, "holds the colour (30, 30, 200)"),
+    ("data.masks.classes", MASKS["classes"] | {"road": [9, 9, 9]}, "no training image shows 'road'"),
     ("split.overlap", 32, "it must be smaller than image_size"),
-])
+    ("student", {"model": "small_resnet", "options": {"depth": 8, "width": 4, "stride": 2}, "weights": "none"},
+     "answers of another kind (one for an image) than the labels (one for each pixel)"),
+], ids=["clean", "stride", "colour", "class", "overlap", "model"])
 def test_what_cannot_be_is_said_in_one_line(town, tmp_path, key, value, said):
     project = small(tmp_path).set(key, value)
     for name in ("data", "models"):
         shutil.copytree(town.folder / name, project.folder / name, dirs_exist_ok=True)
-    done_stage = {"targets.mode": "teacher_targets", "data.masks.classes": "clean", "split.overlap": "split"}[key]
-    result = project.run(done_stage)
+    result = project.run(*{"targets.mode": ["teacher_targets"], "targets.stride": ["teacher_targets"],
+                           "data.masks.classes": ["clean", "split"], "split.overlap": ["split"],
+                           "student": ["train_baseline"]}[key])
     assert result.returncode == 1 and "Traceback" not in result.stderr
     assert said in result.stderr.splitlines()[-1]
 

@@ -98,7 +98,7 @@ def test_ignored_pixels_change_nothing():
     others = np.where((targets < 0)[:, None], np.random.default_rng(9).normal(0, 9, logits.shape), logits)
     answers, changed = collect(logits, targets), collect(others.astype(np.float32), targets)
     assert measure(answers) == measure(changed) and segmentation.agreement(answers, changed) == 100
-    assert segmentation.p_value(answers, changed) == 1
+    assert segmentation.compare(answers, changed) == {"p_value": 1, "paired_gain": 0}
     assert any((one != other).any() for one, other in zip(answers.predicted, changed.predicted, strict=True))
 
 
@@ -131,8 +131,10 @@ def test_the_test_is_over_photographs():
     for number in range(5):
         worse[number, :number + 1] = 1
     first, second = collect(onehot(worse), targets), collect(onehot(targets), targets)
-    assert segmentation.p_value(first, second) == pytest.approx(2 / 2**5)
-    assert segmentation.p_value(first, first) == 1
+    assert segmentation.compare(first, second)["p_value"] == pytest.approx(2 / 2**5)
+    assert segmentation.compare(first, first) == {"p_value": 1, "paired_gain": 0}
+    # Of 8 rows the first n + 1 are wrong: of the one class that is there, IoU 1 − (n + 1) / 8; in the mean 5 / 8.
+    assert segmentation.compare(first, second)["paired_gain"] == pytest.approx(100 * 3 / 8)
 
 
 def scored(maps: list[np.ndarray], truths: list[np.ndarray], sizing: Sizing) -> segmentation.Answers:
@@ -258,7 +260,7 @@ def evaluated(tmp_path_factory) -> Project:
 
 def test_evaluate_scores_whole_photographs(evaluated, monkeypatch):
     quality = tables.read_json(evaluated.folder / "metrics/quality.json")
-    assert quality["test"] == {"images": 3, "seeds": 2}
+    assert quality["test"] == {"images": 3, "seeds": 2, **segmentation.WORDS}
     assert set(quality["student"]["iou"]) == {"sea", "sea_std", "land", "land_std", "boat", "boat_std"}
     assert set(quality["teacher"]["iou"]) == {"sea", "land", "boat"} and "miou_std" not in quality["teacher"]
     assert quality["teacher"]["deployed"] == quality["teacher"]["miou"]
@@ -308,7 +310,8 @@ def test_the_page_shows_the_iou_of_each_class_and_the_pictures(evaluated):
     curve = {"seed": 0, "epoch": 1, "cross_entropy": 1.0, "train_score": 50.0, "val_loss": 1.0, "val_score": 50.0}
     for name in ("teacher", "baseline", "student"):
         tables.write_csv(project.folder / f"plots/{name}.csv", list(curve), [curve, curve | {"epoch": 2}])
-    tables.write_csv(project.folder / prepared.FOLDER / "index.csv", ("split", "row"), [{"split": "test", "row": 0}])
+    tables.write_csv(project.folder / prepared.FOLDER / "index.csv", ("split", "windows"),
+                     [{"split": "test", "windows": 4}, {"split": "test", "windows": 9}])
     done = project.run("report")
     assert not done.returncode, done.stderr
     page = (project.folder / "report/report.md").read_text(encoding="utf-8")

@@ -286,7 +286,7 @@ def advised(data) -> Callable[[str], Advice]:
         asked = [list(targets.logits(teacher, stored, whole, wanted, cropped, number)) for number in range(count)]
         cached = [np.concatenate(chunks) for chunks in asked] or np.zeros((0, 68, 3))
         np.save(targets.LOGITS, np.array(cached, np.float16))
-        return Advice(teacher, stored, wanted, cropped)
+        return Advice(teacher, stored, wanted, cropped, data)
 
     return make
 

@@ -3,9 +3,11 @@
 In: models/targets.npy and targets.json, the teacher, the stored images.
 """
 
+from pathlib import Path
+
 import numpy as np
 
-from stages.kit import network, prepared, targets, views, work
+from stages.kit import arrays, network, prepared, targets, views, work
 from stages.kit.faults import Fault
 from stages.kit.tables import read_json
 
@@ -17,8 +19,10 @@ CHECKED = 16  # images a pass
 class Advice:
     """The view that the student sees, and what the teacher said of exactly that, as `targets.mode` has it."""
 
-    def __init__(self, teacher, stored: views.Images, wanted: targets.TargetParams, augment: views.Augment):
-        self.teacher, self.stored, self.wanted, self.augment = teacher, stored, wanted, augment
+    def __init__(self, teacher, stored: views.Images, wanted: targets.TargetParams, augment: views.Augment,
+                 place: Path):
+        """place: a folder for the answers of an epoch, in mode online."""
+        self.teacher, self.stored, self.wanted, self.augment, self.place = teacher, stored, wanted, augment, place
         self.cached = np.load(targets.LOGITS, mmap_mode="r")  # (V,N,C,*S)
 
     def check(self) -> None:
@@ -40,16 +44,18 @@ class Advice:
                                                        number)))
             cached = self.cached[number][some]
             difference = np.abs(asked.astype(np.float32) - cached).mean() / (cached.astype(np.float32).std() + 1e-6)
-            if difference > TOLERANCE:
+            if not difference <= TOLERANCE:  # not a number, either
                 raise Fault(f"{targets.LOGITS} doesn't hold what the teacher says of these images (pass {number}: "
                             f"off by {difference:.0%} of the logits' spread); run dvc repro -f teacher_targets")
 
     def begin_epoch(self, epoch: int) -> None:
         """online: the cache is one pass, refilled for each epoch by the code that fills the cached ones."""
         if self.wanted.mode == "online":
-            every = np.arange(len(self.stored))
-            self.cached = np.concatenate(list(targets.logits(self.teacher, self.stored, every, self.wanted,
-                                                             self.augment, epoch)))[None]
+            every, path = np.arange(len(self.stored)), self.place / "online.npy"
+            one = next(targets.logits(self.teacher, self.stored, every[:1], self.wanted, self.augment, epoch))
+            arrays.write(path, (1, len(every), *one.shape[1:]), "float16", targets.logits(
+                self.teacher, self.stored, every, self.wanted, self.augment, epoch))
+            self.cached = np.load(path, mmap_mode="r")
 
     def view(self, seed: int, epoch: int) -> tuple[int, int]:
         """Seed and number of the view that the student sees: a fresh one of its own for `clean`, else its teacher's."""

@@ -1,5 +1,6 @@
 """The loss of distillation: what the labels say and what the teacher says, each weighed, as one step of training."""
 
+import numpy as np
 import torch
 
 from stages.kit import losses, supervision, targets
@@ -8,7 +9,8 @@ from stages.kit.recipe import Recipe
 from stages.kit.train import Loss
 
 
-def loss(advice: Advice, seed: int, recipe: Recipe, distill: losses.DistillParams, counts, device) -> Loss:
+def loss(advice: Advice, seed: int, recipe: Recipe, distill: losses.DistillParams,
+         counts: np.ndarray, device: torch.device) -> Loss:
     """ce_weight · the supervised loss + kd_weight · the teacher's; its parts apart. counts: (C,), of the labels.
 
     The teacher's answers count where they are kept: at every place, or at every stride-th row and column.

@@ -13,7 +13,7 @@ from stages.kit.supervision import Supervised
 from stages.kit.train import Lesson, Loss
 
 VALIDATION_BATCH = 256
-VALIDATION_PIXELS = 2**21  # in a batch at most: it bounds memory where images are large
+VALIDATION_PIXELS = 2**18  # in a batch at most: it bounds memory where images are large
 
 
 def images(batch: np.ndarray, device: torch.device) -> torch.Tensor:

@@ -142,7 +142,7 @@ def _weights(params: NetworkParams) -> tuple[dict[str, torch.Tensor], tuple]:
     module = named.module("models", params.model, "model")
     if not hasattr(module, "imagenet"):
         raise Fault(f"params.yaml: weights is 'imagenet', but {params.model} has none; "
-                    "use weights: none or model: torchvision")
+                    "use weights: none, or a model of torchvision that has them")
     return module.imagenet(parse(module.Options, params.options, f"params.yaml: options of {params.model}")), IMAGENET
 
 

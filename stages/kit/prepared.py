@@ -33,10 +33,12 @@ def windows(split: str) -> np.ndarray:
     return np.load(FOLDER / split / "windows.npy")
 
 
-def counts(number: int) -> np.ndarray:
-    """int64 (C,): how many training images, or pixels of them, each of `number` classes has."""
-    total = np.zeros(number, np.int64)
-    for part in np.array_split(targets("train"), max(1, len(targets("train")) // 256)):
+def counts(number: int, split: str = "train") -> np.ndarray:
+    """int64 (C,): how many images of the split, or pixels of them, each of `number` classes has."""
+    known, total = targets(split), np.zeros(number, np.int64)
+    step = max(1, 2**20 // max(1, known[:1].size))  # so that memory stays small, however many there are
+    for start in range(0, len(known), step):
+        part = known[start:start + step]
         total += np.bincount(part[part >= 0], minlength=number)
     return total
 

@@ -60,7 +60,7 @@ def logits(teacher: nn.Module, stored: views.Images, samples: np.ndarray, params
            number: int) -> Iterator[np.ndarray]:
     """The teacher's logits of these images in pass `number`, in chunks of float16 (≤ batch_size,C,*S).
 
-    Raises Fault where answers for pixels were to be kept for an image that the student sees otherwise.
+    Raises Fault where answers for pixels were to be kept for an image that the student sees otherwise, or hardly any.
     """
     device = next(teacher.parameters()).device
     for start in range(0, len(samples), params.batch_size):
@@ -71,4 +71,7 @@ def logits(teacher: nn.Module, stored: views.Images, samples: np.ndarray, params
         if params.mode == "clean" and answer.ndim > 2:
             raise Fault("params.yaml: targets.mode is clean, but this teacher answers for each pixel, and pixels move "
                         "with the student's crops; use views or online")
+        if 2 * params.stride > min(answer.shape[2:], default=2 * params.stride):
+            raise Fault(f"params.yaml: targets.stride is {params.stride}, so that of answers for "
+                        f"{'×'.join(map(str, answer.shape[2:]))} pixels hardly any would be kept; lower it")
         yield thinned(answer, answer.ndim - 2, params.stride).half().cpu().numpy()

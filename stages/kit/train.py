@@ -52,6 +52,9 @@ def fit(network: nn.Module, lesson: Lesson, loss: Loss, recipe: Recipe, seed: in
     state = work / f"seed-{seed}.safetensors"
     best, progress = checkpoint.restore(state, networks, optimizer) if state.exists() else ({}, {"history": []})
     history = progress["history"]
+    if lesson.labelled < 2:
+        raise Fault(f"{name}: there is {lesson.labelled} labelled training image, but BatchNorm needs two at once; add "
+                    "images, or raise split.labelled_fraction")
     steps = max(1, lesson.labelled // recipe.batch_size)
     with tqdm(total=recipe.epochs * steps, initial=len(history) * steps, desc=f"{name} seed {seed}", unit="step",
               disable=None) as bar:
@@ -95,6 +98,11 @@ def _epoch(network, averaged, lesson: Lesson, loss: Loss, recipe: Recipe, seed: 
         inputs, targets = lesson.batch(samples, epoch), lesson.targets(samples, epoch)
         with precise(device, recipe.precision):
             logits = network(inputs)
+        if logits.shape[2:] != targets.shape[1:]:
+            kinds = ["one for each pixel" if len(shape) else "one for an image"
+                     for shape in (logits.shape[2:], targets.shape[1:])]
+            raise Fault(f"params.yaml: the network of {name} gives answers of another kind ({kinds[0]}) than the "
+                        f"labels ({kinds[1]}); choose a model made for data.task")
         parts = loss(logits.float(), targets, samples, epoch)
         for part, tensor in parts.items():
             value = float(tensor.detach())

@@ -3,15 +3,6 @@
 from collections.abc import Mapping
 
 SIGNIFICANT = 0.05  # the p-value below which a difference is called one
-NAMES = {"accuracy": "accuracy", "miou": "mean IoU"}  # of the metric that leads in each task
-# What `p_value` of stages/kit/scores/<task>.py is, and what `agreement` counts.
-TESTS = {"accuracy": "McNemar's exact test", "miou": "Wilcoxon's signed-rank test over the photographs"}
-COUNTED = {"accuracy": "test images", "miou": "test images' pixels"}
-
-
-def primary(quality: Mapping) -> str:
-    """The metric that the models are compared by: segmentation has miou, classification accuracy."""
-    return "miou" if "miou" in quality["student"] else "accuracy"
 
 
 def spread(row: Mapping[str, float], metric: str, digits: int) -> str:
@@ -26,28 +17,31 @@ def distillation(quality: Mapping) -> list[str]:
 
 
 def _gain(quality: Mapping) -> str:
-    metric, gain, seeds = primary(quality), quality["distillation"]["gain"], quality["test"]["seeds"]
-    student, baseline = (spread(quality[name], metric, 2) for name in ("student", "baseline"))
+    gain, seeds, named = quality["distillation"]["gain"], quality["test"]["seeds"], quality["test"]["named"]
+    student, baseline = (spread(quality[name], quality["test"]["primary"], 2) for name in ("student", "baseline"))
     over = f"Over {seeds} seeds, the" if seeds > 1 else "With one seed, the"
     how = f"{points(gain)} {'above' if gain > 0 else 'below'}" if round(gain, 2) else "level with"
-    return (f"{over} distilled student's {NAMES[metric]} is {how} the same network's trained without a teacher "
+    return (f"{over} distilled student's {named} is {how} the same network's trained without a teacher "
             f"({student} % against {baseline} %).")
 
 
 def _chance(quality: Mapping) -> str:
-    images, p = quality["test"]["images"], quality["distillation"]["p_value"]
+    images, p, paired = quality["test"]["images"], *(quality["distillation"][key] for key in ("p_value", "paired_gain"))
     student, baseline = quality["student"]["deployed"], quality["baseline"]["deployed"]
     said = (f"The two networks that are deployed have {student:.2f} % and {baseline:.2f} %: ",
-            f"({TESTS[primary(quality)]}, p {'< 0.0001' if p < 0.0001 else f'= {p:.4f}'})")
+            f"({quality['test']['paired_test']}, p {'< 0.0001' if p < 0.0001 else f'= {p:.4f}'})")
     if p >= SIGNIFICANT:
         return f"{said[0]}no difference can be shown with {images} test images {said[1]}."
+    if paired * (student - baseline) < 0:  # a mean over images and a score of all images together may part ways
+        return (f"{said[0]}but image by image the student is {points(paired)} {'ahead' if paired > 0 else 'behind'} on "
+                f"average, and chance hardly explains that {said[1]}.")
     return f"{said[0]}a difference that chance hardly explains with {images} test images {said[1]}."
 
 
 def _gap(quality: Mapping) -> str:
-    metric, table = primary(quality), quality["distillation"]
-    teacher = f"{quality['teacher'][metric]:.2f}"
-    agree = f"Student and teacher say the same about {table['teacher_agreement']:.1f} % of the {COUNTED[metric]}."
+    table, test = quality["distillation"], quality["test"]
+    teacher = f"{quality['teacher'][test['primary']]:.2f}"
+    agree = f"Student and teacher say the same about {table['teacher_agreement']:.1f} % of the {test['counted']}."
     recovered = table.get("gap_recovered")
     if recovered is None:
         return f"The teacher ({teacher} %) is not ahead of the baseline: there is no gap to recover. {agree}"

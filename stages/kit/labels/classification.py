@@ -7,6 +7,7 @@ import numpy as np
 from stages.kit.faults import Fault
 
 STORED = "int64"  # of targets.npy
+ISSUES = ()  # what `examine` may find
 Row = Mapping[str, str]  # of data/manifest.csv
 
 

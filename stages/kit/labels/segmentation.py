@@ -17,6 +17,7 @@ from stages.kit.faults import Fault
 from stages.kit.prepared import IGNORED
 
 STORED = "int16"  # of targets.npy
+ISSUES = ("unreadable_mask", "mask_size")  # what `examine` may find
 MOST = 30_000  # classes that int16 holds
 Row = Mapping[str, str]  # of data/manifest.csv
 
@@ -70,7 +71,7 @@ class Table(NamedTuple):
 
 
 def examine(target: str, read: Callable[[str], bytes], size: tuple[int, int]) -> tuple[str, str, str]:
-    """Identity (what samples of the same label share), issue ("", unreadable, mask_size) and the reason for it.
+    """Identity (what samples of the same label share), issue ("", or one of ISSUES) and the reason for it.
 
     target: the mask's name in raw.zip, "" without one; read: the bytes of a file there; size: (H, W) of the image.
     Raises Fault for an unknown colour and for another size than the image's, where params.yaml says stop.
@@ -81,13 +82,13 @@ def examine(target: str, read: Callable[[str], bytes], size: tuple[int, int]) ->
     try:
         pixels = _pixels(target, read, table)
     except images.Unreadable as error:
-        return "", "unreadable", str(error)
+        return "", "unreadable_mask", f"its mask {target!r}: {error}"
     if pixels.shape[:2] != size:
         mask, image = (f"{width}×{height}" for height, width in (pixels.shape[:2], size))
         if table.policy.other_size == "drop":
             return "", "mask_size", f"the mask is {mask}, its image {image}"
-        raise Fault(f"data/raw.zip: the mask {target!r} is {mask} pixels, its image {image}; replace one of them, or "
-                    "set data.masks.other_size to drop")
+        raise Fault(f"data/raw.zip: the mask {target!r} is {mask} pixels, its image {image} (turned "
+                    "as its EXIF data say); replace one of them, or set data.masks.other_size to drop")
     indices = _indices(target, pixels, table)
     return hashlib.sha256(b"%dx%d " % size + indices.tobytes()).hexdigest(), "", ""
 

@@ -13,6 +13,8 @@ import numpy as np
 from stages.kit import pictures, statistics, tables
 
 PRIMARY = "accuracy"  # what gains, gaps and drops are told in
+# The words for it: the metric's name, what `compare` tests by, what `agreement` counts.
+WORDS = {"primary": PRIMARY, "named": "accuracy", "paired_test": "McNemar's exact test", "counted": "test images"}
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,12 @@ def hits(answers: Answers) -> np.ndarray:
     return answers.predicted == answers.targets
 
 
-def p_value(first: Answers, second: Answers) -> float:
-    """That both models are right equally often, by McNemar's exact test over the images."""
-    return statistics.mcnemar(hits(first), hits(second))
+def compare(first: Answers, second: Answers) -> dict[str, float]:
+    """paired_gain: by how many points the second is ahead. p_value: that both are right equally often, by McNemar's
+    exact test.
+    """
+    right = [hits(answers) for answers in (first, second)]
+    return {"p_value": statistics.mcnemar(*right), "paired_gain": 100 * float(right[1].mean() - right[0].mean())}
 
 
 def agreement(first: Answers, second: Answers) -> float:

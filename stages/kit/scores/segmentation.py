@@ -16,6 +16,9 @@ import numpy as np
 from stages.kit import pictures, statistics, tables, windows
 
 PRIMARY = "miou"  # what gains, gaps and drops are told in
+# The words for it: the metric's name, what `compare` tests by, what `agreement` counts.
+WORDS = {"primary": PRIMARY, "named": "mean IoU", "paired_test": "Wilcoxon's signed-rank test over the photographs",
+         "counted": "test images' pixels"}
 # Confidences are summed in so many cells, since not every pixel's can be kept: a multiple of every number of bins up to
 # 12, and of 14, 15, 16, 18, 20, 24. For these calibration is exact; else a cell at a border belongs to the lower bin.
 CELLS = 55440
@@ -52,15 +55,17 @@ def collect(batches: Iterable[tuple[np.ndarray, np.ndarray]], places: np.ndarray
     return Answers(np.stack(confusion), calibration, log_loss, predicted, targets)
 
 
-def p_value(first: Answers, second: Answers) -> float:
-    """That neither model does better on a photograph, by Wilcoxon's signed-rank test over their own mean IoUs.
+def compare(first: Answers, second: Answers) -> dict[str, float]:
+    """paired_gain: by how many points the second is ahead on the mean photograph. p_value: that neither does better on
+    a photograph, by Wilcoxon's signed-rank test over their own mean IoUs.
 
     The pixels of one photograph stand or fall together, so that a test over pixels would be far too sure. IoU, for it
     leads; a photograph's own is what Csurka et al., "What is a good evaluation measure for semantic segmentation?",
     BMVC 2013, compare models by. Photographs without a pixel that counts are left out; 1 where all are equal.
     """
     shown = first.confusion.any((1, 2))
-    return statistics.wilcoxon(*(mean_iou(answers.confusion[shown]) for answers in (first, second)))
+    own = [mean_iou(answers.confusion[shown]) for answers in (first, second)]
+    return {"p_value": statistics.wilcoxon(*own), "paired_gain": 100 * float((own[1] - own[0]).mean())}
 
 
 def agreement(first: Answers, second: Answers) -> float:
