@@ -1,145 +1,119 @@
-"""Decides which images are fit for use. In: data/raw.zip. Out: data/manifest.csv (a row a kept sample),
-data/decisions.csv (a row a finding), metrics/data.json (the counts). Raw data is never changed.
+"""Decides which images are fit for use; raw data is never changed, and no image is opened but for the pictures.
 
-Copies are images of the same decoded pixels, whatever their files. A rule is a function from rows to findings;
-each sees what those before it have left.
+reads   data/scan.csv, data/thumbnails.npy, data/source/overrides.csv where there is one, data/raw.zip
+writes  data/manifest.csv (a row a kept sample), data/decisions.csv (a row a finding), metrics/data.json (the counts),
+        plots/data/*.png
+`python -m stages.clean --explain PATH` prints what was decided on one file, and why, and writes nothing.
 """
 
-import hashlib
+import argparse
+import difflib
 import sys
-import zipfile
-from collections import Counter, defaultdict
-from collections.abc import Callable
-from functools import partial
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Literal
 
-from tqdm import tqdm
+import numpy as np
 
-from stages.kit import faults, images, named, params, tables
+from stages.kit import data_pictures, faults, likeness, named, overrides, params, rules, tables
 from stages.kit.faults import Fault
-from stages.kit.samples import Sample
+from stages.kit.rules import RAW, Finding, Row
 
-RAW = Path("data/raw.zip")
+SCAN, THUMBNAILS = Path("data/scan.csv"), Path("data/thumbnails.npy")
 MANIFEST, DECISIONS, METRICS = Path("data/manifest.csv"), Path("data/decisions.csv"), Path("metrics/data.json")
+PLOTS = Path("plots/data")
 COLUMNS = ("path", "split", "source_split", "group", "target", "width", "height", "bytes", "sha256", "pixels")
-FINDING = ("path", "sha256", "split", "label", "issue", "score", "threshold", "action", "keeper")
-HELD_OUT = {"test": 0, "val": 1}  # whose copy stays when two splits share an image
-RULES = ("unreadable", "leak", "duplicate", "conflicting_label")  # what is found, besides what labels.ISSUES names
-# COLUMNS, and `label`: what samples of the same label share; `issue`, `reason`: why image or mask can't be used, or "".
-Row = dict[str, object]
-
-
-class CleanParams(params.Section):
-    """What happens to images that are not fit for use. Whatever it is, data/decisions.csv records it."""
-
-    unreadable: Literal["drop", "stop"]  # files that do not decode whole
-    duplicates: Literal["drop", "keep"]  # further copies inside a split, with the same label
-    leaks: Literal["drop", "keep"]  # training and unlabelled copies of a val or test image
+DECISION = ("path", "sha256", "split", "label", "issue", "score", "threshold", "action", "keeper", "reason")
+UNDIVIDED = "undivided"  # images of no split yet: their source has none
+SPLITS = (UNDIVIDED, "train", "val", "test", "unlabelled")
 
 
 def main() -> None:
-    policy, name = params.load("clean", CleanParams), params.word("data.layout")
-    layout = named.module("layouts", name, "data.layout")
+    parser = argparse.ArgumentParser(prog="python -m stages.clean", description="Decide which images are fit for use.")
+    parser.add_argument("--explain", metavar="PATH", help="print what was decided on this file of raw.zip, and why")
+    path = parser.parse_args().explain
+    print(explained(path)) if path else clean()
+
+
+def clean() -> None:
+    policy = params.load("clean", rules.CleanParams)
     labels = named.module("labels", params.word("data.task"), "data.task")
-    with zipfile.ZipFile(RAW) as raw:
-        samples = sorted(layout.samples(raw.namelist(), raw.read))
-        if not samples:
-            raise Fault(f"{RAW} holds no images where the layout {name} looks for them; "
-                        f"see stages/kit/layouts/{name}.py, or choose another data.layout")
-        scan = partial(_scan, raw=raw, labels=labels)
-        rows = list(tqdm(images.each(scan, samples), "clean", len(samples), unit=" images", disable=None))
-    kept, findings = decide(rows, policy)
-    tables.write_csv(DECISIONS, FINDING, findings)
-    _check(rows, kept, labels.stratum)
+    rows = tables.read_csv(SCAN)
+    case = rules.Case(policy, overrides.read(relabels=not labels.shape(1)),
+                      {"unreadable": "unreadable", **labels.ISSUES}, alike(rows, policy.near_likeness),
+                      rules.judged_accuracy(rows), labels.stratum)
+    kept, findings = rules.decide(rows, case)
+    tables.write_csv(DECISIONS, DECISION, map(_decision, findings))
+    _check(rows, kept, findings, labels.stratum)
     tables.write_csv(MANIFEST, COLUMNS, ({name: row[name] for name in COLUMNS} for row in kept))
-    tables.write_json(METRICS, _counts(rows, kept, findings, labels))
-    print(f"clean: {len(rows)} images, {len(rows) - len(kept)} dropped, {len(findings)} findings in {DECISIONS}",
+    before, after = (_per_class(some, labels.stratum) for some in (rows, kept))
+    tables.write_json(METRICS, _counts(rows, kept, findings, (*rules.FACTS, *labels.ISSUES, *rules.DEGREES),
+                                       case.accuracy) | {"before": before, "after": after})
+    data_pictures.draw(rows, findings, before, after, PLOTS)
+    print(f"clean: {len(rows)} images, {len(rows) - len(kept)} taken out, {len(findings)} findings in {DECISIONS}",
           file=sys.stderr)
 
 
-def decide(rows: list[Row], policy: CleanParams) -> tuple[list[Row], list[Row]]:
-    """The rows that stay, and the findings on all, sorted by path."""
-    findings = []
-    for rule in (unusable, leaks, duplicates, conflicts):
-        found = rule(rows, policy)
-        findings += found
-        gone = {finding["path"] for finding in found if finding["action"] == "dropped"}
-        rows = [row for row in rows if row["path"] not in gone]
-    return rows, sorted(findings, key=lambda finding: (finding["path"], finding["issue"]))
+def alike(rows: Sequence[Row], least: float) -> list[tuple[str, str, float]]:
+    """The pixels, as scan.csv has them, of two pictures that are alike, and how much. Of copies one speaks for all."""
+    one = {row["pixels"]: number for number, row in reversed(list(enumerate(rows))) if row["pixels"]}
+    pixels, numbers = list(one), list(one.values())
+    hashes, mirrors = (np.array([int(rows[number][name], 16) for number in numbers], np.uint64)
+                       for name in ("hash", "mirror"))
+    thumbnails = np.load(THUMBNAILS, mmap_mode="r")
+    found = likeness.pairs(hashes, mirrors, thumbnails if len(one) == len(rows) else thumbnails[numbers], least)
+    return [(pixels[first], pixels[second], score) for first, second, score in found]
 
 
-def unusable(rows: list[Row], policy: CleanParams) -> list[Row]:
-    """Images and masks that do not decode whole, masks of another size. Raises Fault where the policy is to stop."""
-    broken = [row for row in rows if row["issue"]]
-    unreadable = [row for row in broken if row["issue"].startswith("unreadable")]
-    if unreadable and policy.unreadable == "stop":
-        raise Fault(f"{RAW}: {len(unreadable)} unreadable, first {unreadable[0]['path']!r} "
-                    f"({unreadable[0]['reason']}); "
-                    "mend or remove the file in the source, or set clean.unreadable to drop")
-    return [_finding(row, row["issue"], "dropped") for row in broken]
-
-
-def leaks(rows: list[Row], policy: CleanParams) -> list[Row]:
-    """Copies across splits. Those in training or among the unlabelled go; val and test are never touched."""
-    held = [row for row in rows if row["split"] in HELD_OUT]
-    keepers = _first(sorted(held, key=lambda row: (HELD_OUT[row["split"]], row["path"])), lambda row: row["pixels"])
-    shared = [(row, keeper) for row in rows
-              if (keeper := keepers.get(row["pixels"])) and keeper["split"] != row["split"]]
-    return [_finding(row, "leak", "kept" if policy.leaks == "keep" or row["split"] in HELD_OUT else "dropped", keeper)
-            for row, keeper in shared]
-
-
-def duplicates(rows: list[Row], policy: CleanParams) -> list[Row]:
-    """Copies inside a split with one label: the first by path stays."""
-    def same(row: Row) -> tuple:
-        return row["split"], row["label"], row["pixels"]
-
-    keepers = _first(rows, same)
-    return [_finding(row, "duplicate", "dropped" if policy.duplicates == "drop" else "kept", keepers[same(row)])
-            for row in rows if keepers[same(row)] is not row]
-
-
-def conflicts(rows: list[Row], policy: CleanParams) -> list[Row]:
-    """Copies inside a split with several labels. Only reported: which label is wrong, no rule can know."""
-    labels = defaultdict(set)
-    for row in rows:
-        labels[row["split"], row["pixels"]].add(row["label"])
-    return [_finding(row, "conflicting_label", "kept") for row in rows if len(labels[row["split"], row["pixels"]]) > 1]
-
-
-def _scan(sample: Sample, raw: zipfile.ZipFile, labels: ModuleType) -> Row:
-    content = raw.read(sample.path)
-    row = {**sample._asdict(), "label": "", "width": "", "height": "", "bytes": len(content),
-           "sha256": hashlib.sha256(content).hexdigest(), "pixels": "", "issue": "", "reason": ""}
+def explained(path: str) -> str:
+    """What was decided on one file, in lines. Raises Fault for a path that the scan hasn't seen."""
     try:
-        image = images.decode(content)
-    except images.Unreadable as error:
-        return row | {"issue": "unreadable", "reason": str(error)}
-    height, width = image.shape[:2]
-    label, issue, reason = labels.examine(sample.target, raw.read, (height, width))
-    # Width and height belong to the hash: 2×8 and 4×4 may hold the same bytes.
-    pixels = hashlib.sha256(b"%dx%d " % (width, height) + image.tobytes()).hexdigest()
-    return row | {"label": label, "width": width, "height": height, "pixels": pixels, "issue": issue, "reason": reason}
+        scan, decisions, manifest = map(tables.read_csv, (SCAN, DECISIONS, MANIFEST))
+    except FileNotFoundError as error:
+        raise Fault(f"{error.filename} is missing; run dvc repro clean to make it") from None
+    seen = next((row for row in scan if row["path"] == path), None)
+    if not seen:
+        near = difflib.get_close_matches(path, [row["path"] for row in scan], 1)
+        raise Fault(f"{path!r} is no file that {SCAN} knows" + (f"; is it {near[0]!r}?" if near else ""))
+    kept = next((row for row in manifest if row["path"] == path), None)
+    use = "in use" + (f" as {kept['target']}" if kept["target"] else "") if kept else "not in use"
+    lines = [f"{path}: {use}",
+             f"  found in {seen['split'] or 'the set'}, labelled {seen['target'] or 'nothing'}; " + _form(seen)]
+    lines += [f"  {_sentence(row)}" for row in decisions if row["path"] == path] or ["  nothing was found about it"]
+    also = [f"{row['path']} ({row['issue'].replace('_', ' ')}, {row['action']})" for row in decisions
+            if row["keeper"] == path]
+    lines += [f"  what points to it: {', '.join(also)}"] if also else []
+    lines += [f"  to decide otherwise, name it in {overrides.FILE}, with {', '.join(overrides.ACTIONS)}"]
+    return "\n".join(lines)
 
 
-def _first(rows: list[Row], key: Callable[[Row], object]) -> dict[object, Row]:
-    return {key(row): row for row in reversed(rows)}
+def _form(row: Row) -> str:
+    if not row["pixels"]:
+        return f"{row['bytes']} bytes"
+    return f"{row['format']}, mode {row['mode']}, {row['width']}×{row['height']} pixels, {row['bytes']} bytes"
 
 
-def _finding(row: Row, issue: str, action: str, keeper: Row | None = None) -> Row:
-    """score and threshold are for findings by degree; these are by fact."""
-    return {"path": row["path"], "sha256": row["sha256"], "split": row["split"], "label": row["target"], "issue": issue,
-            "score": "", "threshold": "", "action": action, "keeper": keeper["path"] if keeper else ""}
+def _sentence(row: Row) -> str:
+    score = f" (score {row['score']}" + (f", threshold {row['threshold']})" if row["threshold"] else ")")
+    return (f"{row['issue'].replace('_', ' ')}: {row['action']}; {row['reason']}" + (score if row["score"] else "")
+            + (f"; the other image: {row['keeper']}" if row["keeper"] else ""))
 
 
-def _check(rows: list[Row], kept: list[Row], stratum: Callable[[Row], str]) -> None:
+def _decision(found: Finding) -> dict[str, object]:
+    """A row of decisions.csv."""
+    row = {name: found.row[name] for name in ("path", "sha256", "split")} | {"label": found.row["target"]}
+    row |= {name: getattr(found, name) for name in ("issue", "action", "keeper", "reason")}
+    return row | {name: "" if value is None else f"{value:.4g}"
+                  for name, value in (("score", found.score), ("threshold", found.threshold))}
+
+
+def _check(rows: Sequence[Row], kept: Sequence[Row], findings: Sequence[Finding],
+           stratum: Callable[[Row], str]) -> None:
     """Raises Fault where nothing, or nothing of a class, is left: better than to train without it, unnoticed."""
     if not kept:
-        first = next(row for row in rows if row["issue"])  # copies go, but never all of them
+        first = next(finding for finding in findings if finding.action in rules.GONE)
         raise Fault(f"{RAW}: none of its {len(rows)} images can be used; {DECISIONS} lists them (first "
-                    f"{first['path']!r}: {first['reason']}): replace them by whole files")
+                    f"{first.row['path']!r}: {first.reason}): replace them by whole files")
     for split in ("train", ""):
         before, after = ({stratum(row) for row in some if row["split"] == split} for some in (rows, kept))
         if lost := sorted(before - after):
@@ -153,15 +127,23 @@ def _check(rows: list[Row], kept: list[Row], stratum: Callable[[Row], str]) -> N
                         f"the folder, and {split} is drawn from train")
 
 
-def _counts(rows: list[Row], kept: list[Row], findings: list[Row], labels: ModuleType) -> dict:
-    issues = Counter(finding["issue"] for finding in findings)
-    per_split = defaultdict(Counter)
-    for row in kept:
-        per_split[row["split"] or "undivided"][labels.stratum(row) or "all"] += 1
+def _per_class(rows: Iterable[Row], stratum: Callable[[Row], str]) -> dict[str, dict[str, int]]:
+    """How many images of each class each split has."""
+    found = Counter((row["split"] or UNDIVIDED, stratum(row) or "all") for row in rows)
+    splits = {split: {name: count for (of, name), count in sorted(found.items()) if of == split} for split in SPLITS}
+    return {split: counts for split, counts in splits.items() if counts}
+
+
+def _counts(rows: Sequence[Row], kept: Sequence[Row], findings: Sequence[Finding], issues: Iterable[str],
+            accuracy: float | None) -> dict[str, dict]:
+    found = Counter(finding.issue for finding in findings)
+    acted = Counter(finding.issue for finding in findings if finding.action != "kept")
+    judged = sum(bool(row["predicted"]) for row in rows)
     return {
         "images": {"found": len(rows), "kept": len(kept), "dropped": len(rows) - len(kept)},
-        "findings": {rule: issues[rule] for rule in (*RULES, *labels.ISSUES)},
-        **{split: dict(sorted(per_split[split].items())) for split in sorted(per_split)},
+        "findings": {issue: found[issue] for issue in (*issues, "override")},
+        "acted_on": {issue: acted[issue] for issue in (*issues, "override") if acted[issue]},
+        **({"labels": {"judged": judged, "out_of_fold_accuracy": round(accuracy, 2)}} if judged else {}),
     }
 
 

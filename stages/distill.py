@@ -34,9 +34,11 @@ def main() -> None:
     score = named.module("tasks", params.word("data.task"), "data.task").Score
     device = runtime.start("distill")
     classes = len(prepared.classes())
+    counts = prepared.counts(classes) if recipe.imbalance != "none" or distill.debias else None
+    unlabelled = [prepared.images("unlabelled")] if distill.unlabelled else []
+    chances = lessons.chances("student_training", recipe, counts, sum(map(len, unlabelled)))
     teacher = network.load(params.load("teacher", network.TeacherParams), network.TEACHER, classes).to(device)
-    stored = views.Images(prepared.images("train"), *([prepared.images("unlabelled")] if distill.unlabelled else []))
-    counts = prepared.counts(classes)
+    stored = views.Images(prepared.images("train"), *unlabelled)
     inputs = [*(prepared.FOLDER / split for split in ("train", "val", "unlabelled")), network.WEIGHTS, network.TEACHER,
               targets.LOGITS]
     key = [student, recipe, distill, wanted, classes, runtime.threads(), device]
@@ -46,7 +48,7 @@ def main() -> None:
 
         def attempt(seed: int):
             lesson = lessons.lesson(stored, score, recipe.augment, device, lambda epoch: advice.view(seed, epoch),
-                                    begin_epoch=advice.begin_epoch)
+                                    begin_epoch=advice.begin_epoch, chances=chances)
             return (network.build(student, classes, prepared.size(), seed).to(device), lesson,
                     distillation.loss(advice, seed, recipe, distill, counts, device))
 

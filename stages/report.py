@@ -1,7 +1,7 @@
 """The page to hand in. In: what the stages above measured. Out: report/report.md, report/curves.png.
 
 reads   metrics/{data,quality,size,speed}.json, metrics/timing/, plots/{teacher,baseline,student}.csv,
-        data/prepared/{index.csv,classes.txt}, plots/test/*.png (linked), stages/kit/report.md.j2
+        data/prepared/{index.csv,classes.txt}, plots/{data,test}/*.png (linked), stages/kit/report.md.j2
 `python -m stages.report --table` prints the short table of the four models and writes nothing.
 """
 
@@ -43,8 +43,8 @@ TEMPLATE = Path(__file__).parent / "kit" / "report.md.j2"
 MODELS = ("teacher", "baseline", "student", "int8")
 TIMED = ("train_teacher", "teacher_targets", "train_baseline", "distill")
 # Columns of quality.json that the page shows, those of them that the task has.
-SHOWN = {"accuracy": "accuracy %", "miou": "mean IoU %", "pixel_accuracy": "pixel accuracy %", "f1": "F1 %",
-         "map": "mAP %", "ece": "ECE %"}
+SHOWN = {"accuracy": "accuracy %", "balanced_accuracy": "balanced accuracy %", "miou": "mean IoU %",
+         "pixel_accuracy": "pixel accuracy %", "f1": "F1 %", "map": "mAP %", "ece": "ECE %"}
 # Files of plots/test that the page shows, those of them that the task draws: what they are, and what to see there.
 PICTURES = {
     "confusion.png": ("confusion matrix of the int8 student",
@@ -53,6 +53,13 @@ PICTURES = {
                     "How much of what a model calls a class is of that class, and how much of a class it finds:"),
     "pictures.png": ("test pictures and what the models make of them",
                      "Test pictures and what each model makes of them; in the corner that picture's own mean IoU:"),
+}
+# The same of plots/data.
+DATA_PICTURES = {
+    "balance.png": ("images of each class, found and kept", "What each class has, before and after cleaning:"),
+    "findings.png": ("the worst findings of each kind",
+                     "The worst findings of each kind, each beside the image it was compared with, if there is one:"),
+    "sizes.png": ("sizes and aspect ratios", "Sizes (a dot is the larger the more images have it) and aspect ratios:"),
 }
 
 
@@ -95,11 +102,15 @@ def gather() -> dict[str, object]:
         "quality": quality, "size": measured("size"), "speed": measured("speed"), "models": MODELS,
         "shown": {metric: label for metric, label in SHOWN.items() if metric in quality["student"]},
         "each_iou": list(quality["teacher"].get("iou", ())),  # classes; the teacher has no deviations among them
-        "pictures": {file: said for file, said in PICTURES.items() if (PLOTS / "test" / file).is_file()},
+        "pictures": _there("test", PICTURES), "data_pictures": _there("data", DATA_PICTURES),
         "spread": wording.spread, "sentences": wording.distillation(quality), "timing": timing,
         "cost": timing["distill"]["seconds"] / baseline,
         "cost_with_targets": (timing["distill"]["seconds"] + timing["teacher_targets"]["seconds"]) / baseline,
     }
+
+
+def _there(folder: str, pictures: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
+    return {file: said for file, said in pictures.items() if (PLOTS / folder / file).is_file()}
 
 
 def short_table() -> str:

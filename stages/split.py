@@ -102,7 +102,7 @@ def _draw_groups(rows: list[Row], missing: dict[str, float], choice: SplitParams
                     f"{' and '.join(['train', *missing])} need one each; add images of other groups")
     for number, (split, fraction) in enumerate(missing.items()):
         count = min(_share(fraction, len(groups)), len(groups) - 1 - (len(missing) - number - 1))
-        drawn = _folded(groups, count, choice.fold if number == 0 else choice.fold % (len(groups) // count), split)
+        drawn = _folded(groups, count, choice.fold, split, wraps=number > 0)
         for row in rows:
             if row["split"] == "train" and group(row) in drawn:
                 row["split"] = split
@@ -126,17 +126,22 @@ def _draw_images(rows: list[Row], missing: dict[str, float], choice: SplitParams
             later = len(missing) - number - 1
             count = min(_share(fraction, len(members)), len(members) - 1 - later, len(free) - later)
             order = _shuffled(free, choice.seed, split)
-            drawn = _folded(order, count, choice.fold if number == 0 else choice.fold % (len(order) // count), split)
+            drawn = _folded(order, count, choice.fold, split, wraps=number > 0)
             for row in drawn:
                 row["split"] = split
             members, free = ([row for row in some if row["split"] == "train"] for some in (members, free))
 
 
-def _folded(order: list, count: int, fold: int, split: str) -> list:
-    """The fold-th `count` of `order`. Raises Fault beyond the last."""
-    if (fold + 1) * count > len(order):
-        raise Fault(f"params.yaml: split.fold is {fold}, but there are {len(order) // count} folds, from 0, of "
+def _folded(order: list, count: int, fold: int, split: str, wraps: bool) -> list:
+    """The fold-th `count` of `order`; beyond the last one begins anew where it `wraps`, and raises Fault otherwise.
+
+    The split that is drawn first has to differ from fold to fold; one drawn from the rest does so by that alone.
+    """
+    folds = len(order) // count
+    if fold >= folds and not wraps:
+        raise Fault(f"params.yaml: split.fold is {fold}, but there are {folds} folds, from 0, of "
                     f"{count} out of {len(order)} for {split}; lower it, or split.{split}_fraction")
+    fold %= folds
     return order[fold * count:(fold + 1) * count]
 
 
@@ -194,11 +199,12 @@ def _prepare(rows: list[Row], names: list[str], raw: zipfile.ZipFile, sizing: wi
 
 def _check(names: list[str]) -> None:
     """Raises Fault where a split has no label that counts, or a class occurs in no training image."""
-    for split in ("train", "val", "test"):
-        if not prepared.counts(len(names), split).any():
+    counts = {split: prepared.counts(len(names), split) for split in ("train", "val", "test")}
+    for split, found in counts.items():
+        if not found.any():
             raise Fault(f"{MANIFEST}: no label of {split} counts; add labelled images to it, or look at data.masks in "
                         "params.yaml")
-    if missing := [name for name, count in zip(names, prepared.counts(len(names)), strict=True) if not count]:
+    if missing := [name for name, count in zip(names, counts["train"], strict=True) if not count]:
         raise Fault(f"{MANIFEST}: no training image shows {missing[0]!r}; add one, choose another split.fold, or take "
                     "the class out of data.masks in params.yaml")
 

@@ -17,12 +17,14 @@ def main() -> None:
     score = named.module("tasks", params.word("data.task"), "data.task").Score
     device = runtime.start("train_baseline")
     classes = len(prepared.classes())
+    counts = prepared.counts(classes) if recipe.imbalance != "none" else None
+    chances = lessons.chances("student_training", recipe, counts)
     inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", network.WEIGHTS]
     with work.folder("train_baseline", [student, recipe, classes, runtime.threads(), device], inputs) as place:
         histories = seeds.train("baseline", recipe, place, lambda seed: (
             network.build(student, classes, prepared.size(), seed).to(device),
-            lessons.supervised(score, recipe.augment, seed, device),
-            lessons.labels_alone(recipe, prepared.counts(classes)),
+            lessons.supervised(score, recipe.augment, seed, device, chances=chances),
+            lessons.labels_alone(recipe, counts),
         ), lambda seed, trained: network.save(trained, FOLDER / f"seed-{seed}.safetensors"))
         write_json(FOLDER / "seeds.json", seeds.ranking(histories, recipe, score.primary))
         seeds.write_curves(Path("plots/baseline.csv"), histories, score.primary)

@@ -11,6 +11,7 @@ from stages.kit import arrays, faults, lessons, named, network, params, prepared
 from stages.kit.faults import Fault
 from stages.kit.recipe import Recipe
 from stages.kit.tables import whole
+from stages.kit.train import Loss
 
 
 def main() -> None:
@@ -25,6 +26,8 @@ def main() -> None:
     score = named.module("tasks", task, "data.task").Score
     device = runtime.start("train_teacher")
     classes = len(prepared.classes())
+    counts = prepared.counts(classes) if recipe.imbalance != "none" else None
+    chances, loss = lessons.chances("teacher_training", recipe, counts), lessons.labels_alone(recipe, counts)
     inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", network.WEIGHTS]
     with work.folder("train_teacher", [teacher, recipe, task, classes, runtime.threads(), device], inputs) as place:
         def fresh(seed: int):
@@ -34,11 +37,10 @@ def main() -> None:
             return place / f"kept-{seed}.safetensors"
 
         if teacher.mode == "frozen":
-            histories = _train_head(fresh, kept, recipe, score, place, device)
+            histories = _train_head(fresh, kept, recipe, score, loss, chances, place)
         else:
             histories = seeds.train("teacher", recipe, place, lambda seed: (
-                fresh(seed), lessons.supervised(score, recipe.augment, seed, device),
-                lessons.labels_alone(recipe, prepared.counts(classes)),
+                fresh(seed), lessons.supervised(score, recipe.augment, seed, device, chances=chances), loss,
             ), lambda seed, trained: network.save(trained, kept(seed)))
         best = seeds.ranking(histories, recipe, score.primary)["best"]
         with whole(network.TEACHER, "wb") as file:
@@ -48,12 +50,13 @@ def main() -> None:
                            before=sum(float(path.read_text()) for path in place.glob("*.seconds")))
 
 
-def _train_head(fresh, kept, recipe: Recipe, score, place: Path, device):
+def _train_head(fresh, kept, recipe: Recipe, score, loss: Loss, chances, place: Path):
     """The backbone's features of image and mirror image, computed once; then a linear head on them alone."""
     import numpy as np
     import torch
 
     backbone = network.freeze(fresh(recipe.seeds[0]))
+    device = next(backbone.parameters()).device
     parent, name, head = network.head(backbone.net)
     setattr(parent, name, torch.nn.Identity())
     ask = partial(_features, backbone, width=head.in_features, recipe=recipe, place=place, device=device)
@@ -74,9 +77,8 @@ def _train_head(fresh, kept, recipe: Recipe, score, place: Path, device):
 
     def attempt(seed: int):
         lesson = lessons.Lesson(len(labels), len(labels), partial(batch, seed),
-                                lambda samples, epoch: tensor(labels[samples]), validation, score)
-        return (network.head(fresh(seed).net)[2], lesson,
-                lessons.labels_alone(recipe, prepared.counts(len(prepared.classes()))))
+                                lambda samples, epoch: tensor(labels[samples]), validation, score, chances=chances)
+        return network.head(fresh(seed).net)[2], lesson, loss
 
     def keep(seed: int, trained) -> None:
         setattr(parent, name, trained)

@@ -51,13 +51,13 @@ class Project:
         self.write(values)
         return self
 
-    def run(self, *stages: str, **options) -> subprocess.CompletedProcess:
+    def run(self, *stages: str, arguments: tuple[str, ...] = (), **options) -> subprocess.CompletedProcess:
         """`python -m stages.<stage>` for each in turn, up to the first that fails. options go to subprocess.run."""
         fixed = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
         environment = os.environ | fixed | options.pop("env", {})
         for stage in stages:
-            done = subprocess.run([sys.executable, "-m", f"stages.{stage}"], cwd=self.folder, env=environment,
-                                  capture_output=True, text=True, **options)
+            done = subprocess.run([sys.executable, "-m", f"stages.{stage}", *arguments], cwd=self.folder,
+                                  env=environment, capture_output=True, text=True, **options)
             if done.returncode:
                 break
         return done

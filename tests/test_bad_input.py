@@ -41,9 +41,12 @@ def source(project, files: dict[str, bytes], *stages: str):
     ("fetch", "data.max_unpacked_gb", 0, ["data.max_unpacked_gb", "greater than 0"]),
     ("fetch", "data.sha256", "123", ["data.sha256", "'123'"]),
     ("fetch", "data.source", 7, ["data.source", "string"]),
-    ("clean", "data.layout", "folders", ["data.layout", "'folders'", "image_folder", "tiny_imagenet"]),
+    ("scan", "data.layout", "folders", ["data.layout", "'folders'", "image_folder", "tiny_imagenet"]),
     ("clean", "clean.leaks", "ignore", ["clean.leaks", "'ignore'", "'drop' or 'keep'"]),
     ("clean", "clean.duplicates", True, ["clean.duplicates", "'drop' or 'keep'"]),
+    ("clean", "clean.quality.dark", "stop", ["clean.quality.dark", "'report' or 'drop'"]),
+    ("clean", "clean.near_likeness", 1.5, ["clean.near_likeness", "less than or equal to 1"]),
+    ("scan", "scan.backbone", "mobilenet_v2", ["scan", "weights"]),
     ("split", "data.task", "guessing", ["data.task", "'guessing'", "classification"]),
     ("split", "split.image_size", 4, ["split.image_size", "8"]),
     ("split", "split.image_size", 32.5, ["split.image_size", "integer"]),
@@ -225,18 +228,18 @@ def test_wrong_download_is_not_kept(project, serve):
 
 
 def test_only_bad_files(project):
-    source(project, {"cat/a.jpg": b"", "dog/b.png": b"no"}, "fetch")
+    source(project, {"cat/a.jpg": b"", "dog/b.png": b"no"}, "fetch", "scan")
     fails(project, "clean", "data/raw.zip", "none of its 2 images", "decisions.csv", "replace")
     assert len((project.folder / "data/decisions.csv").read_text().splitlines()) == 3
 
 
 def test_nothing_left_of_a_class(project):
-    source(project, two_classes(3) | {"owl/a.png": b"no"}, "fetch")
+    source(project, two_classes(3) | {"owl/a.png": b"no"}, "fetch", "scan")
     fails(project, "clean", "'owl'", "decisions.csv", "add images")
 
 
 def test_unreadable_may_stop_the_stage(project):
-    source(project, two_classes(3) | {"cat/x.png": b"no"}, "fetch")
+    source(project, two_classes(3) | {"cat/x.png": b"no"}, "fetch", "scan")
     fails(project.set("clean.unreadable", "stop"), "clean", "'cat/x.png'", "clean.unreadable")
 
 
@@ -247,21 +250,21 @@ def test_unreadable_may_stop_the_stage(project):
     ({"train/cat/a.png": b"x", "train/b.png": b"x"}, ["'train/b.png'", "no class folder"]),
 ])
 def test_files_that_fit_no_layout(project, files, words):
-    fails(source(project, files, "fetch"), "clean", "data/raw.zip", *words)
+    fails(source(project, files, "fetch"), "scan", "data/raw.zip", *words)
 
 
 def test_tiny_imagenet_layout_on_something_else(project):
     source(project, two_classes(2), "fetch").set("data.layout", "tiny_imagenet")
-    fails(project, "clean", "val_annotations.txt", "data.layout")
+    fails(project, "scan", "val_annotations.txt", "data.layout")
 
 
 def test_a_class_with_one_image(project):
-    source(project, two_classes(5) | {"owl/a.png": picture(1, 1, 1)}, "fetch", "clean")
+    source(project, two_classes(5) | {"owl/a.png": picture(1, 1, 1)}, "fetch", "scan", "clean")
     fails(project, "split", "'owl'", "1 training image", "train and test and val", "add images")
 
 
 def test_a_single_class(project):
-    source(project, {f"cat/{n}.png": picture(n, 0, 0) for n in range(6)}, "fetch", "clean")
+    source(project, {f"cat/{n}.png": picture(n, 0, 0) for n in range(6)}, "fetch", "scan", "clean")
     fails(project, "split", "1 class", "cat", "at least two")
 
 
@@ -269,13 +272,13 @@ def test_a_single_class(project):
 def test_a_class_unseen_in_training(project, held):
     files = {f"train/{name}": content for name, content in two_classes(5).items()}
     files |= {f"{held}/cat/a.png": picture(1, 1, 1), f"{held}/owl/b.png": picture(2, 2, 2)}
-    source(project, files, "fetch", "clean")
+    source(project, files, "fetch", "scan", "clean")
     fails(project, "split", "'owl'", held, "training images")
 
 
 def test_images_of_other_sizes_are_resized(project):
     odd = {"cat/wide.png": picture(1, 1, 1, size=(300, 3)), "dog/dot.png": picture(2, 2, 2, size=(1, 1))}
-    assert source(project, two_classes(5) | odd).run("fetch", "clean", "split").returncode == 0
+    assert source(project, two_classes(5) | odd).run("fetch", "scan", "clean", "split").returncode == 0
 
 
 # --- a full disk
@@ -284,7 +287,8 @@ def test_images_of_other_sizes_are_resized(project):
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full, which Linux has")
 def test_full_disk(project):
     source(project, two_classes(200))
-    outs = {"fetch": "data/raw.zip", "clean": "data/manifest.csv", "split": "data/prepared/train/images.npy"}
+    outs = {"fetch": "data/raw.zip", "scan": "data/scan.csv", "clean": "data/manifest.csv",
+            "split": "data/prepared/train/images.npy"}
     for stage, out in outs.items():
         half = project.folder / f"{out}.half"
         half.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 from sources import pack, picture, saved, two_classes
 
-from stages.kit import embedded, images, windows
+from stages.kit import embedded, images, rules, windows
 from stages.kit.faults import Fault
 from stages.kit.layouts import image_folder, tiny_imagenet
 from stages.split import SplitParams, draw
@@ -248,19 +248,20 @@ def test_every_finding_is_decided_as_the_policy_says(project):
         "unlabelled/n.png": picture(8, 0, 0), "unlabelled/o.png": picture(9, 0, 0),
     }
     pack(project.source / "a.zip", files)
-    done(project.set("data.source", "a.zip").run("fetch", "clean"))
+    done(project.set("data.source", "a.zip").run("fetch", "scan", "clean"))
     data = project.folder / "data"
-    found = [(row["path"], row["issue"], row["action"], row["keeper"]) for row in table(data / "decisions.csv")]
+    found = [(row["path"], row["issue"], row["action"], row["keeper"]) for row in table(data / "decisions.csv")
+             if row["issue"] in rules.FACTS]
     assert found == [
         ("train/cat/b.bmp", "duplicate", "dropped", "train/cat/a.png"),
-        ("train/cat/c.png", "conflicting_label", "kept", ""),
+        ("train/cat/c.png", "conflicting_label", "quarantined", "train/dog/d.png"),
         ("train/cat/e.png", "leak", "dropped", "test/cat/l.png"),
-        ("train/dog/d.png", "conflicting_label", "kept", ""),
+        ("train/dog/d.png", "conflicting_label", "quarantined", "train/cat/c.png"),
         ("train/dog/h.jpg", "unreadable", "dropped", ""),
         ("train/dog/i.jpg", "unreadable", "dropped", ""),
         ("unlabelled/n.png", "leak", "dropped", "test/dog/m.png"),
     ]
-    gone = {path for path, _, action, _ in found if action == "dropped"}
+    gone = {path for path, _, action, _ in found}
     manifest = table(data / "manifest.csv")
     assert [row["path"] for row in manifest] == sorted(files.keys() - gone)
     first = manifest[-1]
@@ -268,21 +269,23 @@ def test_every_finding_is_decided_as_the_policy_says(project):
     assert (first["split"], first["target"], first["width"], first["bytes"]) == ("val", "dog", "8", str(len(content)))
     assert first["sha256"] == hashlib.sha256(content).hexdigest()
     assert first["pixels"] == hashlib.sha256(b"8x8 " + bytes((7, 0, 0)) * 64).hexdigest()
-    assert json.loads((project.folder / "metrics/data.json").read_text()) == {
-        "images": {"found": 15, "kept": 10, "dropped": 5},
-        "findings": {"unreadable": 2, "leak": 2, "duplicate": 1, "conflicting_label": 2},
-        "test": {"cat": 1, "dog": 1}, "train": {"cat": 2, "dog": 3}, "unlabelled": {"all": 1},
-        "val": {"cat": 1, "dog": 1},
-    }
+    counts = json.loads((project.folder / "metrics/data.json").read_text())
+    assert counts["images"] == {"found": 15, "kept": 8, "dropped": 7}
+    assert counts["acted_on"] == {"unreadable": 2, "leak": 2, "duplicate": 1, "conflicting_label": 2}
+    assert {issue: counts["findings"][issue] for issue in rules.FACTS} == counts["acted_on"]
+    held = {"test": {"cat": 1, "dog": 1}, "val": {"cat": 1, "dog": 1}}
+    assert counts["before"] == held | {"train": {"cat": 4, "dog": 5}, "unlabelled": {"all": 2}}
+    assert counts["after"] == held | {"train": {"cat": 1, "dog": 2}, "unlabelled": {"all": 1}}
 
 
 def test_keep_keeps_and_still_reports(project):
     pack(project.source / "a.zip", {"train/a/1.png": picture(1, 0, 0), "train/a/2.png": picture(1, 0, 0),
                                     "train/b/3.png": picture(2, 0, 0), "test/b/4.png": picture(2, 0, 0)})
     project.set("data.source", "a.zip").set("clean.leaks", "keep").set("clean.duplicates", "keep")
-    done(project.run("fetch", "clean"))
+    done(project.run("fetch", "scan", "clean"))
     assert len(table(project.folder / "data/manifest.csv")) == 4
-    assert [row["action"] for row in table(project.folder / "data/decisions.csv")] == ["kept", "kept"]
+    found = [row for row in table(project.folder / "data/decisions.csv") if row["issue"] in rules.FACTS]
+    assert [row["action"] for row in found] == ["kept", "kept"]
 
 
 # --- split
@@ -301,7 +304,7 @@ def test_split_is_stratified_stable_and_says_what_stands_where(project):
     owls = {f"owl/{number}.png": picture(90, number, 0) for number in range(3)}
     pack(project.source / "a.zip", two_classes(40) | owls)
     project.set("data.source", "a.zip").set("split.image_size", 8)
-    done(project.run("fetch", "clean", "split"))
+    done(project.run("fetch", "scan", "clean", "split"))
     rows = index(project)
     # Of 40: 8 to test (0.2), then 5 of the 32 left to val (0.15: 4.8). Of 3: one each.
     assert {split: Counter(row["target"] for row in rows[split]) for split in rows} == {
@@ -328,7 +331,7 @@ def test_split_is_stratified_stable_and_says_what_stands_where(project):
 def test_the_sources_own_splits_stay_and_only_val_is_drawn(project):
     files = {f"train/{name}": content for name, content in two_classes(10).items()}
     pack(project.source / "a.zip", files | {"test/cat/x.png": picture(0, 0, 9), "test/dog/y.png": picture(0, 9, 9)})
-    done(project.set("data.source", "a.zip").run("fetch", "clean", "split"))
+    done(project.set("data.source", "a.zip").run("fetch", "scan", "clean", "split"))
     rows = index(project)
     assert [row["path"] for row in rows["test"]] == ["test/cat/x.png", "test/dog/y.png"]
     assert Counter(row["target"] for row in rows["val"]) == {"cat": 2, "dog": 2}  # 0.15 of 10, halves up
@@ -339,7 +342,7 @@ def test_hidden_labels_join_the_unlabelled(project):
     pack(project.source / "a.zip", files | {
         "test/cat/x.png": picture(0, 0, 9), "test/dog/y.png": picture(0, 9, 9),
         "val/cat/x.png": picture(0, 1, 9), "val/dog/y.png": picture(1, 9, 9), "unlabelled/z.png": picture(9, 9, 9)})
-    done(project.set("data.source", "a.zip").set("split.labelled_fraction", 0.3).run("fetch", "clean", "split"))
+    done(project.set("data.source", "a.zip").set("split.labelled_fraction", 0.3).run("fetch", "scan", "clean", "split"))
     rows = index(project)
     assert Counter(row["target"] for row in rows["train"]) == {"cat": 6, "dog": 6}
     assert Counter(row["target"] for row in rows["unlabelled"]) == {"": 29}  # 2 × 14 hidden, one that never had a label
@@ -354,7 +357,8 @@ def test_images_with_copies_are_never_drawn(project):
     # Ten pictures under two labels each: drawn, each would stand in training as well.
     twins = {f"{name}/twin{number}.png": picture(0, 0, number) for name in ("cat", "dog") for number in range(10)}
     pack(project.source / "a.zip", two_classes(4) | twins)
-    done(project.set("data.source", "a.zip").set("split.test_fraction", 0.4).run("fetch", "clean", "split"))
+    project.set("data.source", "a.zip").set("split.test_fraction", 0.4).set("clean.conflicts", "keep")
+    done(project.run("fetch", "scan", "clean", "split"))
     drawn = [row["path"] for split in ("val", "test") for row in index(project)[split]]
     assert len(drawn) == 8 and not any("twin" in path for path in drawn)
 
@@ -379,7 +383,7 @@ def test_one_image_more_moves_at_most_one_other():
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real archives are not on this machine (../shared/data)")
 def test_planted_faults_of_the_vehicles_are_found_and_none_invented(project):
     (project.source / "vehicles.zip").symlink_to(REAL / "vehicles.zip")
-    done(project.set("data.source", "vehicles.zip").run("fetch", "clean"))
+    done(project.set("data.source", "vehicles.zip").run("fetch", "scan", "clean"))
     truth = table(REAL / "vehicles-faults.csv")
     found = table(project.folder / "data/decisions.csv")
     paths, planted = defaultdict(set), defaultdict(set)
@@ -431,7 +435,7 @@ def test_the_same_picture_in_two_groups_is_refused():
 def test_a_split_of_which_nothing_is_left_is_said(project):
     files = {f"train/{path}": content for path, content in two_classes(9).items()}
     pack(project.source / "a.zip", files | {"test/cat/0.png": b"no image"})
-    result = project.set("data.source", "a.zip").run("fetch", "clean")
+    result = project.set("data.source", "a.zip").run("fetch", "scan", "clean")
     assert result.returncode == 1 and "no test image is fit for use" in result.stderr.splitlines()[-1]
 
 

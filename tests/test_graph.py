@@ -18,7 +18,8 @@ PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 # Which stages' outs each stage reads.
 PARENTS = {
     "fetch": "",
-    "clean": "fetch",
+    "scan": "fetch",
+    "clean": "fetch scan",
     "split": "fetch clean",
     "train_teacher": "split",
     "teacher_targets": "split train_teacher",

@@ -14,7 +14,7 @@ from conftest import Project
 from PIL import Image
 from sources import pack, picture, saved
 
-from stages.kit import embedded, images, params
+from stages.kit import embedded, images, params, rules
 from stages.kit.faults import Fault
 from stages.kit.labels import classification, segmentation
 from stages.kit.layouts import aerial_tiles, image_folder, image_mask_pairs
@@ -131,7 +131,8 @@ def test_unknown_colours_stop_or_are_ignored(masks):
     masks(**INDEXED)
     assert "index 7 in 1 pixels" in refused(targets, png(grey([3, 7, 0])))
     masks(**STRICT | {"unknown": "ignore"})
-    assert examined(odd, (2, 3))[1:] == ("", "")
+    assert examined(odd, (2, 3))[1:] == ("unknown_colour", "50 % of the mask's pixels stand for nothing that "
+                                         "params.yaml names")
     assert targets(odd) == [[0, IGNORED, IGNORED], [IGNORED, 1, 0]]
 
 
@@ -327,7 +328,7 @@ def test_the_aerial_archives_traps(tmp_path):
     for key, value in {"data.source": "a.zip", "split.image_size": 16, "split.scale": 1.0,
                        "split.overlap": 0}.items():
         project.set(key, value)
-    done(project.run("fetch", "clean", "split"))
+    done(project.run("fetch", "scan", "clean", "split"))
     rows = table(tmp_path / "data/prepared/index.csv")
     assert sorted(row["path"] for row in rows) == sorted(truth)
     for row in rows:
@@ -346,25 +347,27 @@ def test_what_clean_says_about_masks(tmp_path):
               "train/images/4.png": files["train/images/3.png"],  # another mask
               "train/images/6.png": files["train/images/5.png"], "train/masks/6.png": files["train/masks/5.png"]}
     pack(project.source / "a.zip", files)
-    said = project.set("data.source", "a.zip").run("fetch", "clean").stderr.splitlines()[-1]
-    assert said.startswith("clean: ") and "'train/masks/2.png' is 2×1 pixels, its image 4×4" in said
-    done(project.set("data.masks.other_size", "drop").run("clean"))
+    said = project.set("data.source", "a.zip").run("fetch", "scan").stderr.splitlines()[-1]
+    assert said.startswith("scan: ") and "'train/masks/2.png' is 2×1 pixels, its image 4×4" in said
+    done(project.set("data.masks.other_size", "drop").run("scan", "clean"))
     found = {(row["path"][-5:], row["issue"], row["action"]) for row in table(tmp_path / "data/decisions.csv")}
-    assert found == {("1.png", "unreadable_mask", "dropped"), ("2.png", "mask_size", "dropped"),
-                     ("3.png", "conflicting_label", "kept"), ("4.png", "conflicting_label", "kept"),
-                     ("6.png", "duplicate", "dropped")}
-    said = project.set("data.masks.classes", {"none": 0, "one": 1}).run("clean").stderr.splitlines()[-1]
-    assert said.startswith("clean: ") and "'train/masks/3.png' holds the index 3 in 16 pixels" in said
+    assert {row[0] for row in found if row[1:] == ("one_class_mask", "kept")} == {f"{n}.png" for n in (0, 3, 4, 5, 6)}
+    assert {row for row in found if row[1] in (*rules.FACTS, "unreadable_mask", "mask_size")} == {
+        ("1.png", "unreadable_mask", "dropped"), ("2.png", "mask_size", "dropped"),
+        ("3.png", "conflicting_label", "quarantined"), ("4.png", "conflicting_label", "quarantined"),
+        ("6.png", "duplicate", "dropped")}
+    said = project.set("data.masks.classes", {"none": 0, "one": 1}).run("scan").stderr.splitlines()[-1]
+    assert said.startswith("scan: ") and "'train/masks/3.png' holds the index 3 in 16 pixels" in said
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real archives are not on this machine (../shared/data)")
 def test_every_mask_of_the_real_aerial_archive_is_read(tmp_path):
     project = Project(tmp_path, "aerial")
     (project.source / "aerial.zip").symlink_to(REAL / "aerial.zip")
-    done(project.run("fetch", "clean"))
+    done(project.run("fetch", "scan", "clean"))
     rows = table(tmp_path / "data/manifest.csv")
     assert len(rows) == 72 and len({row["group"] for row in rows}) == 8
-    assert not table(tmp_path / "data/decisions.csv")
+    assert all(row["action"] == "kept" for row in table(tmp_path / "data/decisions.csv"))
 
 
 # --- the scenes made here

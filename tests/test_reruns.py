@@ -22,16 +22,18 @@ TEACHER = f"train_teacher {ASKED}"
 STUDENTS = f"train_baseline {TAUGHT}"
 SPLIT = f"split train_baseline {TEACHER}"
 CLEAN = f"clean {SPLIT}"
-ALL = f"fetch {CLEAN}"
+SCAN = f"scan {CLEAN}"
+ALL = f"fetch {SCAN}"
 
 # A section of params.yaml, or a key that differs from the rest of its section → the stages that rerun, at most:
 # DVC stops early where a stage's outs come out as they were.
 PARAMS_RERUN = {
     "data": ALL,
-    "data.layout": CLEAN,
-    "data.task": CLEAN,
-    "data.masks": CLEAN,
+    "data.layout": SCAN,
+    "data.task": SCAN,
+    "data.masks": SCAN,
     "data.name": "report",
+    "scan": SCAN,
     "clean": CLEAN,
     "split": SPLIT,
     "teacher": TEACHER,
@@ -50,6 +52,7 @@ PARAMS_RERUN = {
 # A file below stages/ → the stages that rerun. What params.yaml doesn't choose reruns nothing.
 FILES_RERUN = {
     "stages/fetch.py": ALL,
+    "stages/scan.py": SCAN,
     "stages/clean.py": CLEAN,
     "stages/split.py": SPLIT,
     "stages/train_teacher.py": TEACHER,
@@ -65,32 +68,41 @@ FILES_RERUN = {
     "stages/kit/params.py": ALL,
     "stages/kit/tables.py": ALL,
     "stages/kit/work.py": ALL,
-    "stages/kit/named.py": CLEAN,
+    "stages/kit/named.py": SCAN,
     # Data
     "stages/kit/archive.py": ALL,
     "stages/kit/embedded.py": ALL,
-    "stages/kit/images.py": CLEAN,
-    "stages/kit/samples.py": CLEAN,
-    "stages/kit/layouts/image_folder.py": CLEAN,
+    "stages/kit/images.py": SCAN,
+    "stages/kit/samples.py": SCAN,
+    "stages/kit/quality.py": SCAN,
+    "stages/kit/likeness.py": SCAN,
+    "stages/kit/suspects.py": SCAN,
+    "stages/kit/features.py": SCAN,
+    "stages/kit/rules.py": CLEAN,
+    "stages/kit/overrides.py": CLEAN,
+    "stages/kit/data_pictures.py": CLEAN,
+    "stages/kit/layouts/image_folder.py": SCAN,
     "stages/kit/layouts/tiny_imagenet.py": "",
     "stages/kit/layouts/aerial_tiles.py": "",
     "stages/kit/layouts/image_mask_pairs.py": "",
-    "stages/kit/arrays.py": SPLIT,
-    "stages/kit/prepared.py": CLEAN,
-    "stages/kit/windows.py": SPLIT,
-    "stages/kit/labels/classification.py": CLEAN,
+    "stages/kit/arrays.py": SCAN,
+    "stages/kit/prepared.py": SCAN,
+    "stages/kit/windows.py": SCAN,
+    "stages/kit/judging.py": SCAN,
+    "stages/kit/processes.py": SCAN,
+    "stages/kit/labels/classification.py": SCAN,
     "stages/kit/labels/segmentation.py": "",
     # Training
     "stages/kit/chance.py": f"train_baseline {TEACHER}",
     "stages/kit/checkpoint.py": f"train_baseline {TEACHER}",
     "stages/kit/lessons.py": f"train_baseline {TEACHER}",
     "stages/kit/models/small_resnet.py": f"train_baseline {TEACHER}",
-    "stages/kit/models/torchvision.py": "",
+    "stages/kit/models/torchvision.py": SCAN,
     "stages/kit/models/torchvision_segmentation.py": "",
     "stages/kit/models/unet.py": "",
-    "stages/kit/network.py": f"train_baseline {TEACHER}",
+    "stages/kit/network.py": SCAN,
     "stages/kit/recipe.py": f"train_baseline {TEACHER}",
-    "stages/kit/runtime.py": f"train_baseline {TEACHER}",
+    "stages/kit/runtime.py": SCAN,
     "stages/kit/seeds.py": f"train_baseline {TEACHER}",
     "stages/kit/supervision.py": f"train_baseline {TEACHER}",
     "stages/kit/tasks/classification.py": f"train_baseline {TEACHER}",
@@ -108,7 +120,7 @@ FILES_RERUN = {
     "stages/kit/onnx_files.py": PROOF,
     "stages/kit/scores/classification.py": "evaluate report",
     "stages/kit/scores/segmentation.py": "",
-    "stages/kit/pictures.py": "evaluate report",
+    "stages/kit/pictures.py": CLEAN,
     "stages/kit/statistics.py": "evaluate report",
     "stages/kit/runner.py": "benchmark report",
     "stages/kit/curves.py": "report",

@@ -60,12 +60,13 @@ def test_tables_and_pictures(tmp_path):
         classification.draw({"teacher": THREE, "int8": THREE}, CLASSES, 5, lambda picture: None, tmp_path / folder)
     once, again = ({path.relative_to(tmp_path / folder): path.read_bytes() for path in (tmp_path / folder).rglob("*.*")}
                    for folder in ("once", "again"))
-    assert once == again and len(once) == 5
+    assert once == again and len(once) == 6
     rows = tables.read_csv(tmp_path / "once/confusion/int8.csv")
     assert [row["actual"] for row in rows] == ["ape", "bee", "ape", "bee"]
     assert [row["predicted"] for row in rows] == ["ape", "bee", "bee", "cat, big"]
     lines = (tmp_path / "once/classes.csv").read_text().splitlines()
     assert lines[0] == "model,class,precision,recall,f1,support" and lines[2] == "teacher,bee,50.0,50.0,50.0,2"
+    assert lines[3] == "teacher,\"cat, big\",0.0,0.0,0.0,0"  # never shown, once said
     assert sum(int(row["images"]) for row in tables.read_csv(tmp_path / "once/reliability.csv")) == 2 * 4
 
 

@@ -74,7 +74,7 @@ def done(result) -> None:
 def town(tmp_path_factory) -> Project:
     """Every stage has run."""
     project = small(tmp_path_factory.mktemp("town"))
-    done(project.run("fetch", "clean", "split", "train_teacher", "teacher_targets", "train_baseline", "distill",
+    done(project.run("fetch", "scan", "clean", "split", "train_teacher", "teacher_targets", "train_baseline", "distill",
                      "quantize", "evaluate", "benchmark", "report"))
     return project
 
@@ -203,6 +203,6 @@ def test_a_new_layout_and_a_new_model_are_one_file_each(tmp_path):
     pack(project.source / "town.zip", files)
     project.set("data.layout", "side_by_side").set("student_training.seeds", [0]).set("student_training.epochs", 1)
     project.set("student", {"model": "two_convolutions", "options": {"width": 4}, "weights": "none"})
-    done(project.run("fetch", "clean", "split", "train_baseline", env={"PYTHONPATH": str(code)}))
+    done(project.run("fetch", "scan", "clean", "split", "train_baseline", env={"PYTHONPATH": str(code)}))
     assert (project.folder / "models/baseline/seed-0.safetensors").stat().st_size < 2000
     assert len(tables.read_csv(project.folder / "plots/baseline.csv")) == 1

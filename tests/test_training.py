@@ -70,7 +70,9 @@ def data(tmp_path, monkeypatch) -> Path:
 
 
 def lesson(seed: int = 0, **changes) -> Lesson:
-    return lessons.supervised(Score, recipe(**changes).augment, seed, torch.device("cpu"))
+    wanted = recipe(**changes)
+    return lessons.supervised(Score, wanted.augment, seed, torch.device("cpu"),
+                              chances=lessons.chances("student_training", wanted, prepared.counts(3)))
 
 
 def labels_alone(**changes):
@@ -80,7 +82,7 @@ def labels_alone(**changes):
 def learn(work: Path, loss=None, **changes) -> tuple[nn.Module, list[dict]]:
     net = network.build(NET, 3, (16, 16), seed=0)
     work.mkdir(exist_ok=True)
-    history = fit(net, lesson(), loss or labels_alone(), recipe(**changes), 0, work, "test")
+    history = fit(net, lesson(**changes), loss or labels_alone(), recipe(**changes), 0, work, "test")
     return net, history
 
 
@@ -100,7 +102,8 @@ def test_the_same_seed_gives_the_same_bytes(data):
 
 
 @pytest.mark.parametrize("changes", [
-    {}, {"optimizer": "adamw", "learning_rate": 0.003}, {"ema_decay": 0.9}, {"keep": "best"}, {"precision": "bf16"}],
+    {}, {"optimizer": "adamw", "learning_rate": 0.003}, {"ema_decay": 0.9}, {"keep": "best"}, {"precision": "bf16"},
+    {"imbalance": "weighted_sampler"}],
     ids=lambda changes: next(iter(changes.values()), "plain"))
 def test_a_run_that_was_stopped_ends_in_the_same_bytes(data, changes):
     """Stopped in the middle of the third epoch, by the loss itself."""
@@ -177,7 +180,7 @@ def pipeline(tmp_path_factory):
     for key, value in SMALL.items():
         project.set(key, value)
     project.set("split.labelled_fraction", 0.5)
-    done = project.run("fetch", "clean", "split", "train_teacher", "teacher_targets")
+    done = project.run("fetch", "scan", "clean", "split", "train_teacher", "teacher_targets")
     assert done.returncode == 0, done.stderr
     return project
 

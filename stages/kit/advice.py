@@ -3,6 +3,7 @@
 In: models/targets.npy and targets.json, the teacher, the stored images.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,8 +41,7 @@ class Advice:
                         "run dvc repro -f teacher_targets")
         some = np.unique(np.linspace(0, len(self.stored) - 1, CHECKED).astype(int))
         for number in {0, len(self.cached) - 1} if len(self.cached) else ():
-            asked = np.concatenate(list(targets.logits(self.teacher, self.stored, some, self.wanted, self.augment,
-                                                       number)))
+            asked = np.concatenate(list(self._asked(some, number)))
             cached = self.cached[number][some]
             difference = np.abs(asked.astype(np.float32) - cached).mean() / (cached.astype(np.float32).std() + 1e-6)
             if not difference <= TOLERANCE:  # not a number, either
@@ -52,9 +52,8 @@ class Advice:
         """online: the cache is one pass, refilled for each epoch by the code that fills the cached ones."""
         if self.wanted.mode == "online":
             every, path = np.arange(len(self.stored)), self.place / "online.npy"
-            one = next(targets.logits(self.teacher, self.stored, every[:1], self.wanted, self.augment, epoch))
-            arrays.write(path, (1, len(every), *one.shape[1:]), "float16", targets.logits(
-                self.teacher, self.stored, every, self.wanted, self.augment, epoch))
+            one = next(self._asked(every[:1], epoch))
+            arrays.write(path, (1, len(every), *one.shape[1:]), "float16", self._asked(every, epoch))
             self.cached = np.load(path, mmap_mode="r")
 
     def view(self, seed: int, epoch: int) -> tuple[int, int]:
@@ -66,3 +65,7 @@ class Advice:
         if self.wanted.mode == "clean":
             return self.cached[views.mirrored(samples, self.augment, seed, epoch).astype(int), samples]
         return self.cached[targets.number(self.wanted, epoch) if self.wanted.mode == "views" else 0, samples]
+
+    def _asked(self, samples: np.ndarray, number: int) -> Iterator[np.ndarray]:
+        """What the teacher says now, in pass `number`, in chunks."""
+        return targets.logits(self.teacher, self.stored, samples, self.wanted, self.augment, number)

@@ -1,4 +1,11 @@
-"""The loss of distillation: what the labels say and what the teacher says, each weighed, as one step of training."""
+"""The loss of distillation: what the labels say and what the teacher says, each weighed, as one step of training.
+
+A teacher of an imbalanced set hands its preference for frequent classes on, and undoes what the student's labels are
+balanced by. So both should prefer alike. How much of the log class shares a recipe takes out: imbalance none 0,
+class_weight and weighted_sampler class_weight_power, balanced_softmax 1. distill.debias is what student_training takes
+out less what teacher_training does, and 0 where the teacher takes out more. For a student with balanced_softmax: 1
+beside a teacher trained with none, 0 beside one trained with balanced_softmax.
+"""
 
 import numpy as np
 import torch
@@ -10,9 +17,10 @@ from stages.kit.train import Loss
 
 
 def loss(advice: Advice, seed: int, recipe: Recipe, distill: losses.DistillParams,
-         counts: np.ndarray, device: torch.device) -> Loss:
-    """ce_weight · the supervised loss + kd_weight · the teacher's; its parts apart. counts: (C,), of the labels.
+         counts: np.ndarray | None, device: torch.device) -> Loss:
+    """ce_weight · the supervised loss + kd_weight · the teacher's; its parts apart.
 
+    counts: (C,), of the labels; None where neither recipe.imbalance nor distill.debias asks for them.
     The teacher's answers count where they are kept: at every place, or at every stride-th row and column.
     """
     labelled = supervision.Supervised(recipe, counts)
@@ -22,7 +30,8 @@ def loss(advice: Advice, seed: int, recipe: Recipe, distill: losses.DistillParam
         places = logits.ndim - 2
         student, known = (targets.thinned(values, places, advice.wanted.stride) for values in (logits, labels))
         hard = labelled(logits, labels)
-        taught = losses.distillation_loss(student, losses.debiased(soft, counts, distill), known, distill)
+        soft = losses.debiased(soft, counts, distill) if distill.debias else soft
+        taught = losses.distillation_loss(student, soft, known, distill)
         return hard | {"loss": distill.ce_weight * hard["loss"] + distill.kd_weight * taught, distill.loss: taught}
 
     return parts

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 SIDE = 32  # pixels: the smallest image that small ResNets are made for
 CANVAS = 64  # height and width of a scene
-SCENES = {"test": 200, "train": 800, "val": 150}
+SCENES = {"test": 200, "train": 700, "val": 100}
 SMALLEST, LARGEST = 22, 30  # pixels, height and width of a digit
 COVERS = 128  # of 255: from here on a pixel belongs to what is laid over it
 STEEPER = [min(max(2 * level - COVERS, 0), 255) for level in range(256)]  # edges twice as steep, in the same place

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from stages.kit import prepared, views
+from stages.kit.faults import Fault
 from stages.kit.prepared import UNLABELLED
 from stages.kit.recipe import Recipe
-from stages.kit.supervision import Supervised
+from stages.kit.supervision import Supervised, class_weights
 from stages.kit.train import Lesson, Loss
 
 VALIDATION_BATCH = 256
@@ -21,16 +22,32 @@ def images(batch: np.ndarray, device: torch.device) -> torch.Tensor:
     return torch.from_numpy(batch).to(device).permute(0, 3, 1, 2)
 
 
-def supervised(score: Callable[[], object], augment: views.Augment, seed: int, device: torch.device) -> Lesson:
+def chances(section: str, recipe: Recipe, counts: np.ndarray | None, unlabelled: int = 0) -> np.ndarray | None:
+    """How much more often than another an epoch shows a training image, float64 (N,); None: all alike.
+
+    weighted_sampler: a label's share of all (counts: (C,)) to the power −class_weight_power. The unlabelled ones, the
+    last, come up as often as the labelled ones do on average: their part of an epoch stays what it is without it.
+    Raises Fault for masks, naming the section of params.yaml.
+    """
+    if recipe.imbalance != "weighted_sampler":
+        return None
+    labels = prepared.targets("train")
+    if labels.ndim > 1:
+        raise Fault(f"params.yaml: {section}.imbalance is weighted_sampler, but the labels are masks, and no image can "
+                    "be drawn for one of its classes; use class_weight or balanced_softmax")
+    return np.append(class_weights(counts, recipe.class_weight_power).double().numpy()[labels], np.ones(unlabelled))
+
+
+def supervised(score: Callable[[], object], augment: views.Augment, seed: int, device: torch.device, **more) -> Lesson:
     """Labelled training images and their labels, view e in epoch e; validated on val."""
-    return lesson(views.Images(prepared.images("train")), score, augment, device, lambda epoch: (seed, epoch))
+    return lesson(views.Images(prepared.images("train")), score, augment, device, lambda epoch: (seed, epoch), **more)
 
 
 def lesson(stored: views.Images, score: Callable[[], object], augment: views.Augment, device: torch.device,
            shown: Callable[[int], tuple[int, int]], **more) -> Lesson:
     """A lesson on `stored`, whose first images are train's; those beyond carry no label.
 
-    shown: epoch → seed and number of the view that the images and their masks are shown in.
+    shown: epoch → seed and number of the view that the images and their masks are shown in. more: of Lesson's fields.
     """
     labels = prepared.targets("train")
 
@@ -54,7 +71,7 @@ def in_order(split: str, device: torch.device) -> Iterator[tuple[torch.Tensor, t
         yield images(np.array(pixels[rows]), device), torch.from_numpy(targets[rows].astype(np.int64)).to(device)
 
 
-def labels_alone(recipe: Recipe, counts: np.ndarray) -> Loss:
-    """What the labels say and nothing else; counts: (C,), how many labelled positions each class has."""
+def labels_alone(recipe: Recipe, counts: np.ndarray | None) -> Loss:
+    """What the labels say and nothing else; counts: (C,), as Supervised wants them."""
     said = Supervised(recipe, counts)
     return lambda logits, targets, samples, epoch: said(logits, targets)

@@ -131,7 +131,7 @@ def _try(network: Normalised, params: NetworkParams, size: tuple[int, int]) -> N
         network.eval()(torch.zeros(2, 3, *size, dtype=torch.uint8))
     except (RuntimeError, AssertionError, ValueError) as error:
         raise Fault(f"params.yaml: {params.model} with {params.options} can't take images of {size[0]}×{size[1]} "
-                    f"({_first_line(error)}); choose another architecture or split.image_size") from None
+                    f"({_first_line(error)}); choose another architecture, or another image_size") from None
     network.train()
 
 

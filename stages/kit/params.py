@@ -13,8 +13,8 @@ import yaml
 from stages.kit.faults import Fault, one_line
 
 FILE = Path("params.yaml")
-SECTIONS = ("data", "clean", "split", "teacher", "teacher_training", "targets", "student", "student_training",
-            "distill", "quantize", "evaluate", "benchmark", "report")
+SECTIONS = ("data", "scan", "clean", "split", "teacher", "teacher_training", "targets", "student",
+            "student_training", "distill", "quantize", "evaluate", "benchmark", "report")
 
 
 class Section(pydantic.BaseModel):

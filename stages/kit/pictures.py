@@ -1,5 +1,6 @@
 """Pictures for the report, by matplotlib. In: numbers, maps, a path. Out: a PNG, of the same bytes every time."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +29,8 @@ def figure(path: Path, *size: float, **options):
     drawn = pyplot.figure(figsize=size, dpi=DPI, **options)
     try:
         yield drawn
-        with whole(path, "wb") as file:
+        with whole(path, "wb") as file, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # a box is drawn for it
             drawn.savefig(file, dpi=DPI, format="png", metadata={"Software": None})
     finally:
         pyplot.close(drawn)

@@ -24,8 +24,10 @@ class Recipe(Section):
     weight_decay: float = pydantic.Field(ge=0)  # not on biases and BatchNorm
     warmup_epochs: float = pydantic.Field(ge=0)  # linear, then a cosine to zero
     label_smoothing: float = pydantic.Field(ge=0, lt=1)
-    imbalance: Literal["none", "class_weight"]  # class_weight: rare classes count more in the cross-entropy
-    class_weight_power: float = pydantic.Field(gt=0, le=1)  # class_weight: a class weighs its share to minus this power
+    # Rare classes count more in the cross-entropy | come up more often, not for masks | logits bear the classes' shares
+    # while training. With a teacher: kit/distillation.py says which distill.debias goes with it.
+    imbalance: Literal["none", "class_weight", "weighted_sampler", "balanced_softmax"]
+    class_weight_power: float = pydantic.Field(gt=0, le=1)  # of the first two: a class weighs its share to minus this
     dice_weight: float = pydantic.Field(ge=0)  # of the soft Dice loss beside the cross-entropy; 0: off
     ema_decay: float = pydantic.Field(ge=0, lt=1)  # 0: off; else the averaged weights are validated and kept
     patience: int = pydantic.Field(ge=0)  # 0: off; else stop after so many epochs without a better val score

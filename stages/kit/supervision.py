@@ -13,16 +13,23 @@ from stages.kit.recipe import Recipe
 
 
 class Supervised:
-    """What the labels say, as `recipe` weighs it; counts: (C,), how many labelled positions each class has."""
+    """What the labels say, as `recipe` weighs it.
 
-    def __init__(self, recipe: Recipe, counts: np.ndarray):
+    counts: (C,), how many labelled positions each class has; None where recipe.imbalance is none.
+    """
+
+    def __init__(self, recipe: Recipe, counts: np.ndarray | None):
         self.recipe = recipe
-        weighted = recipe.imbalance == "class_weight"
-        self.weights = class_weights(counts, recipe.class_weight_power) if weighted else None
+        self.weights = class_weights(counts, recipe.class_weight_power) if recipe.imbalance == "class_weight" else None
+        self.log_shares = log_shares(counts) if recipe.imbalance == "balanced_softmax" else None
 
     def __call__(self, logits: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
-        """loss = cross_entropy + dice_weight · dice, and these two apart; without a dice_weight there is no dice."""
-        hard = cross_entropy_loss(logits, targets, self.recipe.label_smoothing, self.weights)
+        """loss = cross_entropy + dice_weight · dice, and these two apart; without a dice_weight there is no dice.
+
+        Dice minds rare classes by itself: balanced_softmax leaves it the plain logits.
+        """
+        told = logits if self.log_shares is None else with_shares(logits, self.log_shares)
+        hard = cross_entropy_loss(told, targets, self.recipe.label_smoothing, self.weights)
         if not self.recipe.dice_weight:
             return {"loss": hard, "cross_entropy": hard}
         dice = dice_loss(logits, targets)
@@ -56,6 +63,22 @@ def class_weights(counts: np.ndarray, power: float) -> torch.Tensor:
     weights = np.ones(len(counts))
     weights[counts > 0] = shares**-power / (shares**(1 - power)).sum()
     return torch.from_numpy(weights).float()
+
+
+def log_shares(counts: np.ndarray) -> torch.Tensor:
+    """float32 (C,): log of each class's share of the labelled positions; a class that never occurs is taken for one."""
+    known = np.maximum(counts, 1)
+    return torch.from_numpy(np.log(known / known.sum())).float()
+
+
+def with_shares(logits: torch.Tensor, log_shares: torch.Tensor) -> torch.Tensor:
+    """float32 (N,C,*S): what the balanced softmax hands the cross-entropy instead of the logits.
+
+    The preference for frequent classes is given, so that the network needn't learn it; without it, as they are
+    deployed, the logits are those of classes that occur alike. Ren et al., "Balanced Meta-Softmax for Long-Tailed
+    Visual Recognition", NeurIPS 2020, equation 4; Menon et al., "Long-tail learning via logit adjustment", ICLR 2021.
+    """
+    return logits.float() + log_shares.to(logits.device).view(1, -1, *(1,) * (logits.ndim - 2))
 
 
 def dice_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -34,9 +34,20 @@ def read_json(path: Path):
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
     """Rows as mappings with exactly `columns` as keys."""
     with whole(path) as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
+        # Told "\r\n", the writer quotes a name that holds either; told "\n", it would let "\r" part a row.
+        writer = csv.DictWriter(_UnixLines(file), columns, lineterminator="\r\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+class _UnixLines:
+    """A file for a CSV writer, which writes a row at a time."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def write(self, row: str) -> None:
+        self.file.write(row.removesuffix("\r\n") + "\n")
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:

@@ -38,6 +38,36 @@ class Lesson:
     validation: Callable[[], object]  # → iterator of (input (B,…), targets (B,*S)), the same every time
     score: Callable[[], object]  # → a fresh scorer of the task: update(logits, targets), values() in %
     begin_epoch: Callable[[int], None] = lambda epoch: None
+    chances: np.ndarray | None = None  # float64 (N,): how much more often than another a sample comes up; None: alike
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same from epoch to epoch; the networks and the optimiser learn in place."""
+
+    name: str
+    seed: int
+    network: nn.Module
+    averaged: nn.Module  # the moving average of its weights, or itself
+    optimizer: torch.optim.Optimizer
+    lesson: Lesson
+    loss: Loss
+    recipe: Recipe
+
+    @property
+    def steps(self) -> int:
+        return max(1, self.lesson.labelled // self.recipe.batch_size)
+
+    @property
+    def batch_size(self) -> int:
+        return min(self.recipe.batch_size, self.lesson.labelled)
+
+    def batches(self, epoch: int) -> np.ndarray:
+        """int64 (steps, batch_size): which samples each step of an epoch shows; by seed and epoch alone."""
+        count, lesson = self.steps * self.batch_size, self.lesson
+        rows = (chance.order(self.seed, epoch, lesson.samples)[:count] if lesson.chances is None
+                else drawn(lesson.chances, self.seed, epoch, count))
+        return rows.reshape(self.steps, self.batch_size)
 
 
 def fit(network: nn.Module, lesson: Lesson, loss: Loss, recipe: Recipe, seed: int, work: Path, name: str) -> list[dict]:
@@ -49,23 +79,21 @@ def fit(network: nn.Module, lesson: Lesson, loss: Loss, recipe: Recipe, seed: in
     averaged = copy.deepcopy(network) if recipe.ema_decay else network
     networks = {"network": network} | ({"averaged": averaged} if recipe.ema_decay else {})
     optimizer = optimiser(network, recipe)
+    run = _Run(name, seed, network, averaged, optimizer, lesson, loss, recipe)
     state = work / f"seed-{seed}.safetensors"
     best, progress = checkpoint.restore(state, networks, optimizer) if state.exists() else ({}, {"history": []})
     history = progress["history"]
     if lesson.labelled < 2:
         raise Fault(f"{name}: there is {lesson.labelled} labelled training image, but BatchNorm needs two at once; add "
                     "images, or raise split.labelled_fraction")
-    steps = max(1, lesson.labelled // recipe.batch_size)
-    with tqdm(total=recipe.epochs * steps, initial=len(history) * steps, desc=f"{name} seed {seed}", unit="step",
-              disable=None) as bar:
+    with tqdm(total=recipe.epochs * run.steps, initial=len(history) * run.steps, desc=f"{name} seed {seed}",
+              unit="step", disable=None) as bar:
         for epoch in range(len(history), recipe.epochs):
             if _stopped(history, recipe, lesson):
                 break
             started = time.perf_counter()
             lesson.begin_epoch(epoch)
-            row = {"epoch": epoch + 1}
-            row |= _epoch(network, averaged, lesson, loss, recipe, seed, epoch, optimizer, bar, name)
-            row |= validate(averaged, lesson, recipe.precision)
+            row = {"epoch": epoch + 1} | _epoch(run, epoch, bar) | validate(averaged, lesson, recipe.precision)
             if not math.isfinite(row["val_loss"]):
                 raise Fault(f"{name}: the loss on val is {row['val_loss']} after epoch {epoch + 1} (seed {seed}); "
                             "lower learning_rate, or use precision: fp32, in params.yaml")
@@ -74,47 +102,58 @@ def fit(network: nn.Module, lesson: Lesson, loss: Loss, recipe: Recipe, seed: in
             if recipe.keep == "best" and _best(history, lesson) == epoch:
                 best = {key: value.detach().clone() for key, value in averaged.state_dict().items()}
             checkpoint.save(state, networks, optimizer, best, {"history": history})
-            tqdm.write(_line(name, seed, recipe, row, steps * min(recipe.batch_size, lesson.labelled)), sys.stderr)
+            tqdm.write(_line(run, row), sys.stderr)
     network.load_state_dict(best or averaged.state_dict())
     network.to(device).eval()
     return history
 
 
-def _epoch(network, averaged, lesson: Lesson, loss: Loss, recipe: Recipe, seed: int, epoch: int, optimizer, bar,
-           name: str) -> dict:
+def drawn(chances: np.ndarray, seed: int, epoch: int, count: int) -> np.ndarray:
+    """int64 (count,), shuffled: each sample as often as its chance among `chances` (N,) has it, rounded up or down.
+
+    Systematic sampling of a shuffled list: Madow, "On the theory of systematic sampling, II", 1949. Even chances and a
+    count of N give each sample once; independent draws would leave out a third of them.
+    """
+    generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+    order = generator.permutation(len(chances))
+    ends = np.cumsum(chances[order])  # of each sample's stretch of a line, on which the draws lie at even distances
+    places = (generator.random() + np.arange(count)) * (ends[-1] / count)
+    return generator.permutation(order[np.searchsorted(ends[:-1], places, side="right")])
+
+
+def _epoch(run: _Run, epoch: int, bar: tqdm) -> dict[str, float]:
     """One pass; returns the means of the loss's parts and the score on the training batches."""
-    device = next(network.parameters()).device
-    steps, size = max(1, lesson.labelled // recipe.batch_size), min(recipe.batch_size, lesson.labelled)
-    rows = chance.order(seed, epoch, lesson.samples)[:steps * size].reshape(steps, size)
+    device, steps, lesson = next(run.network.parameters()).device, run.steps, run.lesson
     # Dropout and stochastic depth draw from torch's own generator: it starts anew each epoch, so that a resumed
     # run draws the same.
-    torch.manual_seed(seed * 1_000_003 + epoch)
-    network.train()
+    torch.manual_seed(run.seed * 1_000_003 + epoch)
+    run.network.train()
     sums, score = {}, lesson.score()
-    for step, samples in enumerate(rows):
-        rate = learning_rate(recipe, epoch * steps + step, steps)
-        for group in optimizer.param_groups:
+    for step, samples in enumerate(run.batches(epoch)):
+        rate = learning_rate(run.recipe, epoch * steps + step, steps)
+        for group in run.optimizer.param_groups:
             group["lr"] = rate
         inputs, targets = lesson.batch(samples, epoch), lesson.targets(samples, epoch)
-        with precise(device, recipe.precision):
-            logits = network(inputs)
+        with precise(device, run.recipe.precision):
+            logits = run.network(inputs)
         if logits.shape[2:] != targets.shape[1:]:
             kinds = ["one for each pixel" if len(shape) else "one for an image"
                      for shape in (logits.shape[2:], targets.shape[1:])]
-            raise Fault(f"params.yaml: the network of {name} gives answers of another kind ({kinds[0]}) than the "
+            raise Fault(f"params.yaml: the network of {run.name} gives answers of another kind ({kinds[0]}) than the "
                         f"labels ({kinds[1]}); choose a model made for data.task")
-        parts = loss(logits.float(), targets, samples, epoch)
+        parts = run.loss(logits.float(), targets, samples, epoch)
         for part, tensor in parts.items():
             value = float(tensor.detach())
             if not math.isfinite(value):
-                raise Fault(f"{name}: {part} is {value} at epoch {epoch + 1}, step {step + 1} (learning rate "
-                            f"{rate:.4g}, seed {seed}); lower learning_rate, or use precision: fp32, in params.yaml")
+                raise Fault(f"{run.name}: {part} is {value} at epoch {epoch + 1}, step {step + 1} (learning rate "
+                            f"{rate:.4g}, seed {run.seed}); lower learning_rate, or use precision: fp32, in "
+                            "params.yaml")
             sums[part] = sums.get(part, 0.0) + value
-        optimizer.zero_grad(set_to_none=True)
+        run.optimizer.zero_grad(set_to_none=True)
         parts["loss"].backward()
-        optimizer.step()
-        if recipe.ema_decay:
-            _average(averaged, network, recipe.ema_decay, epoch * steps + step)
+        run.optimizer.step()
+        if run.recipe.ema_decay:
+            _average(run.averaged, run.network, run.recipe.ema_decay, epoch * steps + step)
         score.update(logits.detach(), targets)
         bar.update()
     return {"learning_rate": rate, **{part: value / steps for part, value in sums.items()},
@@ -161,8 +200,8 @@ def _stopped(history: list[dict], recipe: Recipe, lesson: Lesson) -> bool:
     return bool(recipe.patience and history and len(history) - 1 - _best(history, lesson) >= recipe.patience)
 
 
-def _line(name: str, seed: int, recipe: Recipe, row: dict, images: int) -> str:
+def _line(run: _Run, row: dict) -> str:
     numbers = ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in row.items()
                         if key not in ("epoch", "seconds", "learning_rate"))
-    speed = images / row["seconds"]
-    return f"{name} seed {seed}, epoch {row['epoch']}/{recipe.epochs}: {numbers}, {speed:.0f} images/s"
+    speed = run.steps * run.batch_size / row["seconds"]
+    return f"{run.name} seed {run.seed}, epoch {row['epoch']}/{run.recipe.epochs}: {numbers}, {speed:.0f} images/s"

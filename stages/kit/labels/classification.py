@@ -7,7 +7,7 @@ import numpy as np
 from stages.kit.faults import Fault
 
 STORED = "int64"  # of targets.npy
-ISSUES = ()  # what `examine` may find
+ISSUES = {}  # what `examine` may find, and what becomes of it: kit/rules.py
 Row = Mapping[str, str]  # of data/manifest.csv
 
 

@@ -17,7 +17,9 @@ from stages.kit.faults import Fault
 from stages.kit.prepared import IGNORED
 
 STORED = "int16"  # of targets.npy
-ISSUES = ("unreadable_mask", "mask_size")  # what `examine` may find
+# What `examine` may find, the gravest first, and what becomes of it: kit/rules.py.
+ISSUES = {"unreadable_mask": "unreadable", "mask_size": "drop", "empty_mask": "report", "unknown_colour": "report",
+          "one_class_mask": "report"}
 MOST = 30_000  # classes that int16 holds
 Row = Mapping[str, str]  # of data/manifest.csv
 
@@ -90,7 +92,8 @@ def examine(target: str, read: Callable[[str], bytes], size: tuple[int, int]) ->
         raise Fault(f"data/raw.zip: the mask {target!r} is {mask} pixels, its image {image} (turned "
                     "as its EXIF data say); replace one of them, or set data.masks.other_size to drop")
     indices = _indices(target, pixels, table)
-    return hashlib.sha256(b"%dx%d " % size + indices.tobytes()).hexdigest(), "", ""
+    issue, reason = _oddity(indices, _codes(pixels, table.colours), table)
+    return hashlib.sha256(b"%dx%d " % size + indices.tobytes()).hexdigest(), issue, reason
 
 
 def stratum(row: Row) -> str:
@@ -140,6 +143,18 @@ def _pixels(name: str, read: Callable[[str], bytes], table: Table) -> np.ndarray
     except images.OtherKind as error:
         raise Fault(f"data/raw.zip: the mask {name!r} is {error}, as data.masks.classes has them; store all masks in "
                     "one way, and give their classes as they are stored: an index or [red, green, blue]") from None
+
+
+def _oddity(indices: np.ndarray, codes: np.ndarray, table: Table) -> tuple[str, str]:
+    """What of ISSUES a whole mask of the right size shows, and the reason; both "" for an ordinary one."""
+    present = np.unique(indices[indices != IGNORED])
+    if not present.size:
+        return "empty_mask", "no pixel of the mask counts"
+    if unknown := float(100 * (~np.isin(codes, table.codes)).mean()):
+        return "unknown_colour", f"{unknown:.3g} % of the mask's pixels stand for nothing that params.yaml names"
+    if present.size == 1:
+        return "one_class_mask", f"the mask shows {table.names[present[0]]} alone"
+    return "", ""
 
 
 def _codes(pixels: np.ndarray, colours: bool) -> np.ndarray:

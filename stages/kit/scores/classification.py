@@ -1,4 +1,4 @@
-"""Scores and pictures of a classifier. In: logits (N,C), targets (N,), 0 ≤ target < C. Out: numbers, tables, a PNG.
+"""Scores and pictures of a classifier. In: logits (N,C), targets (N,), 0 ≤ target < C. Out: numbers, tables, PNGs.
 
 A class that has no test image is left out of every average over classes: nothing is known about it.
 """
@@ -15,6 +15,7 @@ from stages.kit import pictures, statistics, tables
 PRIMARY = "accuracy"  # what gains, gaps and drops are told in
 # The words for it: the metric's name, what `compare` tests by, what `agreement` counts.
 WORDS = {"primary": PRIMARY, "named": "accuracy", "paired_test": "McNemar's exact test", "counted": "test images"}
+DRAWN = 50  # classes at most whose bars are drawn: more can't be read
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,9 @@ def calibration_error(answers: Answers, bins: int) -> float:
 
 def draw(models: Mapping[str, Answers], classes: list[str], bins: int, photographs: Callable[[int], np.ndarray],
          folder: Path) -> None:
-    """Under `folder`: confusion/<model>.csv, classes.csv, reliability.csv, confusion.png (of the last model)."""
+    """Under `folder`: confusion/<model>.csv, classes.csv, reliability.csv, confusion.png (of the last model), and
+    classes.png where there are few enough.
+    """
     for model, answers in models.items():
         tables.write_csv(folder / "confusion" / f"{model}.csv", ("actual", "predicted"),
                          ({"actual": classes[actual], "predicted": classes[predicted]}
@@ -117,9 +120,12 @@ def draw(models: Mapping[str, Answers], classes: list[str], bins: int, photograp
                       for model, answers in models.items() for row in reliability(answers, bins)))
     model, answers = list(models.items())[-1]
     _draw_confusion(answers, classes, model, folder / "confusion.png")
+    if len(classes) <= DRAWN:
+        _draw_classes(models, classes, folder / "classes.png")
 
 
 def _each_class(model: str, answers: Answers, classes: list[str]) -> list[dict[str, object]]:
+    """Precision, recall and F1 in %, 0 for 0 of 0; support: how many test images the class has."""
     from sklearn.metrics import precision_recall_fscore_support
 
     columns = precision_recall_fscore_support(answers.targets, answers.predicted, labels=range(len(classes)),
@@ -139,3 +145,11 @@ def _draw_confusion(answers: Answers, classes: list[str], model: str, path: Path
     pictures.confusion(confusion_matrix(answers.targets, answers.predicted, labels=range(len(classes))),
                        lambda images, share: str(images), classes,
                        f"{model}: {100 * hits(answers).mean():.2f} % of {len(answers.targets)} test images right", path)
+
+
+def _draw_classes(models: Mapping[str, Answers], classes: list[str], path: Path) -> None:
+    rows = {model: [row for row in _each_class(model, answers, classes) if row["support"]]
+            for model, answers in models.items()}
+    present = [row["class"] for row in next(iter(rows.values()))]
+    pictures.bars({f"{share}, %": {model: np.array([row[share] for row in own]) for model, own in rows.items()}
+                   for share in ("precision", "recall")}, present, path)
