@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.clean", description="Decide which images are fit for use.")
     parser.add_argument("--explain", metavar="PATH", help="print what was decided on this file of raw.zip, and why")
     path = parser.parse_args().explain
-    print(explained(path)) if path else clean()
+    clean() if path is None else print(explained(path))
 
 
 def clean() -> None:
@@ -41,10 +41,11 @@ def clean() -> None:
     rows = tables.read_csv(SCAN)
     case = rules.Case(policy, overrides.read(relabels=not labels.shape(1)),
                       {"unreadable": "unreadable", **labels.ISSUES}, alike(rows, policy.near_likeness),
-                      rules.judged_accuracy(rows), labels.stratum)
+                      rules.judged_accuracy(rows), labels.stratum,
+                      () if labels.shape(1) else {row["target"] for row in rows if row["target"]})
     kept, findings = rules.decide(rows, case)
     tables.write_csv(DECISIONS, DECISION, map(_decision, findings))
-    _check(rows, kept, findings, labels.stratum)
+    _check([row for row in rows if row["path"] not in case.overrides], kept, findings, labels.stratum)
     tables.write_csv(MANIFEST, COLUMNS, ({name: row[name] for name in COLUMNS} for row in kept))
     before, after = (_per_class(some, labels.stratum) for some in (rows, kept))
     tables.write_json(METRICS, _counts(rows, kept, findings, (*rules.FACTS, *labels.ISSUES, *rules.DEGREES),
@@ -56,19 +57,22 @@ def clean() -> None:
 
 def alike(rows: Sequence[Row], least: float) -> list[tuple[str, str, float]]:
     """The pixels, as scan.csv has them, of two pictures that are alike, and how much. Of copies one speaks for all."""
-    one = {row["pixels"]: number for number, row in reversed(list(enumerate(rows))) if row["pixels"]}
+    one = {}
+    for number, row in enumerate(rows):
+        if row["pixels"]:
+            one.setdefault(row["pixels"], number)
     pixels, numbers = list(one), list(one.values())
     hashes, mirrors = (np.array([int(rows[number][name], 16) for number in numbers], np.uint64)
                        for name in ("hash", "mirror"))
-    thumbnails = np.load(THUMBNAILS, mmap_mode="r")
-    found = likeness.pairs(hashes, mirrors, thumbnails if len(one) == len(rows) else thumbnails[numbers], least)
+    found = likeness.pairs(hashes, mirrors, np.load(THUMBNAILS, mmap_mode="r")[numbers], least)
     return [(pixels[first], pixels[second], score) for first, second, score in found]
 
 
 def explained(path: str) -> str:
     """What was decided on one file, in lines. Raises Fault for a path that the scan hasn't seen."""
     try:
-        scan, decisions, manifest = map(tables.read_csv, (SCAN, DECISIONS, MANIFEST))
+        scan, decisions = map(tables.read_csv, (SCAN, DECISIONS))
+        manifest = tables.read_csv(MANIFEST) if MANIFEST.exists() else []  # none: clean has stopped, and said why
     except FileNotFoundError as error:
         raise Fault(f"{error.filename} is missing; run dvc repro clean to make it") from None
     seen = next((row for row in scan if row["path"] == path), None)

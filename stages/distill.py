@@ -2,6 +2,7 @@
 models/targets.npy and targets.json, models/teacher.safetensors. Out: models/student/, plots/student.csv.
 """
 
+import sys
 from pathlib import Path
 
 from stages.kit import (
@@ -34,6 +35,8 @@ def main() -> None:
     score = named.module("tasks", params.word("data.task"), "data.task").Score
     device = runtime.start("distill")
     classes = len(prepared.classes())
+    if note := distillation.bias(recipe, params.load("teacher_training", Recipe), distill):
+        print(f"distill: {note}", file=sys.stderr)
     counts = prepared.counts(classes) if recipe.imbalance != "none" or distill.debias else None
     unlabelled = [prepared.images("unlabelled")] if distill.unlabelled else []
     chances = lessons.chances("student_training", recipe, counts, sum(map(len, unlabelled)))

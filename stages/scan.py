@@ -109,7 +109,9 @@ def look(sample: Sample, task: str, size: int) -> Look:
     row |= header._asdict() | {"width": width, "height": height}
     row["label"], row["issue"], row["reason"] = labels.examine(sample.target, raw.read, (height, width))
     # Width and height belong to the hash: 2×8 and 4×4 may hold the same bytes.
-    row["pixels"] = hashlib.sha256(b"%dx%d " % (width, height) + image.tobytes()).hexdigest()
+    seen = hashlib.sha256(b"%dx%d " % (width, height))
+    seen.update(np.ascontiguousarray(image))
+    row["pixels"] = seen.hexdigest()
     thumbnail = likeness.thumbnail(image)
     row["hash"], row["mirror"] = likeness.fingerprints(thumbnail)  # the same as the whole image's
     row |= {name: f"{value:.6g}" for name, value in quality.measure(image).items()}

@@ -3,8 +3,10 @@
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
-from sources import pack, picture, two_classes
+from PIL import Image, ImageOps
+from sources import pack, picture, saved, two_classes
 
 from stages.kit import overrides, rules
 from stages.kit.faults import Fault
@@ -27,7 +29,7 @@ def decide(rows: list[dict], said: dict | None = None, alike: list | None = None
            **changes) -> tuple[dict[str, str], dict[tuple, str]]:
     """The labels that stay by path, and the actions by path and issue."""
     case = rules.Case(rules.CleanParams(**POLICY | changes), said or {}, {"unreadable": "unreadable", "odd": "report"},
-                      alike or [], accuracy, lambda row: row["target"])
+                      alike or [], accuracy, lambda row: row["target"], {"cat", "dog"})
     kept, findings = rules.decide(rows, case)
     return {row["path"]: row["target"] for row in kept}, {(found.row["path"], found.issue): found.action
                                                           for found in findings}
@@ -73,6 +75,29 @@ def test_near_copies_are_reported_and_dropped_on_request():
     assert found.keys() == {("b", "near_duplicate"), ("c", "near_conflict"), ("e", "near_leak"), ("f", "near_leak")}
     kept, found = decide(rows, alike=alike, near_duplicates="drop")
     assert kept.keys() == set("acdfg")  # of two labels no rule knows the right one; val is never touched
+
+
+def test_of_a_near_leak_and_a_likelier_near_conflict_the_leak_counts():
+    rows = [row("a", target="dog"), row("b"), row("c", "test")]
+    kept, found = decide(rows, alike=[("a", "b", 0.99), ("b", "c", 0.95)], near_duplicates="drop", max_share=1.0)
+    assert kept.keys() == {"a", "c"} and found == {("b", "near_leak"): "dropped"}
+
+
+def test_a_chain_of_near_copies_leaves_what_is_like_nothing_that_stays():
+    kept, _ = decide([row("a"), row("b"), row("c")], alike=[("a", "b", 0.99), ("b", "c", 0.95)], near_duplicates="drop",
+                     max_share=1.0)
+    assert kept.keys() == {"a", "c"}
+
+
+def test_an_image_without_a_label_contradicts_none():
+    rows = [row("a", pixels="1"), row("b", "unlabelled", "", pixels="1"), row("c", "unlabelled", "")]
+    found = decide(rows, alike=[("1", "c", 0.95)])[1]
+    assert found.keys() == {("c", "near_duplicate")}
+
+
+def test_what_may_come_to_be_a_test_image_is_not_taken_for_its_looks():
+    kept, found = decide(suspects(3, split=""), label_suspects="drop")
+    assert len(kept) == 11 and set(found.values()) == {"kept"}
 
 
 def test_every_copy_of_a_picture_is_near_what_it_is_near():
@@ -144,6 +169,18 @@ def test_what_the_user_says_wins_over_every_rule(monkeypatch):
     assert found["c", "override"] == "relabelled" and found["g", "override"] == "dropped"
 
 
+def test_a_label_that_the_user_has_corrected_is_doubted_no_more():
+    kept, found = decide(suspects(1), {"0": Override("relabel", "dog")})
+    assert kept["0"] == "dog" and found == {("0", "override"): "relabelled"}
+
+
+def test_relabelling_takes_a_class_of_the_source():
+    with pytest.raises(Fault, match=r"'a' can't be relabelled 'dgo': no image of the source is; .*\('dog'\?\)"):
+        decide([row("a")], {"a": Override("relabel", "dgo")})
+    with pytest.raises(Fault, match="stands among the unlabelled"):
+        decide([row("a", "unlabelled", "")], {"a": Override("relabel", "dog")})
+
+
 def test_an_override_of_what_is_not_there_or_can_not_be_read():
     with pytest.raises(Fault, match="'x' is no image of the set"):
         decide([row("a")], {"x": Override("drop", "")})
@@ -185,6 +222,24 @@ def test_a_spreadsheets_overrides_are_read(tmp_path, monkeypatch):
 def table(path: Path) -> list[dict[str, str]]:
     with open(path, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("copies", [0, 1], ids=["all different", "with a copy"])
+def test_near_copies_are_found_among_others(project, copies):
+    noise = np.random.default_rng(0)
+    scenes = [Image.fromarray(noise.integers(0, 256, (6, 6, 3), np.uint8)).resize((64, 64), Image.Resampling.BICUBIC)
+              for _ in range(8)]
+    files = {f"{'cat' if number % 2 else 'dog'}/{number}.png": saved(scene, "PNG")
+             for number, scene in enumerate(scenes)}
+    files |= {"cat/mirrored.jpg": saved(ImageOps.mirror(scenes[5]), "JPEG", quality=70),
+              "dog/smaller.png": saved(scenes[3].resize((40, 40)), "PNG")}
+    files |= {"dog/copy.png": files["dog/2.png"]} if copies else {}
+    pack(project.source / "a.zip", files)
+    assert project.set("data.source", "a.zip").run("fetch", "scan", "clean").returncode == 0
+    found = {(line["path"], line["issue"], line["keeper"]) for line in table(project.folder / "data/decisions.csv")
+             if line["issue"].startswith("near")}
+    assert found == {("cat/mirrored.jpg", "near_duplicate", "cat/5.png"),
+                     ("dog/smaller.png", "near_conflict", "cat/3.png")}
 
 
 def test_clean_says_why_of_every_file(project):

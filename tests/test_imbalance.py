@@ -263,3 +263,14 @@ def test_trap_11_a_biased_teacher_hurts_and_a_balanced_one_or_debias_repairs(rec
     alone, biased, debiased, balanced = np.mean(rows, 0)
     assert alone - biased > 1.5
     assert min(debiased, balanced) - biased > (alone - biased) / 2
+
+
+@pytest.mark.parametrize("student, teacher, debias, fitting", [
+    ("none", "none", 0.0, None), ("balanced_softmax", "none", 1.0, None), ("balanced_softmax", "none", 0.0, 1),
+    ("balanced_softmax", "balanced_softmax", 0.0, None), ("none", "class_weight", 0.0, None),
+    ("class_weight", "none", 0.0, 0.5), ("none", "none", 1.0, 0),
+])
+def test_a_teacher_that_prefers_other_classes_is_pointed_out(project, recipe, student, teacher, debias, fitting):
+    chosen = DistillParams(**project.params()["distill"] | {"debias": debias})
+    said = distillation.bias(recipe(student, class_weight_power=0.5), recipe(teacher, class_weight_power=0.5), chosen)
+    assert (f"distill.debias should be {fitting:g}," in said) if fitting is not None else not said

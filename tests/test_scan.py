@@ -255,11 +255,12 @@ def test_findings_have_their_thresholds_and_scores_below():
         assert issue in kinds[path], path
 
 
-def test_a_size_is_odd_where_most_images_have_one_and_the_same():
-    sizes = {f"{number}.png": clouds(number) for number in range(9)} | {"other.png": clouds(9, (48, 47))}
+def test_beside_many_of_one_size_a_pixel_more_is_not_odd():
+    sizes = {f"{number}.png": clouds(number) for number in range(9)} | {"other.png": clouds(9, (48, 47)),
+                                                                        "small.png": clouds(9, (20, 20))}
     found = [(row["path"], threshold) for row, issue, _, threshold in quality.findings(rows_of(sizes))
              if issue == "odd_size"]
-    assert found == [("other.png", 1.0)]
+    assert found == [("small.png", 0.5)]
 
 
 def test_grey_is_nothing_odd_where_half_of_the_images_are():

@@ -65,6 +65,7 @@ def sizes(rows: Sequence[Row], path: Path) -> None:
                  ylabel="height, pixels", xlim=(0, 1.1 * wide.max()), ylim=(0, 1.1 * high.max()))
         right.hist(np.log2(wide / high).clip(-3, 3), bins=np.linspace(-3.0625, 3.0625, 50), color="tab:blue")
         right.set(title="aspect ratio", xlabel="width : height", ylabel="images", yscale="log", ylim=(0.7, None))
+        right.yaxis.set_major_formatter("{x:g}")
         right.set_xticks(range(-3, 4), ["≤ 1:8", "1:4", "1:2", "1:1", "2:1", "4:1", "≥ 8:1"])
         for axes in (left, right):
             axes.grid(alpha=0.3)
@@ -76,9 +77,9 @@ def sheet(findings: Sequence[Finding], path: Path) -> None:
     kinds = defaultdict(list)
     for finding in findings:
         kinds[finding.issue].append(finding)
-    tall = 1.9 * len(kinds) + 0.3  # inches
-    with zipfile.ZipFile(RAW) as raw, pictures.figure(path, 2.3 * ABREAST, tall) as drawn:
-        grid = drawn.subplots(len(kinds), ABREAST, squeeze=False)
+    tall, abreast = 1.9 * len(kinds) + 0.3, min(ABREAST, max(map(len, kinds.values())))  # inches; pictures
+    with zipfile.ZipFile(RAW) as raw, pictures.figure(path, 2.3 * max(2, abreast), tall) as drawn:
+        grid = drawn.subplots(len(kinds), max(2, abreast), squeeze=False)
         drawn.subplots_adjust(left=0.01, right=0.99, bottom=0.7 / tall, top=1 - 0.3 / tall, hspace=0.9)
         for line, (issue, some) in zip(grid, sorted(kinds.items()), strict=True):
             line[0].set_title(f"{issue.replace('_', ' ')} ({len(some)})", loc="left", fontsize=10, weight="bold")
@@ -88,8 +89,7 @@ def sheet(findings: Sequence[Finding], path: Path) -> None:
             for axes, finding in zip(line, sorted(some, key=_rank), strict=False):
                 axes.imshow(_beside(raw, finding))
                 said = [_short(finding.row["path"], 34), *textwrap.wrap(f"{finding.action}: {finding.reason}", 36)[:3]]
-                axes.text(0, -0.06, "\n".join(said), transform=axes.transAxes, fontsize=6.5, va="top",
-                          parse_math=False)
+                axes.text(0, -0.06, "\n".join(said), transform=axes.transAxes, fontsize=6.5, va="top")
 
 
 def _rank(finding: Finding) -> tuple[float, str]:

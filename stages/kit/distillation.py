@@ -1,10 +1,9 @@
 """The loss of distillation: what the labels say and what the teacher says, each weighed, as one step of training.
 
 A teacher of an imbalanced set hands its preference for frequent classes on, and undoes what the student's labels are
-balanced by. So both should prefer alike. How much of the log class shares a recipe takes out: imbalance none 0,
-class_weight and weighted_sampler class_weight_power, balanced_softmax 1. distill.debias is what student_training takes
-out less what teacher_training does, and 0 where the teacher takes out more. For a student with balanced_softmax: 1
-beside a teacher trained with none, 0 beside one trained with balanced_softmax.
+balanced by. So both should prefer alike: distill.debias should be what student_training takes out of the log class
+shares (Recipe.levelled) less what teacher_training does, and 0 where the teacher takes out more. For a student with
+balanced_softmax: 1 beside a teacher trained with none, 0 beside one trained with balanced_softmax.
 """
 
 import numpy as np
@@ -14,6 +13,16 @@ from stages.kit import losses, supervision, targets
 from stages.kit.advice import Advice
 from stages.kit.recipe import Recipe
 from stages.kit.train import Loss
+
+
+def bias(student: Recipe, teacher: Recipe, distill: losses.DistillParams) -> str:
+    """What is amiss where teacher and student are not balanced alike; "" where they are, by the rule above."""
+    fitting = max(0.0, student.levelled - teacher.levelled)
+    if abs(fitting - distill.debias) < 0.01:
+        return ""
+    return (f"the teacher's answers prefer other classes than the student's labels do: with imbalance "
+            f"{student.imbalance} beside a teacher's {teacher.imbalance}, distill.debias should be {fitting:g}, "
+            f"not {distill.debias:g}")
 
 
 def loss(advice: Advice, seed: int, recipe: Recipe, distill: losses.DistillParams,

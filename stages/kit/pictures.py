@@ -28,7 +28,8 @@ def figure(path: Path, *size: float, **options):
 
     drawn = pyplot.figure(figsize=size, dpi=DPI, **options)
     try:
-        yield drawn
+        with matplotlib.rc_context({"text.parse_math": False}):  # a class may be called $x$
+            yield drawn
         with whole(path, "wb") as file, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")  # a box is drawn for it
             drawn.savefig(file, dpi=DPI, format="png", metadata={"Software": None})

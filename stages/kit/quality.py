@@ -38,7 +38,8 @@ def measure(pixels: np.ndarray) -> dict[str, float]:
 def findings(rows: Sequence[Row]) -> Iterator[tuple[Row, str, float, float]]:
     """Row, issue, score and threshold of what is found in readable images: the score, of 0–1, is below the threshold.
 
-    Sizes are odd beside those of the other rows, and grey ones count only where they are fewer than the colourful.
+    Sizes are odd beside those of the other rows (where most are the same, from half of it or half as much again: there
+    cleanvision would call any other odd), and grey ones count only where they are fewer than the colourful.
     """
     import pandas
     from cleanvision.issue_managers.image_property_issue_manager import ImagePropertyIssueManager
@@ -57,6 +58,8 @@ def findings(rows: Sequence[Row]) -> Iterator[tuple[Row, str, float, float]]:
         scores = rule.get_scores(table[rule.score_columns].copy(), name, **options).iloc[:, 0]
         # An odd size's threshold depends on the sizes; a grey image scores 0, any other 1.
         threshold = float(options.get("threshold", getattr(rule, "threshold", 1)))
+        if issue == "odd_size" and threshold >= 1:  # half of the images or more are of one size, and any other is odd
+            threshold = 0.5  # half that size, or half as much again
         for number in np.flatnonzero(scores < threshold):
             yield rows[number], issue, float(scores[number]), threshold
 

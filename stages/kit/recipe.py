@@ -46,6 +46,13 @@ class Recipe(Section):
         return self
 
 
+    @property
+    def levelled(self) -> float:
+        """How much of the log class shares its imbalance takes out of the logits: 0 nothing, 1 all."""
+        powers = {"none": 0.0, "balanced_softmax": 1.0}
+        return powers.get(self.imbalance, self.class_weight_power)
+
+
 def optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Over the parameters that take gradients; weight decay on matrices and kernels alone."""
     learning = [parameter for parameter in network.parameters() if parameter.requires_grad]

@@ -7,8 +7,9 @@ reported with their score, and acted on only where params.yaml asks for it, on t
 and on no more than a share of a class.
 """
 
+import difflib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -21,7 +22,7 @@ from stages.kit.faults import Fault
 from stages.kit.overrides import Override
 from stages.kit.params import FILE, Section
 
-HELD_OUT = {"test": 0, "val": 1}  # never touched; the first one's copy stays when both share an image
+HELD_OUT = {"test": 0, "val": 1}  # nothing goes but further copies inside; the first one's stays when both share one
 RAW = Path("data/raw.zip")
 GONE = ("dropped", "quarantined")  # actions after which an image is out of use
 FACTS = ("unreadable", "leak", "conflicting_label", "duplicate")
@@ -81,6 +82,7 @@ class Case:
     alike: Sequence[tuple[str, str, float]]  # the `pixels` of two pictures, and their likeness
     accuracy: float | None  # of the out-of-fold labels, in %; None where there are none
     stratum: Callable[[Row], str]  # the class whose share is limited
+    classes: Collection[str]  # that a label can name; none where labels are masks, each one of its own
     limits: Counter = field(default_factory=Counter)  # how many of each class may be taken
     taken: defaultdict = field(default_factory=lambda: defaultdict(set))  # of each class, the paths that are
 
@@ -94,7 +96,7 @@ def decide(rows: Sequence[Row], case: Case) -> tuple[list[Row], list[Finding]]:
     for rule in (overridden, unusable, leaks, conflicts, duplicates):
         rows = _after(rule, rows, case, findings)
     counts = Counter(case.stratum(row) for row in rows if _trains(row))
-    case.limits.update({name: int(case.policy.max_share * count) for name, count in counts.items()})
+    case.limits.update({name: int(case.policy.max_share * count + 1e-9) for name, count in counts.items()})
     for rule in (near_copies, label_suspects, oddities):
         rows = _after(rule, rows, case, findings)
     return rows, sorted(findings, key=lambda finding: (finding.row["path"], finding.issue))
@@ -109,6 +111,12 @@ def overridden(rows: list[Row], case: Case) -> Iterator[Finding]:
         if said.action != "drop" and _fate(found[path], case) in ("unreadable", "drop"):
             raise Fault(f"{overrides.FILE}: {path!r} can't be used ({found[path]['reason']}), whatever its label; mend "
                         "the file in the source, or take the line out")
+        if said.label and (said.label not in case.classes or not found[path]["target"]):
+            near = difflib.get_close_matches(said.label, case.classes, 1)
+            raise Fault(f"{overrides.FILE}: {path!r} can't be relabelled {said.label!r}: "
+                        + ("it stands among the unlabelled; move the file in the source" if not found[path]["target"]
+                           else "no image of the source is; the label is the name of a class there"
+                           + (f" ({near[0]!r}?)" if near else "")))
         action = {"keep": "kept", "drop": "dropped", "relabel": "relabelled"}[said.action]
         became = f", {found[path]['target']} became {said.label}" if said.label else ""
         yield Finding(found[path], "override", action, reason=f"{said.action}, says {overrides.FILE.name}{became}",
@@ -135,21 +143,22 @@ def leaks(rows: list[Row], case: Case) -> Iterator[Finding]:
     for row in rows:
         if (keeper := keepers.get(row["pixels"])) and keeper["split"] != row["split"]:
             drop = case.policy.leaks == "drop" and _free(row, case)
+            other = f", labelled {keeper['target']}" if row["label"] and row["label"] != keeper["label"] else ""
             yield Finding(row, "leak", "dropped" if drop else "kept", keeper["path"],
-                          f"the same pixels as this image of {keeper['split']}")
+                          f"the same pixels as this image of {keeper['split']}{other}")
 
 
 def conflicts(rows: list[Row], case: Case) -> Iterator[Finding]:
-    """The same pixels inside a split under several labels: which one is wrong, no rule can know, so none trains."""
-    copies = defaultdict(list)
-    for row in rows:
-        copies[row["split"], row["pixels"]].append(row)
-    for some in copies.values():
-        for row in some:
-            if other := next((other for other in some if other["label"] != row["label"]), None):
-                aside = case.policy.conflicts == "quarantine" and _free(row, case)
-                yield Finding(row, "conflicting_label", "quarantined" if aside else "kept", other["path"],
-                              f"the same pixels, labelled {other['target']}")
+    """The same pixels under several labels: which one is wrong, no rule can know, so none trains."""
+    labelled = [row for row in rows if row["label"]]
+    first = defaultdict(dict)  # pixels → label → the first image of it
+    for row in labelled:
+        first[row["pixels"]].setdefault(row["label"], row)
+    for row in labelled:
+        if other := next((other for label, other in first[row["pixels"]].items() if label != row["label"]), None):
+            aside = case.policy.conflicts == "quarantine" and _free(row, case)
+            yield Finding(row, "conflicting_label", "quarantined" if aside else "kept", other["path"],
+                          f"the same pixels, labelled {other['target']}")
 
 
 def duplicates(rows: list[Row], case: Case) -> Iterator[Finding]:
@@ -165,25 +174,31 @@ def duplicates(rows: list[Row], case: Case) -> Iterator[Finding]:
 
 
 def near_copies(rows: list[Row], case: Case) -> Iterator[Finding]:
-    """Not the same pixels, but nearly. Each image once, with the one it is most alike."""
-    copies, found = defaultdict(list), set()
+    """Not the same pixels, but nearly. Each image once: with a held-out one before others, then the likest first."""
+    copies, found, gone = defaultdict(list), set(), set()
     for row in rows:
         copies[row["pixels"]].append(row)
-    pairs = [(score, pair) for first, second, score in case.alike
+    pairs = [_near(pair, score, case) for first, second, score in case.alike
              for pair in product(copies.get(first, ()), copies.get(second, ()))]
-    for score, pair in sorted(pairs, key=lambda found: (-found[0], *(row["path"] for row in found[1]))):
-        # Of two that train the later goes; of others the one that trains, or else the one in val.
-        keeper, row = sorted(pair, key=lambda row: (HELD_OUT.get(row["split"], 2), row["path"] not in case.overrides,
-                                                    row["path"]))
-        if row["path"] in found:
+    for near in sorted(pairs, key=lambda near: (DEGREES.index(near.issue), -near.score, near.row["path"], near.keeper)):
+        if near.row["path"] in found or near.keeper in gone:
             continue
-        found.add(row["path"])
-        across = row["split"] != keeper["split"] and not _trains(keeper)
-        issue = "near_leak" if across else "near_conflict" if row["label"] != keeper["label"] else "near_duplicate"
-        wish = "report" if issue == "near_conflict" else case.policy.near_duplicates  # whose label is right?
-        reason = f"nearly this picture of {keeper['split'] or 'the set'}, labelled {keeper['target'] or 'nothing'}"
-        yield _limited(Finding(row, issue, "dropped", keeper["path"], reason, score, case.policy.near_likeness),
-                       wish, case)
+        found.add(near.row["path"])
+        wish = "report" if near.issue == "near_conflict" else case.policy.near_duplicates  # whose label is right?
+        near = _limited(near, wish, case)
+        gone |= {near.row["path"]} if near.action in GONE else set()
+        yield near
+
+
+def _near(pair: Iterable[Row], score: float, case: Case) -> Finding:
+    """Of two that train the later goes; of others the one that trains, or else the one in val."""
+    keeper, row = sorted(pair, key=lambda row: (HELD_OUT.get(row["split"], 2), row["path"] not in case.overrides,
+                                                row["path"]))
+    conflict = case.classes and row["label"] and keeper["label"] and row["label"] != keeper["label"]
+    across = row["split"] != keeper["split"] and not _trains(keeper)
+    reason = f"nearly this picture of {keeper['split'] or 'the set'}, labelled {keeper['target'] or 'nothing'}"
+    return Finding(row, "near_leak" if across else "near_conflict" if conflict else "near_duplicate", "dropped",
+                   keeper["path"], reason, score, case.policy.near_likeness)
 
 
 def label_suspects(rows: list[Row], case: Case) -> Iterator[Finding]:
@@ -195,7 +210,7 @@ def label_suspects(rows: list[Row], case: Case) -> Iterator[Finding]:
             f"{case.policy.min_accuracy:g}")
         raise Fault(f"{FILE}: clean.label_suspects is {wish}, but {how}; set it to report, or give scan.backbone a "
                     "network with weights that knows such pictures better")
-    suspects = [row for row in rows if row["suspect"]]
+    suspects = [row for row in rows if row["suspect"] and row["predicted"] != row["target"]]
     for row in sorted(suspects, key=lambda row: (float(row["label_score"]), row["path"])):
         found = Finding(row, "label_suspect", "dropped", reason=f"looks like {row['predicted']}",
                         score=float(row["label_score"]))
@@ -234,6 +249,9 @@ def _limited(found: Finding, wish: str, case: Case) -> Finding:
     row, name = found.row, case.stratum(found.row)
     if wish == "report" or not _free(row, case):
         return found._replace(action="kept", label="")
+    if not row["split"]:
+        return found._replace(action="kept", label="", reason=f"{found.reason}; kept, for the source has no test split "
+                                                              "yet, and the image may come to be in it")
     if row["path"] not in case.taken[name] and len(case.taken[name]) >= case.limits[name]:
         return found._replace(action="kept", label="", reason=f"{found.reason}; kept, for clean.max_share of the class "
                                                               f"({case.limits[name]}) are taken already")
