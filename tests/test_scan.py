@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -307,13 +306,13 @@ def test_what_fails_in_a_process_is_said_here(monkeypatch):
 @pytest.mark.parametrize("how, tracebacks", [(signal.SIGKILL, 0), (signal.SIGINT, 1)])
 def test_processes_end_with_their_parent_without_a_word(how, tracebacks):
     script = ("import time; from stages.kit import processes; processes.WORKERS = 2\n"
-              "if __name__ == '__main__': list(processes.each(time.sleep, [0.01] * 100_000))")
-    parent = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[1], stderr=subprocess.PIPE,
-                              start_new_session=True)
-    end = time.monotonic() + 30
-    # Two at work, and the tracker that Python adds.
-    while len(children := psutil.Process(parent.pid).children()) < 3 and time.monotonic() < end:
-        time.sleep(0.05)
+              "if __name__ == '__main__':\n"
+              "    for _ in processes.each(time.sleep, [0.01] * 100_000): print(flush=True)")
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[1], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, start_new_session=True)
+    for _ in range(320):  # some seconds of one process's work: both have begun by then
+        parent.stdout.readline()
+    children = psutil.Process(parent.pid).children()  # these two, and the tracker that Python adds
     os.kill(parent.pid, how) if how == signal.SIGKILL else os.killpg(parent.pid, how)
     assert parent.communicate(timeout=30)[1].decode().count("Traceback") == tracebacks  # the parent's own
     assert len(children) == 3 and not psutil.wait_procs(children, timeout=30)[1]
