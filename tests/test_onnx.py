@@ -178,7 +178,8 @@ def deployed(tmp_path_factory) -> Project:
         tables.write_json(project.folder / f"metrics/timing/{stage}.json",
                           {"seconds": 2.0, "images_per_s": 10.0, "device": "cpu", "threads": 2})
     tables.write_json(project.folder / "metrics/data.json",
-                      {"images": {"found": 71, "kept": 70, "dropped": 1}, "findings": {"unreadable": 1}})
+                      {"images": {"found": 71, "kept": 70, "dropped": 1}, "findings": {"unreadable": 1, "dark": 0},
+                       "acted_on": {"unreadable": 1}})
     (project.folder / "models/seeds").mkdir()
     (project.folder / "models/seeds/student-7.onnx").write_text("of a seed that is no longer asked for")
     done = project.run("quantize", "evaluate", "benchmark", "report")
@@ -222,7 +223,7 @@ def test_report_and_table(deployed):
     page = (deployed.folder / "report/report.md").read_text(encoding="utf-8")
     quality = tables.read_json(deployed.folder / "metrics/quality.json")
     assert f"| {quality['student']['accuracy']:.2f} ± {quality['student']['accuracy_std']:.2f} |" in page
-    assert "71 images were found and 1 of them dropped" in page and "2.00 times with the teacher's answers" in page
+    assert "71 images were found and 1 of them left out" in page and "2.00 times with the teacher's answers" in page
     for link in re.findall(r"\]\((.+?)\)", page):
         assert (deployed.folder / "report" / link).exists()
     shown = subprocess.run([sys.executable, "-m", "stages.report", "--table"], cwd=deployed.folder, capture_output=True,
