@@ -40,7 +40,7 @@ from stages.kit.faults import Fault
 from stages.kit.samples import Sample
 
 RAW, SCAN, THUMBNAILS = Path("data/raw.zip"), Path("data/scan.csv"), Path("data/thumbnails.npy")
-THUMBNAIL = (32, 32, 3)  # of what likeness.thumbnail returns
+THUMBNAIL = (likeness.SIDE, likeness.SIDE, 3)
 # label: what samples of the same label share. pixels: a hash of what was decoded. hash, mirror: how it looks, roughly.
 # issue, reason: why the image can't be read, or what is odd about its mask: `unreadable`, or one of labels.ISSUES.
 SEEN = ("path", "split", "source_split", "group", "target", "label", *images.Header._fields, "width", "height", "bytes",

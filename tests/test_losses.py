@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from stages.kit.faults import Fault
-from stages.kit.losses import LOSSES, DistillParams, debiased, distillation_loss
+from stages.kit.losses import LOSSES, DistillParams, distillation_loss
 from stages.kit.params import parse
 from stages.kit.prepared import IGNORED, UNLABELLED
 from stages.kit.recipe import Recipe
@@ -127,12 +127,6 @@ def test_cwd_needs_places_to_compare():
         student, teacher = logits(*shape, seed=1), logits(*shape, seed=2)
         with pytest.raises(Fault, match="segmentation; use kd"):
             distillation_loss(student, teacher, torch.zeros(4, *shape[2:], dtype=torch.long), settings(loss="cwd"))
-
-
-def test_debias_takes_the_same_off_every_pixel():
-    teacher, params = logits(2, 3, 4, 5, seed=3), settings(debias=1.0)
-    found = debiased(teacher, np.array([90, 9, 1]), params)
-    assert torch.allclose(found[1, :, 2, 3], teacher[1, :, 2, 3] - torch.log(torch.tensor([0.9, 0.09, 0.01])))
 
 
 def test_dice_by_hand():

@@ -22,6 +22,19 @@ def order(seed: int, epoch: int, samples: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(samples)
 
 
+def drawn(chances: np.ndarray, seed: int, epoch: int, count: int) -> np.ndarray:
+    """int64 (count,), shuffled: each sample as often as its chance among `chances` (N,) has it, rounded up or down.
+
+    Systematic sampling of a shuffled list: Madow, "On the theory of systematic sampling, II", 1949. Even chances and a
+    count of N give each sample once; independent draws would leave out a third of them.
+    """
+    generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+    shuffled = generator.permutation(len(chances))
+    ends = np.cumsum(chances[shuffled])  # of each sample's stretch of a line, on which the draws lie at even distances
+    places = (generator.random() + np.arange(count)) * (ends[-1] / count)
+    return generator.permutation(shuffled[np.searchsorted(ends[:-1], places, side="right")])
+
+
 def _mix(x):
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -1,8 +1,11 @@
 """The loss of distillation: what the labels say and what the teacher says, each weighed, as one step of training.
 
 A teacher of an imbalanced set hands its preference for frequent classes on, and undoes what the student's labels are
-balanced by. So both should prefer alike: distill.debias should be what student_training takes out of the log class
-shares (Recipe.levelled) less what teacher_training does, and 0 where the teacher takes out more. For a student with
+balanced by. distill.debias takes that share of it out of the teacher's logits, by the logit adjustment of Menon et al.,
+"Long-tail learning via logit adjustment", ICLR 2021, equation 9.
+
+Both should prefer alike: distill.debias should be what student_training takes out of the log class shares
+(Recipe.levelled) less what teacher_training does, and 0 where the teacher takes out more. For a student with
 balanced_softmax: 1 beside a teacher trained with none, 0 beside one trained with balanced_softmax.
 """
 
@@ -33,13 +36,14 @@ def loss(advice: Advice, seed: int, recipe: Recipe, distill: losses.DistillParam
     The teacher's answers count where they are kept: at every place, or at every stride-th row and column.
     """
     labelled = supervision.Supervised(recipe, counts)
+    preference = distill.debias * supervision.log_shares(counts) if distill.debias else None
 
     def parts(logits, labels, samples, epoch):
         soft = torch.from_numpy(advice.logits(samples, seed, epoch)).to(device).float()
         places = logits.ndim - 2
         student, known = (targets.thinned(values, places, advice.wanted.stride) for values in (logits, labels))
         hard = labelled(logits, labels)
-        soft = losses.debiased(soft, counts, distill) if distill.debias else soft
+        soft = soft if preference is None else supervision.with_shares(soft, -preference)
         taught = losses.distillation_loss(student, soft, known, distill)
         return hard | {"loss": distill.ce_weight * hard["loss"] + distill.kd_weight * taught, distill.loss: taught}
 

@@ -43,7 +43,7 @@ class Labelled:
         for target, group in zip(self.targets, self.groups, strict=True):
             pictures[target].add(group)
         names = sorted(name for name, groups in pictures.items() if len(groups) >= folds)
-        chosen = np.array([target in names for target in self.targets], bool)
+        chosen = np.isin(self.targets, names)
         if len(names) < 2 or chosen.sum() < LEAST:
             return {}, (f"labels not judged: that takes two classes of {folds} different training images each, and "
                         f"{LEAST} images in all")

@@ -10,7 +10,6 @@ A loss is handed float32 logits (N,C,P) and targets (N,P), the P places of an im
 
 from typing import Literal, Self
 
-import numpy as np
 import pydantic
 import torch
 from torch.nn import functional
@@ -56,16 +55,6 @@ def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, targets: tor
     if not (targets != IGNORED).any():
         return student[:0].sum()
     return LOSSES[params.loss](student, teacher, targets, params) * params.temperature**2
-
-
-def debiased(teacher: torch.Tensor, counts: np.ndarray, params: DistillParams) -> torch.Tensor:
-    """Teacher logits (N,C,*S) less debias · log of each class's share of the training labels; counts: (C,).
-
-    A teacher of an imbalanced set hands its preference for frequent classes on; this takes it out, by the logit
-    adjustment of Menon et al., "Long-tail learning via logit adjustment", ICLR 2021, equation 9.
-    """
-    shares = torch.from_numpy(np.maximum(counts, 1) / np.maximum(counts, 1).sum()).to(teacher)
-    return teacher - params.debias * shares.log().view(1, -1, *(1,) * (teacher.ndim - 2))
 
 
 def kd(student: torch.Tensor, teacher: torch.Tensor, targets: torch.Tensor, params: DistillParams) -> torch.Tensor:

@@ -10,7 +10,8 @@ and on no more than a share of a class.
 import difflib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -72,7 +73,7 @@ class Finding(NamedTuple):
     label: str = ""  # the new one, where it is relabelled
 
 
-@dataclass
+@dataclass(frozen=True)
 class Case:
     """What the rules know beside the rows."""
 
@@ -83,8 +84,23 @@ class Case:
     accuracy: float | None  # of the out-of-fold labels, in %; None where there are none
     stratum: Callable[[Row], str]  # the class whose share is limited
     classes: Collection[str]  # that a label can name; none where labels are masks, each one of its own
-    limits: Counter = field(default_factory=Counter)  # how many of each class may be taken
-    taken: defaultdict = field(default_factory=lambda: defaultdict(set))  # of each class, the paths that are
+
+
+class Budget:
+    """How many images of a class the rules by degree may still take."""
+
+    def __init__(self, rows: Iterable[Row], case: Case):
+        """rows: all that the facts have left."""
+        counts = Counter(case.stratum(row) for row in rows if _trains(row))
+        self.limits = {name: int(case.policy.max_share * count + 1e-9) for name, count in counts.items()}
+        self.taken = defaultdict(set)  # of each class, the paths that are
+
+    def takes(self, name: str, path: str) -> bool:
+        """Whether there is room for this image of the class; if so, it is taken. One that is already costs nothing."""
+        if path not in self.taken[name] and len(self.taken[name]) >= self.limits[name]:
+            return False
+        self.taken[name].add(path)
+        return True
 
 
 def decide(rows: Sequence[Row], case: Case) -> tuple[list[Row], list[Finding]]:
@@ -95,10 +111,9 @@ def decide(rows: Sequence[Row], case: Case) -> tuple[list[Row], list[Finding]]:
     rows, findings = list(rows), []
     for rule in (overridden, unusable, leaks, conflicts, duplicates):
         rows = _after(rule, rows, case, findings)
-    counts = Counter(case.stratum(row) for row in rows if _trains(row))
-    case.limits.update({name: int(case.policy.max_share * count + 1e-9) for name, count in counts.items()})
+    budget = Budget(rows, case)
     for rule in (near_copies, label_suspects, oddities):
-        rows = _after(rule, rows, case, findings)
+        rows = _after(partial(rule, budget=budget), rows, case, findings)
     return rows, sorted(findings, key=lambda finding: (finding.row["path"], finding.issue))
 
 
@@ -173,7 +188,7 @@ def duplicates(rows: list[Row], case: Case) -> Iterator[Finding]:
             yield Finding(row, "duplicate", "dropped" if drop else "kept", keeper["path"], "the same pixels and label")
 
 
-def near_copies(rows: list[Row], case: Case) -> Iterator[Finding]:
+def near_copies(rows: list[Row], case: Case, budget: Budget) -> Iterator[Finding]:
     """Not the same pixels, but nearly. Each image once: with a held-out one before others, then the likest first."""
     copies, found, gone = defaultdict(list), set(), set()
     for row in rows:
@@ -185,7 +200,7 @@ def near_copies(rows: list[Row], case: Case) -> Iterator[Finding]:
             continue
         found.add(near.row["path"])
         wish = "report" if near.issue == "near_conflict" else case.policy.near_duplicates  # whose label is right?
-        near = _limited(near, wish, case)
+        near = _limited(near, wish, case, budget)
         gone |= {near.row["path"]} if near.action in GONE else set()
         yield near
 
@@ -201,7 +216,7 @@ def _near(pair: Iterable[Row], score: float, case: Case) -> Finding:
                    keeper["path"], reason, score, case.policy.near_likeness)
 
 
-def label_suspects(rows: list[Row], case: Case) -> Iterator[Finding]:
+def label_suspects(rows: list[Row], case: Case, budget: Budget) -> Iterator[Finding]:
     """Images that look like another class than theirs. Raises Fault where the looks are not to be trusted."""
     wish, accuracy = case.policy.label_suspects, case.accuracy
     if wish != "report" and (accuracy is None or accuracy < case.policy.min_accuracy):
@@ -216,15 +231,15 @@ def label_suspects(rows: list[Row], case: Case) -> Iterator[Finding]:
                         score=float(row["label_score"]))
         if wish == "relabel":
             found = found._replace(action="relabelled", label=row["predicted"])
-        yield _limited(found, wish, case)
+        yield _limited(found, wish, case, budget)
 
 
-def oddities(rows: list[Row], case: Case) -> Iterator[Finding]:
+def oddities(rows: list[Row], case: Case, budget: Budget) -> Iterator[Finding]:
     """Pictures that are dark, blurry, of an odd size, …"""
     found = sorted(quality.findings(rows), key=lambda found: (found[2] / found[3], found[0]["path"], found[1]))
     for row, issue, score, threshold in found:
         yield _limited(Finding(row, issue, "dropped", reason=issue.replace("_", " "), score=score, threshold=threshold),
-                       getattr(case.policy.quality, issue), case)
+                       getattr(case.policy.quality, issue), case, budget)
 
 
 def judged_accuracy(rows: Iterable[Row]) -> float | None:
@@ -244,7 +259,7 @@ def _after(rule: Callable[[list[Row], Case], Iterable[Finding]], rows: list[Row]
             for row in rows if row["path"] not in gone]
 
 
-def _limited(found: Finding, wish: str, case: Case) -> Finding:
+def _limited(found: Finding, wish: str, case: Case, budget: Budget) -> Finding:
     """The finding; the image is kept, unless it trains, params.yaml wishes it gone, and its class's share allows it."""
     row, name = found.row, case.stratum(found.row)
     if wish == "report" or not _free(row, case):
@@ -252,10 +267,9 @@ def _limited(found: Finding, wish: str, case: Case) -> Finding:
     if not row["split"]:
         return found._replace(action="kept", label="", reason=f"{found.reason}; kept, for the source has no test split "
                                                               "yet, and the image may come to be in it")
-    if row["path"] not in case.taken[name] and len(case.taken[name]) >= case.limits[name]:
+    if not budget.takes(name, row["path"]):
         return found._replace(action="kept", label="", reason=f"{found.reason}; kept, for clean.max_share of the class "
-                                                              f"({case.limits[name]}) are taken already")
-    case.taken[name].add(row["path"])
+                                                              f"({budget.limits[name]}) are taken already")
     return found
 
 

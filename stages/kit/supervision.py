@@ -72,7 +72,8 @@ def log_shares(counts: np.ndarray) -> torch.Tensor:
 
 
 def with_shares(logits: torch.Tensor, log_shares: torch.Tensor) -> torch.Tensor:
-    """float32 (N,C,*S): what the balanced softmax hands the cross-entropy instead of the logits.
+    """float32 (N,C,*S): the logits with a preference, (C,), added: for the log shares themselves, what the balanced
+    softmax hands the cross-entropy.
 
     The preference for frequent classes is given, so that the network needn't learn it; without it, as they are
     deployed, the logits are those of classes that occur alike. Ren et al., "Balanced Meta-Softmax for Long-Tailed

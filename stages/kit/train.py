@@ -66,7 +66,7 @@ class _Run:
         """int64 (steps, batch_size): which samples each step of an epoch shows; by seed and epoch alone."""
         count, lesson = self.steps * self.batch_size, self.lesson
         rows = (chance.order(self.seed, epoch, lesson.samples)[:count] if lesson.chances is None
-                else drawn(lesson.chances, self.seed, epoch, count))
+                else chance.drawn(lesson.chances, self.seed, epoch, count))
         return rows.reshape(self.steps, self.batch_size)
 
 
@@ -106,19 +106,6 @@ def fit(network: nn.Module, lesson: Lesson, loss: Loss, recipe: Recipe, seed: in
     network.load_state_dict(best or averaged.state_dict())
     network.to(device).eval()
     return history
-
-
-def drawn(chances: np.ndarray, seed: int, epoch: int, count: int) -> np.ndarray:
-    """int64 (count,), shuffled: each sample as often as its chance among `chances` (N,) has it, rounded up or down.
-
-    Systematic sampling of a shuffled list: Madow, "On the theory of systematic sampling, II", 1949. Even chances and a
-    count of N give each sample once; independent draws would leave out a third of them.
-    """
-    generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
-    order = generator.permutation(len(chances))
-    ends = np.cumsum(chances[order])  # of each sample's stretch of a line, on which the draws lie at even distances
-    places = (generator.random() + np.arange(count)) * (ends[-1] / count)
-    return generator.permutation(order[np.searchsorted(ends[:-1], places, side="right")])
 
 
 def _epoch(run: _Run, epoch: int, bar: tqdm) -> dict[str, float]:

@@ -91,8 +91,8 @@ def examine(target: str, read: Callable[[str], bytes], size: tuple[int, int]) ->
             return "", "mask_size", f"the mask is {mask}, its image {image}"
         raise Fault(f"data/raw.zip: the mask {target!r} is {mask} pixels, its image {image} (turned "
                     "as its EXIF data say); replace one of them, or set data.masks.other_size to drop")
-    indices = _indices(target, pixels, table)
-    issue, reason = _oddity(indices, _codes(pixels, table.colours), table)
+    indices, unknown = _indices(target, pixels, table)
+    issue, reason = _oddity(indices, unknown, table)
     return hashlib.sha256(b"%dx%d " % size + indices.tobytes()).hexdigest(), issue, reason
 
 
@@ -114,7 +114,7 @@ def shape(size: int) -> tuple[int, ...]:
 def target(row: Row, names: list[str], read: Callable[[str], bytes]) -> np.ndarray:
     """int16 (H,W), at the mask's own size: each pixel's class, or IGNORED. read: as `examine` has it."""
     table = _table()
-    return _indices(row["target"], _pixels(row["target"], read, table), table)
+    return _indices(row["target"], _pixels(row["target"], read, table), table)[0]
 
 
 def _table() -> Table:
@@ -145,13 +145,16 @@ def _pixels(name: str, read: Callable[[str], bytes], table: Table) -> np.ndarray
                     "one way, and give their classes as they are stored: an index or [red, green, blue]") from None
 
 
-def _oddity(indices: np.ndarray, codes: np.ndarray, table: Table) -> tuple[str, str]:
-    """What of ISSUES a whole mask of the right size shows, and the reason; both "" for an ordinary one."""
+def _oddity(indices: np.ndarray, unknown: float, table: Table) -> tuple[str, str]:
+    """What of ISSUES a whole mask of the right size shows, and the reason; both "" for an ordinary one.
+
+    unknown: share of its pixels, 0–1, that stand for nothing.
+    """
     present = np.unique(indices[indices != IGNORED])
     if not present.size:
         return "empty_mask", "no pixel of the mask counts"
-    if unknown := float(100 * (~np.isin(codes, table.codes)).mean()):
-        return "unknown_colour", f"{unknown:.3g} % of the mask's pixels stand for nothing that params.yaml names"
+    if unknown:
+        return "unknown_colour", f"{100 * unknown:.3g} % of the mask's pixels stand for nothing that params.yaml names"
     if present.size == 1:
         return "one_class_mask", f"the mask shows {table.names[present[0]]} alone"
     return "", ""
@@ -163,14 +166,14 @@ def _codes(pixels: np.ndarray, colours: bool) -> np.ndarray:
     return pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2] if colours else pixels
 
 
-def _indices(name: str, pixels: np.ndarray, table: Table) -> np.ndarray:
-    """int16 (H,W). Raises Fault for an unknown colour where params.yaml says stop."""
+def _indices(name: str, pixels: np.ndarray, table: Table) -> tuple[np.ndarray, float]:
+    """int16 (H,W), and the share of pixels that stand for nothing. Raises Fault for one where params.yaml says stop."""
     codes = _codes(pixels, table.colours)
     places = np.searchsorted(table.codes, codes).clip(max=len(table.codes) - 1)
     known = table.codes[places] == codes
     if table.policy.unknown == "stop" and not known.all():
         raise _unknown(name, codes[~known], table.colours)
-    return np.where(known, table.targets[places], np.int16(IGNORED))
+    return np.where(known, table.targets[places], np.int16(IGNORED)), 1 - float(known.mean())
 
 
 def _unknown(name: str, codes: np.ndarray, colours: bool) -> Fault:
