@@ -4,14 +4,17 @@
 PYTHON ?= python3
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: run test compare help
+.PHONY: run test demo compare help
 
 run: .dvc/config.local    ## run the pipeline on params.yaml, as far as it has changed, and print the table
 	@$(VENV) python -m dvc repro
 	@$(VENV) python -m stages.report --table
 
 test: .dvc/config.local    ## run the tests
-	@$(VENV) python -m pytest
+	@$(VENV) python -m pytest --numprocesses auto --dist loadfile
+
+demo: .dvc/config.local    ## make demo/index.html, a page to try the student on (needs Node.js; own pictures in it: GALLERY=12)
+	@$(VENV) python -m stages.demo $(if $(GALLERY),--gallery $(GALLERY))
 
 compare: .dvc/config.local    ## what distillation costs beside the plain baseline and beside the naive way
 	@$(VENV) python -m comparisons.distill_cost

@@ -2,10 +2,12 @@
 
 reads   models/*.onnx
 writes  metrics/speed.json
+`python -m stages.benchmark --check` says of each limit of benchmark.budget whether the measured numbers keep to it, and
+ends with 1 where one doesn't: a gate for CI. It measures nothing.
 """
 
+import argparse
 import importlib.metadata
-import json
 import platform
 import subprocess
 import sys
@@ -16,7 +18,7 @@ from statistics import median
 import numpy as np
 import pydantic
 
-from stages.kit import faults, onnx_files, params, runtime, tables
+from stages.kit import budget, faults, onnx_files, params, runtime, tables, turns
 
 
 class BenchmarkParams(params.Section):
@@ -25,20 +27,45 @@ class BenchmarkParams(params.Section):
     rounds: int = pydantic.Field(ge=1)  # the models take turns, so that a drift of the machine's speed hits all alike
     seconds: float = pydantic.Field(gt=0)  # a turn of a model: single images, one after the other
     batch_size: int = pydantic.Field(ge=1)  # of the throughput
+    budget: budget.BudgetParams
 
 
-SPEED = Path("metrics/speed.json")
+METRICS = Path("metrics")
+SPEED = METRICS / "speed.json"
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.benchmark", description="Time the deployed files.")
+    parser.add_argument("--check", action="store_true", help="hold what was measured against benchmark.budget")
+    check() if parser.parse_args().check else benchmark()
+
+
+def check() -> None:
+    """Prints the verdicts. Raises Fault where a limit isn't kept."""
+    limits = params.load("benchmark", BenchmarkParams).budget
+    found = budget.verdicts(limits, *(measured(name) for name in ("size", "speed", "quality")))
+    print(budget.said(found))
+    if broken := [verdict for verdict in found if not verdict.met]:
+        raise faults.Fault(f"{onnx_files.DEPLOYED['int8']} exceeds its budget: {'; '.join(map(str, broken))}")
+
+
+def measured(name: str) -> dict:
+    path = METRICS / f"{name}.json"
+    try:
+        return tables.read_json(path)
+    except (OSError, ValueError):
+        raise faults.Fault(f"{path} is missing or broken; run dvc repro to make it") from None
+
+
+def benchmark() -> None:
     settings = params.load("benchmark", BenchmarkParams)
     with ExitStack() as running:
-        runners = {name: running.enter_context(Runner(path, settings.threads))
+        runners = {name: running.enter_context(turns.Runner(path, settings.threads))
                    for name, path in onnx_files.DEPLOYED.items()}
-        single = in_turns(runners, settings, 1)
+        single = turns.take(runners, settings.rounds, 1, settings.warmup, settings.seconds)
         # Read before the batches, which a device wouldn't run.
         memory = {name: runner.ask(1, 0, 0)["peak_memory_mb"] for name, runner in runners.items()}
-        batches = in_turns(runners, settings, settings.batch_size)
+        batches = turns.take(runners, settings.rounds, settings.batch_size, settings.warmup, settings.seconds)
     speed = {name: {"latency_ms": round(1e3 * median(single[name]), 4),
                     "latency_p95_ms": round(1e3 * float(np.percentile(single[name], 95)), 4),
                     "images_per_s": round(settings.batch_size / median(batches[name]), 1),
@@ -48,43 +75,9 @@ def main() -> None:
     tables.write_json(SPEED, speed | {"ratio": ratio, "machine": machine(settings.threads)})
     said = ", ".join(f"{name} {row['latency_ms']:.2f} ms" for name, row in speed.items())
     print(f"benchmark: {said}", file=sys.stderr)
-
-
-class Runner:
-    """A process of stages/kit/runner.py with one model, asked over its pipes."""
-
-    def __init__(self, path: Path, threads: int):
-        self.path = path
-        self.process = subprocess.Popen([sys.executable, "-m", "stages.kit.runner", str(path), str(threads)], text=True,
-                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-    def ask(self, images: int, warmup: int, seconds: float) -> dict:
-        """Run a batch of so many images for so long, after `warmup` runs that don't count.
-
-        Raises Fault, in the runner's own words, if it ended.
-        """
-        try:
-            print(json.dumps([images, warmup, seconds]), file=self.process.stdin, flush=True)
-            return json.loads(self.process.stdout.readline())
-        except (BrokenPipeError, json.JSONDecodeError):
-            said = self.process.stderr.read().strip().splitlines() or ["it was killed, perhaps for want of memory"]
-            raise faults.Fault(f"running {self.path} failed: {said[-1].removeprefix('runner: ')}") from None
-
-    def __enter__(self) -> "Runner":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-
-def in_turns(runners: dict[str, Runner], settings: BenchmarkParams, images: int) -> dict[str, list[float]]:
-    """Seconds of every run of each model on a batch of so many images."""
-    seconds = {name: [] for name in runners}
-    for _ in range(settings.rounds):
-        for name, runner in runners.items():
-            seconds[name] += runner.ask(images, settings.warmup, settings.seconds)["seconds"]
-    return seconds
+    size = {"int8": {"size_mb": onnx_files.DEPLOYED["int8"].stat().st_size / 1e6}}
+    for verdict in budget.verdicts(settings.budget, size, speed):
+        print(f"benchmark: budget: {verdict}", file=sys.stderr)
 
 
 def machine(threads: int) -> dict[str, object]:

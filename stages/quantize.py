@@ -1,36 +1,30 @@
-"""Makes the files that are deployed. In: the trained networks, images to calibrate on. Out: ONNX, float and int8.
+"""Makes the files that are deployed. In: the trained networks, images to calibrate on. Out: ONNX, float and small.
 
-reads   data/prepared/, models/teacher.safetensors, models/baseline/, models/student/
+reads   data/prepared/ (train, val), models/teacher.safetensors, models/baseline/, models/student/
 writes  models/{teacher,baseline,student}.onnx, models/student.int8.onnx (the seed best on val),
-        models/seeds/<baseline|student|int8>-<seed>.onnx (every seed), models/classes.txt, metrics/size.json
+        models/seeds/<baseline|student|int8>-<seed>.onnx (every seed), models/classes.txt, metrics/size.json,
+        metrics/quantisation.json (what being small costs on val)
+`python -m stages.quantize --explore` tries every way of making the student small, measures each on val and on this
+machine, says which one to choose, and writes nothing.
 """
 
+import argparse
+import dataclasses
+import hashlib
+import json
 import shutil
 import sys
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import pydantic
-
-from stages.kit import faults, onnx_files, params, prepared, tables, work
-
-
-class QuantizeParams(params.Section):
-    calibration_images: int = pydantic.Field(ge=1)  # of train, spread evenly; all where there are fewer
-    per_channel: bool  # a scale for each output channel of the weights; false: one a tensor, smaller, less exact
-
-
-class Resizing(params.Section, extra="ignore"):
-    """What of section `split` a user of the models has to know."""
-
-    resize: str
-    scale: float
-    overlap: int
+from stages.kit import colours, explore, faults, onnx_files, params, prepared, quantisation, tables, work
+from stages.kit.onnx_files import Card
+from stages.kit.quantisation import QuantizeParams
+from stages.kit.resizing import Resizing
 
 
 class Origin(NamedTuple):
-    """What all models have in common."""
+    """What all models have in common: the first fields of their cards."""
 
     classes: tuple[str, ...]
     image_size: int
@@ -40,65 +34,123 @@ class Origin(NamedTuple):
     task: str
 
 
-SIZE = Path("metrics/size.json")
+SIZE, COST = Path("metrics/size.json"), Path("metrics/quantisation.json")
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.quantize", description="Make the files that are deployed.")
+    parser.add_argument("--explore", action="store_true",
+                        help="try every way of making the student small, print what each is worth, and write nothing")
+    quantize() if not parser.parse_args().explore else print(explored())
+
+
+def quantize() -> None:
     settings = params.load("quantize", QuantizeParams)
-    images = prepared.images("train")
-    calibration = spread(images, settings.calibration_images)
-    sizing = params.load("split", Resizing)
-    origin = Origin(tuple(prepared.classes()), images.shape[1], sizing.resize, sizing.scale, sizing.overlap,
-                    params.word("data.task"))
+    origin = common()
     with work.folder("quantize", [], []):  # for its lock: an orphan of a killed run must not write beside this one
         shutil.rmtree(onnx_files.SEEDS, ignore_errors=True)  # a seed that is no longer asked for must not count
-        parameters = {"teacher": export_teacher(origin)}
-        parameters["baseline"] = export_seeds("baseline", origin, settings, None)
-        parameters["student"] = parameters["int8"] = export_seeds("student", origin, settings, calibration)
+        parameters = {"teacher": export_teacher(origin), "baseline": export_seeds("baseline", origin)}
+        parameters["student"] = parameters["int8"] = export_seeds("student", origin)
+        cost = make_small(settings, origin)
     with tables.whole(onnx_files.FOLDER / "classes.txt") as file:
         file.writelines(f"{name}\n" for name in origin.classes)
     tables.write_json(SIZE, sizes(parameters))
+    tables.write_json(COST, cost)
 
 
-def spread(images: np.ndarray, count: int) -> np.ndarray:
-    """`count` images (N,H,W,3) at even distances, or all of them: however they are sorted, every class is likely in."""
-    rows = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int))
-    return np.ascontiguousarray(images[rows])
+def explored() -> str:
+    """The table of what was tried, and what to set."""
+    settings = params.load("quantize", QuantizeParams)
+    path = onnx_files.DEPLOYED["student"]
+    card = onnx_files.open_model(path, 1).card
+    return explore.table(explore.tried(path, card, settings, quantisation.Judge(card.task)), settings)
+
+
+def common() -> Origin:
+    sizing = params.load("split", Resizing)
+    return Origin(tuple(prepared.classes()), prepared.images("train").shape[1], sizing.resize, sizing.scale,
+                  sizing.overlap, params.word("data.task"))
 
 
 def export_teacher(origin: Origin) -> int:
     """Writes the teacher's file and returns its number of parameters."""
-    from stages.kit import export, network
+    from stages.kit import network
 
     teacher = params.load("teacher", network.TeacherParams)
-    net = network.load(teacher, network.TEACHER, len(origin.classes))
-    say("teacher")
-    model = export.to_onnx(net, origin.image_size)
-    onnx_files.write(model, card(origin, net, teacher.model), onnx_files.DEPLOYED["teacher"])
-    return network.count(net)
+    return export_float("teacher", origin, teacher, network.TEACHER, onnx_files.DEPLOYED["teacher"])
 
 
-def export_seeds(name: str, origin: Origin, settings: QuantizeParams, calibration: np.ndarray | None) -> int:
-    """Writes a file for each seed of `name`, and with `calibration` its int8 form; the best on val also as deployed."""
-    from stages.kit import export, int8, network
+def export_seeds(name: str, origin: Origin) -> int:
+    """Writes a file for each seed of `name`, the best on val also as deployed; returns the number of parameters."""
+    from stages.kit import network
 
     student = params.load("student", network.NetworkParams)
     seeds = trained(name)
     for seed in seeds["val"]:
         # Each seed is exported anew: BatchNorm is folded into the kernels, so weights can't be swapped in the graph.
-        net = network.load(student, onnx_files.FOLDER / name / f"seed-{seed}.safetensors", len(origin.classes))
-        about = card(origin, net, student.model)
-        say(f"{name}, seed {seed}")
-        model = export.to_onnx(net, origin.image_size)
-        made = {name: model}
-        if calibration is not None:
-            made["int8"] = int8.quantise(model, calibration, about.centred(), settings.per_channel)
-        for kind, model in made.items():
-            path = onnx_files.SEEDS / f"{kind}-{seed}.onnx"
-            onnx_files.write(model, about, path)
-            if seed == str(seeds["best"]):
-                shutil.copyfile(path, onnx_files.DEPLOYED[kind])
+        count = export_float(name, origin, student, onnx_files.FOLDER / name / f"seed-{seed}.safetensors",
+                             seed_file(name, seed))
+    shutil.copyfile(seed_file(name, seeds["best"]), onnx_files.DEPLOYED[name])
+    return count
+
+
+def export_float(role: str, origin: Origin, wanted, weights: Path, path: Path) -> int:
+    """wanted: a network.NetworkParams. Returns the number of parameters."""
+    from stages.kit import export, network
+
+    print(f"quantize: {path}", file=sys.stderr)
+    net = network.load(wanted, weights, len(origin.classes))
+    model = export.to_onnx(net, origin.image_size)
+    masks = len(model.graph.output[0].type.tensor_type.shape.dim) > 2
+    drawn = tuple(map(tuple, colours.palette(len(origin.classes)).tolist())) if masks else ()
+    card = Card(*origin, mean=tuple(net.mean.tolist()), std=tuple(net.std.tolist()), model=wanted.model, role=role,
+                form="float", colours=drawn, weights_sha256=work.sha256(weights),
+                settings_sha256=digest(origin, wanted))
+    onnx_files.write(model, card, path)
     return network.count(net)
+
+
+def make_small(settings: QuantizeParams, origin: Origin) -> dict[str, object]:
+    """Writes a small file for each seed of the student, the best on val also as deployed. Returns what it costs there.
+
+    Layers that stay float are found for the best seed, and stay so in all.
+    """
+    import onnx
+
+    seeds, calibration = trained("student"), quantisation.spread(prepared.images("train"), settings.calibration_images)
+    best = str(seeds["best"])
+    for seed in sorted(seeds["val"], key=lambda seed: seed != best):  # the best first
+        path = seed_file("int8", seed)
+        print(f"quantize: {path}", file=sys.stderr)
+        card = onnx_files.open_model(seed_file("student", seed), 1).card
+        model = onnx.load(seed_file("student", seed))
+        with quantisation.quantiser(model, settings, calibration, card.centred()) as ready:
+            if seed == best:
+                judge = quantisation.Judge(origin.task)
+                before = judge(model)
+                found = quantisation.search(ready, settings, judge, before - settings.max_drop)
+            small = ready.small(settings, found.in_float)
+        about = dataclasses.replace(
+            card, form=quantisation.FORMS[settings.mode],
+                              settings_sha256=digest(card.settings_sha256, settings, found.in_float))
+        onnx_files.write(small, about, path)
+    shutil.copyfile(seed_file("int8", best), onnx_files.DEPLOYED["int8"])
+    drop = before - found.val
+    if drop > settings.max_drop:
+        print(f"quantize: on val the small student is {drop:.2f} points behind the float one, and quantize.max_drop is "
+              f"{settings.max_drop:g}; python -m stages.quantize --explore shows what other ways cost", file=sys.stderr)
+    return {"form": quantisation.FORMS[settings.mode], "float_layers": found.in_float,
+            "val": {"student": round(before, 4), "int8": round(found.val, 4), "drop": round(drop, 4)}}
+
+
+def seed_file(kind: str, seed: str | int) -> Path:
+    return onnx_files.SEEDS / f"{kind}-{seed}.onnx"
+
+
+def digest(*settings: object) -> str:
+    """The hash of sections of params.yaml and of what goes with them, as JSON."""
+    plain = [found.model_dump() if isinstance(found, params.Section) else found for found in settings]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def trained(name: str) -> dict:
@@ -110,11 +162,6 @@ def trained(name: str) -> dict:
         raise faults.Fault(f"{path} is missing or broken; run dvc repro to train the {name} again") from None
 
 
-def card(origin: Origin, net, model: str) -> onnx_files.Card:
-    mean, std = tuple(net.mean.tolist()), tuple(net.std.tolist())
-    return onnx_files.Card(*origin, mean=mean, std=std, model=model)
-
-
 def sizes(parameters: dict[str, int]) -> dict[str, dict[str, float]]:
     """Millions of parameters and MB (10⁶ bytes) of each deployed file, and how many times smaller int8 is."""
     size = {name: path.stat().st_size for name, path in onnx_files.DEPLOYED.items()}
@@ -122,10 +169,6 @@ def sizes(parameters: dict[str, int]) -> dict[str, dict[str, float]]:
              for name in size}
     return table | {"ratio": {"parameters": round(parameters["teacher"] / parameters["int8"], 2),
                               "size": round(size["teacher"] / size["int8"], 2)}}
-
-
-def say(what: str) -> None:
-    print(f"quantize: {what}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from stages.kit import faults, params, prepared, tables, wording
+from stages.kit import budget, faults, params, prepared, tables, wording
 
 
 class ReportParams(params.Section):
@@ -90,6 +90,7 @@ def gather() -> dict[str, object]:
     timing = {name: measured(f"timing/{name}") for name in TIMED}
     baseline = timing["train_baseline"]["seconds"]
     index = read(tables.read_csv, prepared.FOLDER / "index.csv")
+    size, speed = measured("size"), measured("speed")
     tested = [int(row["windows"]) for row in index if row["split"] == "test"]
     return {
         "title": params.load("report", ReportParams).title, "name": params.word("data.name"),
@@ -99,7 +100,8 @@ def gather() -> dict[str, object]:
         "classes": len(read(lambda path: prepared.classes(), prepared.FOLDER / "classes.txt")),
         "splits": Counter(row["split"] for row in index),
         "side": params.load("split", Squares).image_size, "squares": sum(tested) / len(tested),
-        "quality": quality, "size": measured("size"), "speed": measured("speed"), "models": MODELS,
+        "quality": quality, "size": size, "speed": speed, "models": MODELS,
+        "budget": budget.verdicts(params.load("benchmark.budget", budget.BudgetParams), size, speed, quality),
         "shown": {metric: label for metric, label in SHOWN.items() if metric in quality["student"]},
         "each_iou": list(quality["teacher"].get("iou", ())),  # classes; the teacher has no deviations among them
         "pictures": _there("test", PICTURES), "data_pictures": _there("data", DATA_PICTURES),

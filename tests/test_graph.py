@@ -26,7 +26,8 @@ PARENTS = {
     "train_baseline": "split",
     "distill": "split train_teacher teacher_targets",
     "quantize": "split train_teacher train_baseline distill",
-    "evaluate": "split quantize",
+    "verify": "fetch split train_teacher train_baseline distill quantize",
+    "evaluate": "split quantize verify",
     "benchmark": "quantize",
     "report": "clean split train_teacher teacher_targets train_baseline distill quantize evaluate benchmark",
 }
@@ -213,7 +214,7 @@ def test_parents(stage):
 
 
 @pytest.mark.parametrize(("path", "readers"), [
-    ("data/prepared/test", {"evaluate"}),    # neither training nor calibration may see it
+    ("data/prepared/test", {"verify", "evaluate"}), # neither training nor calibration may see it
     ("metrics/speed.json", {"report"}),      # these two depend on the machine
     ("metrics/timing", {"report"}),
 ])

@@ -15,13 +15,13 @@ import torch
 from conftest import ROOT, Project
 from onnx import numpy_helper
 
-from stages import benchmark
-from stages.kit import export, int8, network, onnx_files, prepared, runtime, tables
+from stages.kit import export, int8, network, onnx_files, prepared, runtime, tables, turns
 from stages.kit.faults import Fault
 
 STUDENT = {"model": "small_resnet", "options": {"depth": 8, "width": 8, "stride": 2}, "weights": "none"}
 CLASSES = ("ape", "bee", "cat", "dög")
-CARD = onnx_files.Card(CLASSES, 16, "squash", 1.0, 0, "classification", (128.0,) * 3, (64.0,) * 3, "small_resnet")
+CARD = onnx_files.Card(CLASSES, 16, "squash", 1.0, 0, "classification", (128.0,) * 3, (64.0,) * 3, "small_resnet",
+                       "student", "int8", (), "0" * 64, "1" * 64)
 
 
 def net(seed: int = 0) -> network.Normalised:
@@ -132,7 +132,7 @@ def test_a_bad_file_is_one_line(files, tmp_path, damage, said):
     damage(path)
     with pytest.raises(Fault, match=said):
         onnx_files.open_model(path, 1)
-    with pytest.raises(Fault, match=said), benchmark.Runner(path, 1) as process:
+    with pytest.raises(Fault, match=said), turns.Runner(path, 1) as process:
         process.ask(1, 0, 0)
 
 
@@ -143,7 +143,7 @@ def foreign(path: Path) -> onnx.ModelProto:
 
 
 def test_a_runner_does_not_inherit_the_memory_of_its_parent(files):
-    with benchmark.Runner(files / "int8.onnx", 1) as process:
+    with turns.Runner(files / "int8.onnx", 1) as process:
         peak = process.ask(1, 2, 0)["peak_memory_mb"]
     assert 20 < peak < runtime.peak_memory_mb() / 2  # here torch is loaded
 
@@ -156,8 +156,9 @@ def deployed(tmp_path_factory) -> Project:
         for key, value in STUDENT.items():
             project.set(f"{section}.{key}", value)
     project.set("quantize.calibration_images", 10**6).set("benchmark.rounds", 2).set("split.image_size", 16)
+    project.set("quantize.remedy", "none")
     stored = project.folder / prepared.FOLDER
-    for split, count in (("train", 40), ("test", 30)):
+    for split, count in (("train", 40), ("val", 20), ("test", 30)):
         (stored / split).mkdir(parents=True)
         np.save(stored / split / "images.npy", pictures(count))
         np.save(stored / split / "targets.npy", np.arange(count) % 3)  # of the fourth class there is no image

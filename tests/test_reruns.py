@@ -15,7 +15,8 @@ from comparisons import copies
 ROOT = Path(__file__).resolve().parent.parent
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
-PROOF = "quantize evaluate benchmark report"
+VERIFIED = "verify evaluate report"
+PROOF = "quantize verify evaluate benchmark report"
 TAUGHT = f"distill {PROOF}"
 ASKED = f"teacher_targets {TAUGHT}"
 TEACHER = f"train_teacher {ASKED}"
@@ -44,6 +45,7 @@ PARAMS_RERUN = {
     "student_training.augment": f"teacher_targets {STUDENTS}",
     "distill": TAUGHT,  # distill.temperature among them
     "quantize": PROOF,
+    "verify": VERIFIED,
     "evaluate": "evaluate report",
     "benchmark": "benchmark report",
     "report": "report",
@@ -60,9 +62,11 @@ FILES_RERUN = {
     "stages/train_baseline.py": f"train_baseline {PROOF}",
     "stages/distill.py": TAUGHT,
     "stages/quantize.py": PROOF,
+    "stages/verify.py": VERIFIED,
     "stages/evaluate.py": "evaluate report",
     "stages/benchmark.py": "benchmark report",
     "stages/report.py": "report",
+    "stages/demo.py": "",  # made on request
     # What all stand on, and is small for that reason.
     "stages/kit/faults.py": ALL,
     "stages/kit/params.py": ALL,
@@ -117,12 +121,23 @@ FILES_RERUN = {
     # Proof
     "stages/kit/export.py": PROOF,
     "stages/kit/int8.py": PROOF,
+    "stages/kit/storage.py": PROOF,
+    "stages/kit/quantisation.py": PROOF,
+    "stages/kit/explore.py": PROOF,
     "stages/kit/onnx_files.py": PROOF,
+    "predict.py": VERIFIED,
+    "stages/kit/resizing.py": PROOF,
+    "stages/kit/trial.py": VERIFIED,
+    "stages/kit/onnx_checks.py": VERIFIED,
+    "stages/kit/predict_check.py": VERIFIED,
     "stages/kit/scores/classification.py": "evaluate report",
     "stages/kit/scores/segmentation.py": "",
     "stages/kit/pictures.py": CLEAN,
     "stages/kit/statistics.py": "evaluate report",
-    "stages/kit/runner.py": "benchmark report",
+    "stages/kit/turns.py": PROOF,
+    "stages/kit/runner.py": PROOF,
+    "stages/kit/budget.py": "benchmark report",
+    "stages/kit/colours.py": CLEAN,
     "stages/kit/curves.py": "report",
     "stages/kit/wording.py": "report",
     "stages/kit/report.md.j2": "report",

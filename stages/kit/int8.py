@@ -6,10 +6,13 @@ tie, of a U-Net's pixels three in a hundred.
 """
 
 import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -17,6 +20,7 @@ from stages.kit import onnx_files
 
 BATCH = 16  # images calibrated at a time: every activation of a batch is in memory
 NORMALISATION = ("Cast", "Sub", "Div")  # what export makes of (image − mean) / std, after the Transpose
+WEIGHTY = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 class _Images(quantization.CalibrationDataReader):
@@ -28,31 +32,64 @@ class _Images(quantization.CalibrationDataReader):
         return None if batch is None else {onnx_files.IMAGE: batch}
 
 
-def quantise(model: onnx.ModelProto, images: np.ndarray, centred: bool, per_channel: bool) -> onnx.ModelProto:
-    """The int8 model, calibrated on `images` uint8 (N,H,W,3).
+class Calibrated:
+    """A model whose activations have been seen once, to be quantised as often and in as many ways as one likes."""
+
+    def __init__(self, model: onnx.ModelProto, images: np.ndarray, centred: bool, folder: Path):
+        self.centred, self.folder = centred, folder
+        self.ready, self.ranges = folder / "ready.onnx", folder / "ranges.json"
+        plain = folder / "plain.onnx"
+        onnx.save(model, plain)
+        # Symbolic shapes fail on Resize, and the quantiser needs none of them.
+        quant_pre_process(plain, self.ready, skip_symbolic_shape=True)
+        self.images: np.ndarray | None = images  # until the ranges are known
+
+    def layers(self) -> list[str]:
+        """The names of the nodes that have weights, from the image to the logits."""
+        return [node.name for node in onnx.load(self.ready).graph.node if node.op_type in WEIGHTY]
+
+    def quantised(self, per_channel: bool, in_float: Collection[str] = ()) -> onnx.ModelProto:
+        """The int8 model. in_float: of `layers`, those that stay as they are.
+
+        per_channel: a scale for each output channel of the weights, else one a tensor.
+        """
+        options = {"OpTypesToExcludeOutputQuantization": ["Gemm"]}
+        if self.centred:
+            exact = {"scale": np.array(1 / 64, np.float32), "zero_point": np.array(128, np.uint8)}
+            options["TensorQuantOverrides"] = {
+                _normalisation(onnx.load(self.ready).graph)[-1].output[0]: [exact]}
+        small = self.folder / "int8.onnx"
+        quantization.quantize_static(
+            self.ready, small, None if self.images is None else _Images(self.images),
+            quant_format=quantization.QuantFormat.QDQ, per_channel=per_channel,
+            activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
+            nodes_to_exclude=list(in_float), calibrate_method=quantization.CalibrationMethod.MinMax,
+            extra_options=options, calibration_cache_path=self.ranges)
+        self.images = None
+        result = onnx.load(small)
+        _float_logits(result.graph)
+        _hold(result.graph, in_float)
+        if self.centred:
+            _bypass(result.graph)
+        return result
+
+
+@contextmanager
+def calibrated(model: onnx.ModelProto, images: np.ndarray, centred: bool) -> Iterator[Calibrated]:
+    """images: uint8 (N,H,W,3), to see how large the activations get.
 
     centred: the normalisation is (image − 128) / 64. Its quantised form at scale 1/64, zero point 128 is the image
     itself, exactly, so the images go straight into the first convolution and the float steps are cut out.
-    per_channel: a scale for each output channel of the weights, else one a tensor.
     """
-    options = {"OpTypesToExcludeOutputQuantization": ["Gemm"]}
-    if centred:
-        exact = {"scale": np.array(1 / 64, np.float32), "zero_point": np.array(128, np.uint8)}
-        options["TensorQuantOverrides"] = {_normalisation(model.graph)[-1].output[0]: [exact]}
     with tempfile.TemporaryDirectory() as folder:
-        plain, ready, small = (Path(folder, name) for name in ("plain.onnx", "ready.onnx", "int8.onnx"))
-        onnx.save(model, plain)
-        # Symbolic shapes fail on Resize, and the quantiser needs none of them.
-        quant_pre_process(plain, ready, skip_symbolic_shape=True)
-        quantization.quantize_static(
-            ready, small, _Images(images), quant_format=quantization.QuantFormat.QDQ, per_channel=per_channel,
-            activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
-            calibrate_method=quantization.CalibrationMethod.MinMax, extra_options=options)
-        result = onnx.load(small)
-    _float_logits(result.graph)
-    if centred:
-        _bypass(result.graph)
-    return result
+        yield Calibrated(model, images, centred, Path(folder))
+
+
+def quantise(model: onnx.ModelProto, images: np.ndarray, centred: bool, per_channel: bool,
+             in_float: Collection[str] = ()) -> onnx.ModelProto:
+    """The int8 model, in one step; its arguments are those of `calibrated` and `Calibrated.quantised`."""
+    with calibrated(model, images, centred) as ready:
+        return ready.quantised(per_channel, in_float)
 
 
 def _normalisation(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
@@ -89,6 +126,30 @@ def _float_logits(graph: onnx.GraphProto) -> None:
                 onnx_files.drop_unused(graph)
 
 
+def _hold(graph: onnx.GraphProto, in_float: Collection[str]) -> None:
+    """Keep onnxruntime from quantising these nodes itself, by one scale a tensor.
+
+    It does so to each Conv, ConvTranspose and Gemm with constant weights and bias that stands between quantisers (the
+    transformer WeightBiasQuantization, seen in 1.31), and leaves out those whose bias is no plain constant. So the bias
+    becomes an int32 with a scale: as fine as a float.
+    """
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in [node for node in graph.node if node.name in in_float and node.op_type in WEIGHTY[:3]]:
+        if len(node.input) > 2:
+            bias = numpy_helper.to_array(constants[node.input[2]])
+        else:
+            shape = constants[node.input[1]].dims
+            bias = np.zeros(shape[0] if node.op_type == "Conv" else shape[1], np.float32)
+            node.input.append("")
+        scale = np.float32(max(np.abs(bias).max(), 1e-30) / 2**30)
+        names = [f"{node.name}.bias{part}" for part in (".stored", ".scale", "")]
+        graph.initializer.extend([numpy_helper.from_array(np.rint(bias / scale).astype(np.int32), names[0]),
+                                  numpy_helper.from_array(scale, names[1])])
+        graph.node.insert(0, onnx.helper.make_node("DequantizeLinear", names[:2], names[2:], name=names[2]))
+        node.input[2] = names[2]
+    onnx_files.drop_unused(graph)
+
+
 def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
     for node in graph.node:
         node.input[:] = [new if name == old else name for name in node.input]
@@ -96,10 +157,15 @@ def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
 
 
 def _bypass(graph: onnx.GraphProto) -> None:
-    """image → Transpose → (Cast → Sub → Div → QuantizeLinear →) DequantizeLinear: what stands in brackets goes."""
+    """image → Transpose → (Cast → Sub → Div → QuantizeLinear →) DequantizeLinear: what stands in brackets goes.
+
+    Where the first convolution stays in float, so do they.
+    """
     transpose, *steps = _normalisation(graph)
-    quantizer = next(node for node in graph.node
-                     if node.op_type == "QuantizeLinear" and node.input[0] == steps[-1].output[0])
+    readers = [node for node in graph.node if steps[-1].output[0] in node.input]
+    if [node.op_type for node in readers] != ["QuantizeLinear"]:
+        return
+    quantizer = readers[0]
     for node in graph.node:
         node.input[:] = [transpose.output[0] if name == quantizer.output[0] else name for name in node.input]
     for node in (*steps, quantizer):

@@ -34,6 +34,11 @@ class Card:
     mean: tuple[float, ...]  # of each channel, 0–255 scale; applied inside the graph
     std: tuple[float, ...]
     model: str  # a module of stages/kit/models
+    role: str  # teacher | baseline | student
+    form: str  # float | int8 | int8 weights | fp16 weights: how its numbers are stored, and computed with
+    colours: tuple[tuple[int, ...], ...]  # (red, green, blue) of each class, to draw masks with; none without masks
+    weights_sha256: str  # of the .safetensors file that it was made from
+    settings_sha256: str  # of what params.yaml said of how to make it
 
     def centred(self) -> bool:
         """Is (image − mean) / std at a scale of 1/64 and zero point 128 the image itself, as uint8?"""
@@ -54,20 +59,25 @@ class Model:
 
 def open_model(path: Path, threads: int) -> Model:
     """The file, ready to run on so many threads. Raises Fault where it is missing, broken, or none of ours."""
-    import onnxruntime
-
     if not path.is_file():
         raise Fault(f"{path} is missing; run dvc repro to make it")
+    try:
+        opened = session(path, threads)
+    except Exception as error:  # onnxruntime's own classes share no base but this one
+        raise Fault(f"{path} is no readable ONNX model ({one_line(error)}); delete it and run dvc repro") from None
+    return Model(opened, _card(opened.get_modelmeta().custom_metadata_map, path))
+
+
+def session(model: Path | bytes, threads: int):
+    """An onnxruntime.InferenceSession on the CPU."""
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.log_severity_level = 3  # errors only
     # Waiting threads would otherwise spin, and take the cores from the next model that is measured.
     options.add_session_config_entry("session.force_spinning_stop", "1")
-    try:
-        session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own classes share no base but this one
-        raise Fault(f"{path} is no readable ONNX model ({one_line(error)}); delete it and run dvc repro") from None
-    return Model(session, _card(session.get_modelmeta().custom_metadata_map, path))
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def write(model, card: Card, path: Path) -> None:
@@ -117,4 +127,5 @@ def _card(found: dict[str, str], path: Path) -> Card:
 
 def _value(text: str):
     value = json.loads(text)
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(map(tuple, value) if value and isinstance(value[0], list) else value) if isinstance(
+        value, list) else value

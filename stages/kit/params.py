@@ -14,7 +14,7 @@ from stages.kit.faults import Fault, one_line
 
 FILE = Path("params.yaml")
 SECTIONS = ("data", "scan", "clean", "split", "teacher", "teacher_training", "targets", "student",
-            "student_training", "distill", "quantize", "evaluate", "benchmark", "report")
+            "student_training", "distill", "quantize", "verify", "evaluate", "benchmark", "report")
 
 
 class Section(pydantic.BaseModel):

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from stages.kit import colours
 from stages.kit.tables import whole
 
 COLOURS = {"teacher": "tab:gray", "baseline": "tab:blue", "student": "tab:orange", "int8": "tab:green"}
@@ -85,7 +86,7 @@ def sheet(shown: Sequence[int], photographs: Callable[[int], np.ndarray], maps: 
     column = max(width for _, width in sizes)
     tops = np.cumsum([0, *(height + GAP for height, _ in sizes)])
     wide = (1 + len(maps)) * (column + GAP) - GAP
-    palette, found = _palette(len(classes)), set()
+    palette, found = colours.palette(len(classes)), set()
     canvas = np.full((tops[-1], wide, 3), 255, np.uint8)
     corners = []
     for number, size, top in zip(shown, sizes, tops, strict=False):
@@ -151,19 +152,6 @@ def _painted(drawn: np.ndarray, palette: np.ndarray) -> np.ndarray:
     """(H,W) → uint8 (H,W,3); grey lines on white where it is below 0."""
     line = np.add.outer(*map(np.arange, drawn.shape)) % 8 < 2
     return np.where((drawn < 0)[..., None], np.where(line, 150, 255)[..., None], palette[drawn]).astype(np.uint8)
-
-
-def _palette(number: int) -> np.ndarray:
-    """uint8 (C,3): Okabe and Ito's eight colours, which the colour-blind tell apart, then lighter and darker shades.
-
-    "Color Universal Design", 2008. From the 25th class on they begin again.
-    """
-    import matplotlib
-
-    plain = np.array(matplotlib.color_sequences["okabe_ito"])  # (8,3), black first
-    dark = np.where(plain.any(1, keepdims=True), 0.55 * plain, 0.3)
-    shades = np.concatenate([plain, plain + 0.55 * (1 - plain), dark])
-    return np.round(255 * shades[np.arange(number) % len(shades)]).astype(np.uint8)
 
 
 def _paste(canvas: np.ndarray, top: int, left: int, picture: np.ndarray) -> None:

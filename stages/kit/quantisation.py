@@ -1,0 +1,114 @@
+"""How a model is made small, and what that costs on val. In: a float model, images of train and val. Out: small models.
+
+Three ways: int8 arithmetic (`static`), or float arithmetic with weights stored as int8 (`weights`) or half floats
+(`fp16`). Nothing here sees the test split: what is chosen by a score is chosen on val.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pydantic
+from onnx import ModelProto
+
+from stages.kit import int8, named, onnx_files, params, prepared, runtime, storage
+
+FORMS = {"static": "int8", "weights": "int8 weights", "fp16": "fp16 weights"}  # as the card has them
+ASKED = 64  # images by whose logits layers are compared
+BATCH = 64
+
+
+class QuantizeParams(params.Section):
+    mode: Literal["static", "weights", "fp16"]  # int8 arithmetic | int8 weights | half-float weights, both in float
+    per_channel: bool  # static: a scale for each output channel of the weights; false: one a tensor
+    calibration_images: int = pydantic.Field(ge=1)  # of train, spread evenly; all where there are fewer
+    max_drop: float = pydantic.Field(ge=0, le=100)  # points on val that the small model may be behind the float one
+    remedy: Literal["none", "layers"]  # static, where it is further behind: nothing | its worst layers stay float
+
+
+class Quantiser:
+    """A float model, ready to be made small."""
+
+    def __init__(self, model: ModelProto, static: int8.Calibrated | None):
+        self.model, self.static = model, static
+
+    def small(self, settings: QuantizeParams, in_float: list[str]) -> ModelProto:
+        """in_float: layers of `static` that stay as they are."""
+        if settings.mode == "static":
+            return self.static.quantised(settings.per_channel, in_float)
+        return {"weights": storage.int8_weights, "fp16": storage.fp16_weights}[settings.mode](self.model)
+
+
+@contextmanager
+def quantiser(model: ModelProto, settings: QuantizeParams, calibration: np.ndarray,
+              centred: bool) -> Iterator[Quantiser]:
+    """calibration: uint8 (N,H,W,3), of train. centred: as kit/int8.py has it."""
+    if settings.mode != "static":
+        yield Quantiser(model, None)
+        return
+    with int8.calibrated(model, calibration, centred) as ready:
+        yield Quantiser(model, ready)
+
+
+def spread(images: np.ndarray, count: int) -> np.ndarray:
+    """`count` images (N,H,W,3) at even distances, or all of them: however they are sorted, every class is likely in."""
+    rows = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int))
+    return np.ascontiguousarray(images[rows])
+
+
+class Judge:
+    """The score of a model on val, in %."""
+
+    def __init__(self, task: str):
+        self.score = named.module("tasks", task, "data.task").Score
+        self.images, self.targets = prepared.images("val"), prepared.targets("val")
+
+    def __call__(self, model: ModelProto) -> float:
+        import torch
+
+        session, score = _opened(model), self.score()
+        for start in range(0, len(self.images), BATCH):
+            rows = slice(start, start + BATCH)
+            score.update(torch.from_numpy(_logits(session, self.images[rows])),
+                         torch.from_numpy(self.targets[rows].astype(np.int64)))
+        return score.values()[score.primary]
+
+
+class Search(NamedTuple):
+    """What was found of layers that stay float."""
+
+    in_float: list[str]
+    val: float  # the small model's score with them, in %
+
+
+def search(ready: Quantiser, settings: QuantizeParams, judge: Judge, least: float) -> Search:
+    """The worst 0, 1, 2, 4 … layers in float, at most half of them: the first that score `least` on val, or the best.
+
+    A layer is the worse, the nearer the logits come to the float model's when it alone stays float.
+    """
+    found = Search([], judge(ready.small(settings, [])))
+    if found.val >= least or settings.mode != "static" or settings.remedy == "none":
+        return found
+    ranked, count = _worst_first(ready, settings, judge), 1
+    while found.val < least and 2 * count <= len(ranked):
+        tried = Search(ranked[:count], judge(ready.small(settings, ranked[:count])))
+        found = max(found, tried, key=lambda one: (one.val, -len(one.in_float)))
+        count *= 2
+    return found
+
+
+def _worst_first(ready: Quantiser, settings: QuantizeParams, judge: Judge) -> list[str]:
+    images = spread(judge.images, ASKED)
+    expected = _logits(_opened(ready.model), images)
+    errors = {name: float(np.square(_logits(_opened(ready.small(settings, [name])), images) - expected).mean())
+              for name in ready.static.layers()}
+    return sorted(errors, key=lambda name: (errors[name], name))
+
+
+def _opened(model: ModelProto):
+    return onnx_files.session(model.SerializeToString(), runtime.threads())
+
+
+def _logits(session, images: np.ndarray) -> np.ndarray:
+    return session.run([onnx_files.LOGITS], {onnx_files.IMAGE: np.ascontiguousarray(images)})[0]

@@ -1,0 +1,106 @@
+"""Proves that the deployed files are what they claim to be, so that no other reaches the scores and the report.
+
+reads   models/{teacher,baseline,student}.onnx, models/student.int8.onnx, models/classes.txt; what they were made from:
+        models/teacher.safetensors, models/baseline/, models/student/; what they are tried on: data/prepared/ (test,
+        index.csv, classes.txt) and the same pictures in data/raw.zip; predict.py
+writes  metrics/verify.json, and on stderr a line a check. Where one fails it writes no file, and ends with status 1.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from stages.kit import faults, onnx_checks, onnx_files, params, predict_check, tables, work
+from stages.kit.trial import Sample, Subject, Verdict, VerifyParams
+
+
+class Check(NamedTuple):
+    judge: Callable[[Subject], Verdict]
+    advice: str  # for who sees it fail
+
+
+class Finding(NamedTuple):
+    name: str  # a key of onnx_files.DEPLOYED
+    check: str
+    verdict: Verdict
+    advice: str
+
+
+VERIFIED = Path("metrics/verify.json")
+AGAIN = "make it again with dvc repro -sf quantize"
+CHECKS = {
+    "onnx": Check(onnx_checks.well_formed, AGAIN),
+    "strings": Check(onnx_checks.anonymous, f"{AGAIN}; if that doesn't help, mend `strip` of stages/kit/onnx_files.py"),
+    "card": Check(onnx_checks.described, AGAIN),
+    "batches": Check(onnx_checks.free_in_number, f"{AGAIN}; if that doesn't help, choose another model in params.yaml"),
+}
+FLOAT = {"torch": Check(onnx_checks.same_as_torch, f"{AGAIN}; if that doesn't help, choose another model in params.yaml"
+                                                   ", or raise verify.tolerance")}
+SMALL = {"agreement": Check(onnx_checks.same_as_float, "python -m stages.quantize --explore finds better settings; or "
+                                                       "lower verify.least_agreement in params.yaml")}
+
+
+def main() -> None:
+    settings = params.load("verify", VerifyParams)
+    VERIFIED.unlink(missing_ok=True)  # an old one must not speak for new files
+    sample, findings = Sample(settings.images), []
+    with work.folder("verify", [], []) as scratch:
+        for name in onnx_files.DEPLOYED:
+            for finding in tried(Subject(name, sample, settings), scratch):
+                findings.append(finding)
+                print(line(finding), file=sys.stderr)
+    failed = [finding for finding in findings if not finding.verdict.passed]
+    if failed:
+        name, check, verdict, advice = failed[0]
+        others = f" ({len(failed) - 1} more failed, see above)" if failed[1:] else ""
+        raise faults.Fault(f"{onnx_files.DEPLOYED[name]}: {check}: {verdict.said}{others}; {advice}")
+    tables.write_json(VERIFIED, table(findings))
+
+
+def tried(subject: Subject, scratch: Path) -> Iterator[Finding]:
+    """Up to the first check that fails: the later ones lean on the earlier."""
+    for name, check in checks_of(subject, scratch).items():
+        verdict = attempted(check.judge, subject)
+        yield Finding(subject.name, name, verdict, check.advice)
+        if not verdict.passed:
+            return
+
+
+def checks_of(subject: Subject, scratch: Path) -> dict[str, Check]:
+    """From the plain to the demanding."""
+    if subject.name != "int8":
+        return CHECKS | FLOAT
+    return CHECKS | SMALL | {"predict": Check(
+        partial(predict_check.same_as_prepared, folder=scratch / "alone"),
+        "mend predict.py, which has to read and cut pictures as stages/kit/images.py and windows.py do")}
+
+
+def attempted(judge: Callable[[Subject], Verdict], subject: Subject) -> Verdict:
+    """A check that can't be made has failed."""
+    try:
+        return judge(subject)
+    except faults.Fault as fault:
+        return Verdict(False, faults.one_line(fault), {})
+    except Exception as error:  # those of onnx, onnxruntime and torch share no base but this one
+        if faults.out_of_memory(error) or faults.full_disk(error):
+            raise
+        return Verdict(False, f"{type(error).__name__}, {faults.one_line(error)[:300]}", {})
+
+
+def line(finding: Finding) -> str:
+    passed, said, _ = finding.verdict
+    return f"{finding.name:<8}  {finding.check:<9}  {'passed' if passed else 'FAILED'}  {said}"
+
+
+def table(findings: list[Finding]) -> dict:
+    """{file: {check: {figure: value, "passed": true}}, "passed": true}."""
+    files = {finding.name: {} for finding in findings}
+    for finding in findings:
+        files[finding.name][finding.check] = finding.verdict.figures | {"passed": finding.verdict.passed}
+    return files | {"passed": all(finding.verdict.passed for finding in findings)}
+
+
+if __name__ == "__main__":
+    faults.run(main)

@@ -1,0 +1,127 @@
+// Drives the page in a headless browser: node demo_browser.mjs <page.html> <plan.json>
+// plan: {kit: folder of package.json, browser: its program, width, height, theme: light | dark, steps: [{do, …}]}
+// Out, as JSON: {steps: what the page showed after each, requests: addresses asked for, problems: what the console said}.
+import { readFileSync } from "node:fs";
+import { createServer } from "node:http";
+import { createRequire } from "node:module";
+import { basename, join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const [, , page, planned] = process.argv;
+const plan = JSON.parse(readFileSync(planned, "utf8"));
+const { chromium } = createRequire(resolve(plan.kit, "package.json"))("playwright-core");
+
+// The steps that a plan may name: (tab, step) → what is to be noted beside what the page shows.
+const actions = {
+  open: () => {},
+  gallery: (tab, { index }) => tab.click(`[data-gallery="${index}"]`),
+  choose: async (tab, { files }) => {
+    await tab.setInputFiles("#file", files);
+    await tab.waitForTimeout(300); // heads are read before the page says that it is busy
+  },
+  drop: async (tab, { files }) => hand(tab, "drop", files),
+  paste: async (tab, { files }) => hand(tab, "paste", files),
+  keys: async (tab, { keys }) => {
+    for (const key of keys) await tab.keyboard.press(key);
+    return tab.evaluate(() => ({ focus: document.activeElement.id || document.activeElement.getAttribute("aria-label") }));
+  },
+  theme: async (tab) => {
+    await tab.click("#theme");
+    return { theme: await tab.evaluate(() => document.documentElement.dataset.theme) };
+  },
+  opacity: async (tab, { value }) => {
+    await tab.fill("#opacity", String(value));
+    return tab.evaluate(() => ({ opacity: getComputedStyle(document.querySelector(".mask")).opacity }));
+  },
+  shot: async (tab, { path, whole }) => {
+    await tab.waitForTimeout(400); // bars move
+    await tab.screenshot({ path, fullPage: Boolean(whole) });
+  },
+  // Tries to get out: what of it reached a server of this machine?
+  leak: async (tab) => {
+    let reached = 0;
+    const server = createServer((_, response) => { reached += 1; response.end("here"); });
+    await new Promise((done) => server.listen(0, "127.0.0.1", done));
+    const blocked = await tab.evaluate(async (address) => {
+      const failed = (promise) => promise.then(() => false, () => true);
+      const image = (url) => new Promise((done, stop) =>
+        Object.assign(new Image(), { onload: done, onerror: stop, src: url }));
+      const script = `fetch("${address}").then(() => postMessage(false), () => postMessage(true))`;
+      const worker = new Worker(URL.createObjectURL(new Blob([script])));
+      return [await failed(fetch(address)), await failed(image(address)),
+        await new Promise((done) => { worker.onmessage = ({ data }) => done(data); })];
+    }, `http://127.0.0.1:${server.address().port}/`);
+    server.close();
+    return { reached, blocked };
+  },
+};
+
+const browser = await chromium.launch({ executablePath: plan.browser, chromiumSandbox: false });
+try {
+  const context = await browser.newContext({
+    viewport: { width: plan.width, height: plan.height }, colorScheme: plan.theme, deviceScaleFactor: plan.scale ?? 1,
+    isMobile: plan.width < 600, hasTouch: plan.width < 600,
+  });
+  const tab = await context.newPage(), requests = [], problems = [];
+  context.on("request", (request) => requests.push(request.url().slice(0, 60)));
+  tab.on("console", (message) => ["error", "warning"].includes(message.type()) && problems.push(message.text()));
+  tab.on("pageerror", (error) => problems.push(String(error)));
+  const jumps = `new PerformanceObserver((list) => list.getEntries().forEach((entry) => {
+    if (!entry.hadRecentInput) window.jumped = (window.jumped ?? 0) + entry.value; }))
+    .observe({ type: "layout-shift", buffered: true })`;
+  await tab.addInitScript(jumps);
+  await tab.goto(pathToFileURL(resolve(page)).href);
+  const steps = [];
+  for (const step of [{ do: "open" }, ...plan.steps]) {
+    const extra = await actions[step.do](tab, step);
+    await tab.waitForFunction(() => ["ready", "failed"].includes(document.body.dataset.state), null, { timeout: 60000 });
+    await tab.waitForTimeout(100); // observers are told a little later
+    steps.push({ ...(await shown(tab)), ...extra });
+  }
+  console.log(JSON.stringify({ steps, requests, problems }));
+} finally {
+  await browser.close();
+}
+
+async function hand(tab, kind, files) {
+  const parts = files.map((file) => [basename(file), readFileSync(file).toString("base64")]);
+  await tab.evaluate(([event, contents]) => {
+    const data = new DataTransfer();
+    for (const [name, base64] of contents)
+      data.items.add(new File([Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))], name));
+    const given = event === "drop" ? new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: data })
+      : new ClipboardEvent("paste", { bubbles: true, clipboardData: data });
+    document.querySelector("main").dispatchEvent(given);
+  }, [kind, parts]);
+  await tab.waitForTimeout(300);
+}
+
+function shown(tab) {
+  return tab.evaluate(() => {
+    const said = (selector) => document.querySelector(selector)?.textContent.trim();
+    const bars = (name) => [...document.querySelectorAll(`.${name} .bars li`)].map((row) =>
+      [row.querySelector(".label").textContent, row.querySelector(".value").textContent]);
+    const mask = (name) => {
+      const canvas = document.querySelector(`.${name} .mask`);
+      if (!canvas || canvas.hidden) return null;
+      const copy = Object.assign(document.createElement("canvas"), { height: canvas.height, width: canvas.width });
+      const context = copy.getContext("2d", { willReadFrequently: true });
+      context.drawImage(canvas, 0, 0);
+      const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
+      let letters = "";
+      for (let at = 0; at < pixels.length; at += 4096) letters += String.fromCharCode(...pixels.subarray(at, at + 4096));
+      return { height: canvas.height, width: canvas.width, rgba: btoa(letters) };
+    };
+    const both = (what) => ({ student: what("student"), teacher: what("teacher") });
+    const box = (selector) => document.querySelector(selector)?.getBoundingClientRect().toJSON();
+    return {
+      state: document.body.dataset.state, hint: said("#hint"), wrong: document.querySelector("#hint").className === "wrong",
+      verdict: said("#verdict"), caption: said(".caption"), absent: document.querySelector(".teacher .absent").hidden
+        ? null : said(".teacher .absent"), bars: both(bars), masks: both(mask),
+      shares: [...document.querySelectorAll(".legend tbody tr")].map((row) => [...row.children].map((cell) =>
+        cell.textContent)), times: both((name) => said(`.answer.${name} .time`)),
+      strip: document.querySelectorAll("#strip .thumb").length, board: box("#board"), about: box(".about"),
+      jumped: window.jumped ?? 0, wide: document.documentElement.scrollWidth - innerWidth,
+    };
+  });
+}

@@ -1,0 +1,509 @@
+"""The page to try the student on: its arithmetic, its bytes, and, in a real browser, what it shows."""
+
+import base64
+import gzip
+import io
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import time
+import zipfile
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from conftest import ROOT, Project
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image, PngImagePlugin
+
+from stages import demo
+from stages.kit import colours, images, onnx_files, tables, windows
+from stages.kit.windows import Sizing
+
+TESTS, KIT = ROOT / "tests", ROOT / "stages/kit/demo"
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+NODE = pytest.mark.skipif(not shutil.which("node"), reason="Node.js is not installed")
+IN_BROWSER = pytest.mark.skipif(not (BROWSER and shutil.which("npm")), reason="Chromium or npm is not installed")
+
+# (height, width), how they are brought to squares
+SIZED = [((32, 32), Sizing(32, "squash", 1.0, 0)), ((37, 211), Sizing(32, "squash", 1.0, 0)),
+         ((32, 90), Sizing(32, "squash", 1.0, 0)), ((1, 1), Sizing(16, "squash", 1.0, 0)),
+         ((7, 5), Sizing(64, "squash", 1.0, 0)), ((700, 1900), Sizing(150, "squash", 1.0, 0)),
+         ((64, 91), Sizing(48, "crop", 1.0, 0)), ((401, 300), Sizing(224, "crop", 1.0, 0)),
+         ((20, 21), Sizing(33, "crop", 1.0, 0)),
+         ((130, 257), Sizing(64, "tiles", 1.0, 0)), ((301, 202), Sizing(64, "tiles", 0.5, 16)),
+         ((333, 97), Sizing(32, "tiles", 0.37, 31)), ((9, 200), Sizing(32, "tiles", 0.5, 8)),
+         ((1, 70), Sizing(32, "tiles", 1.0, 5)), ((131, 133), Sizing(32, "tiles", 1.0, 7)),
+         ((90, 31), Sizing(32, "squash", 1.0, 0)), ((3000, 40), Sizing(16, "squash", 1.0, 0)),
+         ((2900, 750), Sizing(64, "squash", 1.0, 0)), ((1100, 1000), Sizing(32, "crop", 1.0, 0)),
+         ((96, 64), Sizing(32, "squash", 1.0, 0)), ((97, 64), Sizing(32, "squash", 1.0, 0))]
+
+
+@NODE
+def test_squares_and_whole_answers_are_those_of_python(tmp_path):
+    chance, cases, expected = np.random.default_rng(5), [], {}
+    for number, ((height, width), sizing) in enumerate(SIZED):
+        name, classes = f"case-{number}", 2 + number % 3
+        image = chance.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        opaque = np.full((height, width, 1), 255, np.uint8)
+        np.concatenate([image, opaque], 2).tofile(tmp_path / f"{name}.rgba")
+        rows = np.array(windows.places(height, width, 0, sizing))
+        logits = chance.normal(0, 3, (len(rows), classes, sizing.size, sizing.size)).astype(np.float32)
+        logits.tofile(tmp_path / f"{name}.logits")
+        expected[name] = windows.cut_image(image, sizing), windows.blended(rows, logits).argmax(0)
+        cases.append({"name": name, "height": height, "width": width, "classes": classes, "sizing": sizing._asdict()})
+    (tmp_path / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
+    subprocess.run(["node", TESTS / "demo_squares.mjs", KIT / "resize.js", tmp_path], check=True)
+    for name, (squares, found) in expected.items():
+        assert np.array_equal(np.fromfile(tmp_path / f"{name}.squares", np.uint8), squares.ravel()), name
+        assert np.array_equal(np.fromfile(tmp_path / f"{name}.found", np.uint16), found.ravel()), name
+
+
+@cache
+def installed() -> str:
+    """Why the packages of stages/kit/demo can't be had; nothing where they can. Fetched once."""
+    if (KIT / "node_modules/playwright-core").is_dir() and (KIT / "node_modules/onnxruntime-web").is_dir():
+        return ""
+    npm = shutil.which("npm")
+    if not npm:
+        return "npm is not installed"
+    done = subprocess.run([npm, "ci", "--ignore-scripts"], cwd=KIT, capture_output=True, text=True)
+    return f"npm can't fetch the packages: {done.stderr[:200]}" if done.returncode else ""
+
+
+@pytest.fixture
+def packages():
+    if why := installed():
+        pytest.skip(why)
+
+
+def network(card: onnx_files.Card, seed: int, quantised: Path | None = None) -> onnx.ModelProto:
+    """A small network with weights by chance, sure enough of itself that wrong pixels would show; in int8 by way of a
+    file `quantised`."""
+    chance, width, number = np.random.default_rng(seed), 16, len(card.classes)
+    shapes = {"w1": (width, 3, 3, 3), "b1": (width,), "w2": (width, width, 3, 3), "b2": (width,)}
+    shapes |= {"w3": (number, width, 1, 1) if card.colours else (width, number), "b3": (number,)}
+    scale = {"w1": 0.4, "w2": 0.15, "w3": 0.6 if card.colours else 3.0}
+    weights = [numpy_helper.from_array(chance.normal(0, scale.get(name, 0.2), shape).astype(np.float32), name)
+               for name, shape in shapes.items()]
+    weights += [numpy_helper.from_array(np.float32(128), "mean"), numpy_helper.from_array(np.float32(64), "std")]
+    steps = [("Cast", ["image"], {"to": TensorProto.FLOAT}), ("Transpose", ["1"], {"perm": [0, 3, 1, 2]}),
+             ("Sub", ["2", "mean"], {}), ("Div", ["3", "std"], {}), ("Conv", ["4", "w1", "b1"], {"pads": [1] * 4}),
+             ("Relu", ["5"], {}), ("Conv", ["6", "w2", "b2"], {"pads": [1] * 4}), ("Relu", ["7"], {})]
+    steps += [("Conv", ["8", "w3", "b3"], {})] if card.colours else [
+        ("GlobalAveragePool", ["8"], {}), ("Flatten", ["9"], {}), ("Gemm", ["10", "w3", "b3"], {})]
+    nodes = [helper.make_node(kind, names, [str(at) if at < len(steps) else "logits"], **options)
+             for at, (kind, names, options) in enumerate(steps, 1)]
+    side = card.image_size
+    graph = helper.make_graph(
+        nodes, "small", [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", side, side, 3])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT,
+                                       ["batch", number, *([side, side] if card.colours else [])])], weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    if not quantised:
+        return model
+    from onnxruntime import quantization
+
+    class Reader(quantization.CalibrationDataReader):
+        batches = iter([{"image": chance.integers(0, 256, (8, side, side, 3), dtype=np.uint8)}])
+
+        def get_next(self):
+            return next(self.batches, None)
+
+    quantization.quantize_static(model, quantised, Reader(), per_channel=True,
+                                 activation_type=quantization.QuantType.QUInt8)
+    return onnx.load(quantised)
+
+
+def pattern(height: int, width: int, seed: int) -> np.ndarray:
+    """uint8 (H,W,3): smooth patches with some noise."""
+    chance = np.random.default_rng(seed)
+    small = Image.fromarray(chance.integers(0, 256, (5, 5, 3), dtype=np.uint8))
+    noise = chance.integers(-20, 21, (height, width, 3))
+    return (np.asarray(small.resize((width, height), Image.Resampling.BICUBIC)) + noise).clip(0, 255).astype(np.uint8)
+
+
+def save(path: Path, pixels: np.ndarray, mode: str | None = None, **options) -> Path:
+    image = Image.fromarray(pixels)
+    (image.convert(mode) if mode else image).save(path, **options)
+    return path
+
+
+CARDS = {
+    "squash": onnx_files.Card(("ape", "bee", "<cat> & co", "dög", "elk", "fox"), 32, "squash", 1.0, 0, "classification",
+                              (128.0,) * 3, (64.0,) * 3, "small", "student", "int8", (), "ab" * 32, "cd" * 32),
+    "crop": onnx_files.Card(("ape", "bee", "cat"), 24, "crop", 1.0, 0, "classification", (128.0,) * 3, (64.0,) * 3,
+                            "small", "student", "int8", (), "ab" * 32, "cd" * 32),
+    "tiles": onnx_files.Card(("land", "sea", "road"), 32, "tiles", 0.5, 8, "segmentation", (128.0,) * 3, (64.0,) * 3,
+                             "small", "student", "int8", tuple(map(tuple, colours.palette(3).tolist())), "ab" * 32,
+                             "cd" * 32),
+}
+
+
+def make(folder: Path, kind: str, pictures: int = 14) -> Project:
+    """A project as the pipeline leaves it, as far as the page needs it: models, metrics, test pictures."""
+    card = CARDS[kind]
+    project = Project(folder, "digit_scenes" if card.colours else "digits")
+    shutil.copytree(ROOT / "metrics", folder / "metrics")
+    (folder / "data/prepared").mkdir()
+    (folder / "models").mkdir()
+    with zipfile.ZipFile(folder / "data/raw.zip", "w") as raw:
+        for number in range(pictures):
+            raw.write(save(folder / "one.png", pattern(40 + number, 50, number)), f"set/{number:02d}.png")
+    rows = [{"split": "test" if number % 7 else "train", "row": number, "windows": 1, "path": f"set/{number:02d}.png",
+             "sha256": "", "target": number % len(card.classes) if not card.colours else f"set/masks/{number:02d}.png"}
+            for number in range(pictures)]
+    tables.write_csv(folder / "data/prepared/index.csv", list(rows[0]), rows)
+    onnx_files.write(network(card, 1, folder / "int8.onnx"), card, folder / onnx_files.DEPLOYED["int8"])
+    write_teacher(folder, card)
+    return project
+
+
+def write_teacher(folder: Path, card: onnx_files.Card, **changes) -> None:
+    told = {name: getattr(card, name) for name in card.__dataclass_fields__} | {"role": "teacher", "form": "float"}
+    onnx_files.write(network(card, 2), onnx_files.Card(**told | changes), folder / onnx_files.DEPLOYED["teacher"])
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """pages(kind): the project of that name with its page built, once."""
+    if why := installed():
+        pytest.skip(why)
+
+    @cache
+    def build(kind: str) -> Project:
+        project = make(tmp_path_factory.mktemp(kind), kind)
+        done = project.run("demo")
+        assert not done.returncode, done.stderr
+        return project
+
+    return build
+
+
+def html(project: Project) -> str:
+    return (project.folder / "demo/index.html").read_text(encoding="utf-8")
+
+
+def test_the_page_has_the_same_bytes_every_time_and_no_path_or_date(pages, tmp_path):
+    project, text = pages("squash"), html(pages("squash"))
+    shutil.copytree(project.folder, tmp_path / "elsewhere")
+    shutil.rmtree(tmp_path / "elsewhere/demo")
+    there = object.__new__(Project)
+    there.folder = tmp_path / "elsewhere"
+    assert not there.run("demo", env={"PYTHONHASHSEED": "7"}).returncode
+    assert html(there) == text
+    for secret in (str(ROOT), str(project.folder), str(Path.home()) + "/", time.strftime("%Y-%m-%d")):
+        assert secret not in text
+        for part in re.findall(r'<script type="text/plain" id="part-\w+">(.*?)</script>', text):
+            assert secret.encode() not in gzip.decompress(base64.b64decode(part))
+
+
+def test_the_page_asks_for_nothing(pages):
+    text = html(pages("squash"))
+    assert not re.findall(r"""(?:src|href|action)=["'](?!data:)""", text)
+    assert not re.findall(r"@import|url\(", text.partition("</style>")[0])
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text).group(1)
+    assert policy.startswith("default-src 'none';") and "http" not in policy and "unsafe-inline" not in policy
+
+
+def test_names_and_titles_are_text_and_no_html(pages):
+    text = html(pages("squash"))
+    assert "<cat>" not in text and "&lt;cat&gt; &amp; co" in text
+    facts = re.search(r'id="facts">(.*?)</script>', text).group(1)
+    assert json.loads(facts)["classes"] == list(CARDS["squash"].classes)
+
+
+def test_the_numbers_are_those_that_were_measured(pages):
+    text = re.sub(r"\s+", " ", html(pages("squash")).partition('<script type="application/json"')[0])
+    size, quality = (tables.read_json(ROOT / f"metrics/{name}.json") for name in ("size", "quality"))
+    assert f"<strong>{size['ratio']['size']:.0f}<i>×</i></strong> <span>smaller" in text
+    for name in ("teacher", "baseline", "student", "int8"):
+        assert f"<td>{quality[name]['deployed']:.2f} %</td>" in text
+    assert f"on {quality['test']['images']} test pictures" in text
+
+
+def test_the_gallery_shows_test_pictures_of_each_class_in_turn(pages):
+    truths = re.findall(r'data-name="(\d+).png" data-truth="([^"]*)"', html(pages("squash")))
+    assert len(truths) == demo.GALLERY == len(set(truths))
+    assert not {int(name) % 7 for name, _ in truths} & {0}, "a training picture"
+    assert {truth for _, truth in truths[:6]} == {"ape", "bee", "&lt;cat&gt; &amp; co", "dög", "elk", "fox"}
+
+
+def test_nobody_s_pictures_are_in_the_page_unless_asked_for(packages, tmp_path):
+    project = make(tmp_path, "crop").set("data.source", "mine.zip")
+    hidden = PngImagePlugin.PngInfo()
+    hidden.add_text("Comment", "taken at home")
+    content = io.BytesIO()
+    Image.fromarray(pattern(30, 2000, 1)).save(content, "PNG", pnginfo=hidden)
+    with zipfile.ZipFile(tmp_path / "data/raw.zip", "w") as raw:
+        for number in range(14):
+            raw.writestr(f"set/{number:02d}.png", content.getvalue())
+    done = project.run("demo")
+    assert not done.returncode and "0 pictures" in done.stderr
+    assert 'data-gallery="' not in html(project) and "data:image/png" not in html(project)
+    done = project.run("demo", arguments=("--gallery", "3"))
+    assert not done.returncode and "3 pictures" in done.stderr
+    shown = [base64.b64decode(found) for found in re.findall(r'src="data:image/\w+;base64,([^"]*)"', html(project))]
+    assert len(shown) == 3 and not any(b"taken at home" in picture for picture in shown)
+    assert {Image.open(io.BytesIO(picture)).size for picture in shown} == {(demo.LONGEST, 19)}
+
+
+def spoilt(folder: Path, name: str) -> None:
+    """The project with one thing wrong."""
+    card = CARDS["crop"]
+    match name:
+        case "no student":
+            (folder / onnx_files.DEPLOYED["int8"]).unlink()
+        case "no teacher":
+            (folder / onnx_files.DEPLOYED["teacher"]).unlink()
+        case "broken":
+            (folder / onnx_files.DEPLOYED["int8"]).write_bytes(b"no model")
+        case "student as teacher":
+            write_teacher(folder, card, role="student")
+        case "other classes":
+            write_teacher(folder, card, classes=("ape", "bee", "cow"))
+        case "other task":
+            write_teacher(folder, card, task="segmentation")
+        case "no metrics":
+            (folder / "metrics/speed.json").unlink()
+        case "no pictures":
+            (folder / "data/raw.zip").write_bytes(b"no archive")
+
+
+@pytest.mark.parametrize(("name", "said"), [
+    ("no student", "models/student.int8.onnx is missing"), ("no teacher", "models/teacher.onnx is missing"),
+    ("broken", "models/student.int8.onnx is no readable ONNX model"),
+    ("student as teacher", "models/teacher.onnx is a student, where a teacher belongs"),
+    ("other classes", "know different classes"), ("other task", "was made for segmentation"),
+    ("no metrics", "metrics/speed.json is missing or broken"), ("no pictures", "data/raw.zip is missing or broken"),
+])
+def test_what_is_wrong_is_one_line(tmp_path, name, said):
+    project = make(tmp_path, "crop")
+    spoilt(tmp_path, name)
+    done = project.run("demo")
+    assert done.returncode == 1 and said in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    assert not (tmp_path / "demo").exists()
+
+
+def test_no_number_of_pictures_is_a_usage_error(project):
+    done = project.run("demo", arguments=("--gallery", "-1"))
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("paths", "said"), [
+    ("", "npm is missing, which fetches onnxruntime-web 1.30.0; install Node.js"),
+    pytest.param(os.environ["PATH"], "npm could not fetch onnxruntime-web 1.30.0 (", marks=pytest.mark.skipif(
+        not shutil.which("npm"), reason="npm is not installed")),
+])
+def test_without_node_or_network_one_line_says_what_to_do(tmp_path, paths, said):
+    code = tmp_path / "code"
+    shutil.copytree(ROOT / "stages", code / "stages", ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
+    project = make(tmp_path / "project", "crop")
+    nowhere = {"PATH": paths, "PYTHONPATH": str(code), "npm_config_registry": "http://127.0.0.1:9",
+               "npm_config_fetch_retries": "0", "npm_config_cache": str(tmp_path / "cache")}
+    done = project.run("demo", env=nowhere)
+    lines = [line for line in done.stderr.splitlines() if not line.endswith("from the npm registry, once")]
+    assert done.returncode == 1 and len(lines) == 1 and said in lines[0], done.stderr
+
+
+def test_the_runtime_is_pinned_with_its_hash():
+    wanted = json.loads((KIT / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    locked = json.loads((KIT / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    for name, version in wanted.items():
+        assert locked[f"node_modules/{name}"]["version"] == version
+    assert all(found["integrity"].startswith("sha512-") for place, found in locked.items() if place)
+
+
+# ---- in a browser
+
+def drive(project: Project, steps: list[dict], page: Path | None = None, **options) -> dict:
+    """What tests/demo_browser.mjs prints."""
+    plan = {"kit": str(KIT), "browser": BROWSER, "width": 1280, "height": 800, "theme": "light", "steps": steps}
+    (project.folder / "plan.json").write_text(json.dumps(plan | options), encoding="utf-8")
+    done = subprocess.run(["node", TESTS / "demo_browser.mjs", page or project.folder / "demo/index.html",
+                           project.folder / "plan.json"], capture_output=True, text=True, timeout=300)
+    assert not done.returncode, done.stderr
+    return json.loads(done.stdout)
+
+
+def python_says(project: Project, name: str, content: bytes) -> np.ndarray:
+    """Probabilities (C) of a classifier; classes (H,W) of a segmenter."""
+    model = onnx_files.open_model(project.folder / onnx_files.DEPLOYED[name], 1)
+    card, image = model.card, images.decode(content)
+    sizing = Sizing(card.image_size, card.resize, card.scale, card.overlap)
+    logits = model(windows.cut_image(image, sizing))
+    if card.colours:
+        return windows.blended(np.array(windows.places(*image.shape[:2], 0, sizing)), logits).argmax(0)
+    powers = np.exp(logits[0].astype(np.float64) - logits[0].max())
+    return powers / powers.sum()
+
+
+def agrees(project: Project, step: dict, content: bytes, tolerance: float) -> None:
+    """The bars that were shown are Python's, to so much in probability."""
+    classes = CARDS[project.folder.name.rstrip("0123456789")].classes
+    for row, name in (("student", "int8"), ("teacher", "teacher")):
+        expected, shown = python_says(project, name, content), step["bars"][row]
+        assert len(shown) == min(5, len(classes)) and not step["wrong"]
+        values = [float(value.removesuffix(" %")) / 100 for _, value in shown]
+        assert values == sorted(values, reverse=True)
+        for (label, _), value in zip(shown, values, strict=True):
+            assert abs(value - expected[classes.index(label)]) < tolerance, (row, label)
+        assert max(values) > max(expected) - tolerance
+
+
+def strange_pictures(folder: Path) -> dict[str, tuple[Path, float]]:
+    """Pictures that are easily read otherwise, and how far the browser's answer may be off."""
+    darker = PngImagePlugin.PngInfo()
+    darker.add(b"gAMA", struct.pack(">I", 100000))  # linear light: a viewer would show it lighter
+    alpha = np.concatenate([pattern(90, 120, 3), np.where(np.indices((90, 120)).sum(0) % 40 < 20, 255, 0)[
+        ..., None].astype(np.uint8)], 2)
+    turned = Image.Exif()
+    turned[0x0112] = 6  # stored lying on its left side
+    soft = Image.fromarray(pattern(8, 8, 9)).resize((160, 100), Image.Resampling.BICUBIC)
+    soft.save(folder / "turned.jpg", quality=95, subsampling=0, exif=turned)
+    return {
+        "large": (save(folder / "large.png", pattern(413, 611, 1)), 1e-3),
+        "tall": (save(folder / "tall.png", pattern(500, 60, 2)), 1e-3),
+        "small": (save(folder / "small.png", pattern(7, 5, 3)), 1e-3),
+        "grey": (save(folder / "grey.png", pattern(80, 70, 4), "L"), 1e-3),
+        "palette": (save(folder / "palette.png", pattern(64, 90, 5), "P"), 1e-3),
+        "gamma": (save(folder / "gamma.png", pattern(64, 64, 6), pnginfo=darker), 1e-3),
+        "alpha": (save(folder / "alpha.png", alpha), 1e-3),
+        "turned": (folder / "turned.jpg", 0.03),  # browsers decode JPEG a level or two differently
+    }
+
+
+@IN_BROWSER
+@pytest.mark.parametrize("kind", ["squash", "crop"])
+def test_probabilities_in_the_browser_are_python_s(pages, tmp_path, kind):
+    project, pictures = pages(kind), strange_pictures(tmp_path)
+    steps = [{"do": "gallery", "index": 3}]
+    steps += [{"do": "drop", "files": [str(path)]} for path, _ in pictures.values()]
+    found = drive(project, steps)
+    gallery = [base64.b64decode(shown) for shown in re.findall(r'src="data:image/png;base64,([^"]*)"', html(project))]
+    agrees(project, found["steps"][0], gallery[0], 1e-3)  # shown at once
+    agrees(project, found["steps"][1], gallery[3], 1e-3)
+    for step, (path, tolerance) in zip(found["steps"][2:], pictures.values(), strict=True):
+        assert step["caption"].startswith(path.name)
+        agrees(project, step, path.read_bytes(), tolerance)
+    assert not found["problems"]
+
+
+@IN_BROWSER
+def test_no_request_leaves_the_page(pages, tmp_path):
+    project = pages("squash")
+    own = [str(save(tmp_path / f"{number}.png", pattern(50, 50, number))) for number in range(2)]
+    found = drive(project, [{"do": "gallery", "index": 1}, {"do": "choose", "files": own}, {"do": "leak"}])
+    assert found["steps"][2]["strip"] == demo.GALLERY + 2
+    outside = [address for address in found["requests"] if not address.startswith(("blob:", "data:"))]
+    tried = [address for address in outside if address.startswith("http://127.0.0.1")]
+    assert [address[:8] for address in outside if address not in tried] == ["file:///"]
+    assert found["steps"][3]["blocked"] == [True, True, True] and not found["steps"][3]["reached"]
+
+
+@IN_BROWSER
+@pytest.mark.parametrize(("kind", "width"), [("squash", 1280), ("squash", 390), ("tiles", 1280), ("tiles", 390)])
+def test_nothing_jumps_and_nothing_is_wider_than_the_screen(pages, tmp_path, kind, width):
+    own = str(save(tmp_path / "wide.png", pattern(40, 400, 1)))
+    told = [{"do": "gallery", "index": 2}, {"do": "drop", "files": [own]}]
+    steps = drive(pages(kind), told, width=width)["steps"]
+    assert steps[-1]["caption"].startswith("wide.png") and steps[-1]["wide"] <= 0
+    assert len({json.dumps([step["board"], step["about"]]) for step in steps}) == 1
+    assert steps[0]["jumped"] < 0.001  # the browser's own measure, from the first paint to the first answer
+
+
+@IN_BROWSER
+def test_masks_in_the_browser_are_python_s(pages, tmp_path):
+    project, card = pages("tiles"), CARDS["tiles"]
+    files = [save(tmp_path / "wide.png", pattern(130, 311, 1)), save(tmp_path / "small.png", pattern(30, 41, 2))]
+    found = drive(project, [{"do": "drop", "files": [str(path)]} for path in files] + [{"do": "opacity", "value": 25}])
+    for step, path in zip(found["steps"][1:], files, strict=False):
+        for name, deployed in (("student", "int8"), ("teacher", "teacher")):
+            expected, mask = python_says(project, deployed, path.read_bytes()), step["masks"][name]
+            drawn = np.frombuffer(base64.b64decode(mask["rgba"]), np.uint8).reshape(mask["height"], mask["width"], 4)
+            assert drawn.shape[:2] == expected.shape and (drawn[..., 3] == 255).all()
+            right = (drawn[..., :3] == np.array(card.colours, np.uint8)[expected]).all(-1)
+            assert right.mean() > 0.999
+            shares = 100 * np.bincount(expected.ravel(), minlength=3) / expected.size
+            shown = [float(row[1 if name == "student" else 2].removesuffix(" %")) for row in step["shares"]]
+            assert np.abs(shares - shown).max() < 0.1
+    assert [row[0] for row in found["steps"][1]["shares"]] == list(card.classes)
+    assert found["steps"][-1]["opacity"] == "0.25" and not found["problems"]
+
+
+@IN_BROWSER
+def test_bad_pictures_are_one_line_and_the_last_good_one_stays(pages, tmp_path):
+    whole = save(tmp_path / "good.png", pattern(60, 60, 1))
+    (tmp_path / "cut.png").write_bytes(save(tmp_path / "noise.png", pattern(200, 200, 2)).read_bytes()[:3000])
+    (tmp_path / "notes.txt").write_text("no picture", encoding="utf-8")
+    Image.new("1", (8000, 6300)).save(tmp_path / "huge.png")
+    Image.new("1", (7000, 7000)).save(tmp_path / "nearly.png")
+    files = ("good.png", "cut.png", "notes.txt", "huge.png", "nearly.png")
+    found = drive(pages("squash"), [{"do": "drop", "files": [str(tmp_path / name)]} for name in files])
+    _, good, cut, notes, huge, nearly = found["steps"]
+    agrees(pages("squash"), good, whole.read_bytes(), 1e-3)
+    for step, said in ((cut, "cut.png is no picture that this browser can read."),
+                       (notes, "notes.txt is no picture that this browser can read."),
+                       (huge, "huge.png has 50 megapixels; this page takes up to 50.")):
+        assert step["wrong"] and step["hint"] == said and step["state"] == "ready"
+        assert step["caption"] == good["caption"] and step["bars"] == good["bars"] and step["strip"] == good["strip"]
+    assert not nearly["wrong"] and nearly["caption"] == "nearly.png, 7000 × 7000"
+
+
+@IN_BROWSER
+def test_keyboard_paste_and_dark_colours(pages, tmp_path):
+    pasted = save(tmp_path / "pasted.png", pattern(33, 44, 7))
+    found = drive(pages("squash"), [
+        {"do": "keys", "keys": ["Tab", "Tab"]}, {"do": "keys", "keys": ["ArrowRight", "ArrowRight", "Enter"]},
+        {"do": "paste", "files": [str(pasted)]}, {"do": "theme"}])
+    _, choose, second, paste, theme = found["steps"]
+    shown = [base64.b64decode(one) for one in re.findall(r'src="data:image/png;base64,([^"]*)"', html(pages("squash")))]
+    assert choose["focus"] == "choose" and second["focus"].startswith("Test picture")
+    agrees(pages("squash"), second, shown[1], 1e-3)
+    agrees(pages("squash"), paste, pasted.read_bytes(), 1e-3)
+    assert theme["theme"] == "dark"
+
+
+@IN_BROWSER
+@pytest.mark.parametrize("kind", ["squash", "tiles"])
+def test_a_large_teacher_s_answers_are_stored(packages, tmp_path, monkeypatch, kind):
+    project = make(tmp_path / kind, kind)
+    monkeypatch.setattr(demo, "TEACHER_MB", 0)
+    monkeypatch.setattr(sys, "argv", ["demo"])
+    monkeypatch.chdir(project.folder)
+    demo.main()
+    assert "part-teacher" not in html(project)
+    own = str(save(tmp_path / "own.png", pattern(50, 60, 1)))
+    first, gallery, dropped = drive(project, [{"do": "gallery", "index": 2}, {"do": "drop", "files": [own]}])["steps"]
+    shown = [base64.b64decode(one) for one in re.findall(r'src="data:image/png;base64,([^"]*)"', html(project))]
+    for step, content in ((first, shown[0]), (gallery, shown[2])):
+        assert step["absent"] is None and step["times"]["teacher"] == "stored answer"
+        if kind == "squash":
+            agrees(project, step, content, 1e-3)
+        else:
+            drawn = np.frombuffer(base64.b64decode(step["masks"]["teacher"]["rgba"]), np.uint8).reshape(-1, 4)
+            palette = np.array(CARDS[kind].colours, np.uint8)
+            assert (drawn[:, :3] == palette[python_says(project, "teacher", content).ravel()]).all()
+    assert dropped["caption"].startswith("own.png") and "too large for this page" in dropped["absent"]
+    assert not dropped["masks"]["teacher"]
+
+
+@IN_BROWSER
+@pytest.mark.parametrize(("part", "said"), [("student", "The student can't be loaded: "), ("teacher", "")])
+def test_a_model_that_fails_to_load_is_one_line(pages, tmp_path, part, said):
+    project = pages("squash")
+    broken = re.sub(rf'(id="part-{part}">)[^<]*', rf"\1{demo.packed(b'no model')}", html(project))
+    (tmp_path / "broken.html").write_text(broken, encoding="utf-8")
+    step = drive(project, [], page=tmp_path / "broken.html")["steps"][0]
+    if part == "student":
+        assert step["state"] == "failed" and step["wrong"] and step["hint"].startswith(said)
+    else:
+        assert step["state"] == "ready" and step["absent"].startswith("The teacher can't be loaded: ")
+        assert step["bars"]["student"][0][1] != "–" and step["verdict"].startswith("The student says ")
+

@@ -1,0 +1,223 @@
+"""Making a model small: what is stored, what stays float, what is recommended; and the budget that the result keeps."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from conftest import ROOT, Project
+from test_onnx import CARD, deployed, net, pictures  # noqa: F401 (deployed is a fixture)
+
+from stages.kit import budget, explore, export, int8, network, onnx_files, quantisation, storage, tables
+from stages.kit.explore import Tried
+
+SETTINGS = quantisation.QuantizeParams(mode="static", per_channel=True, calibration_images=40, max_drop=0.5,
+                                       remedy="layers")
+SIDE = 16
+
+
+def answers(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
+    return onnx_files.session(model.SerializeToString(), 1).run(None, {onnx_files.IMAGE: images})[0]
+
+
+def folded(model: onnx.ModelProto, folder: Path) -> list[str]:
+    """The kinds of nodes that onnxruntime runs."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(folder / "folded.onnx")
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return [node.op_type for node in onnx.load(folder / "folded.onnx").graph.node]
+
+
+@pytest.mark.parametrize("name, options, side", [
+    ("small_resnet", {"depth": 8, "width": 8, "stride": 2}, 16),
+    ("unet", {"width": 8, "depth": 2, "upsampling": "bilinear"}, 16),
+    ("torchvision", {"architecture": "mobilenet_v3_small", "stem": "standard"}, 32),
+])
+def test_stored_weights_give_the_float_models_answers_at_its_cost(name, options, side, tmp_path):
+    torch.manual_seed(0)
+    built = network.build(network.NetworkParams(model=name, options=options, weights="none"), 4, (side, side), 0)
+    model = export.to_onnx(network.freeze(built), side)
+    images = np.random.default_rng(0).integers(0, 256, (8, side, side, 3), dtype=np.uint8)
+    expected, before = answers(model, images), folded(model, tmp_path)
+    weights = sum(values.size for values in map(onnx.numpy_helper.to_array, model.graph.initializer)
+                  if values.dtype == np.float32)
+    for way, bits, error in ((storage.int8_weights, 8, 0.05), (storage.fp16_weights, 16, 0.003)):
+        small = way(model)
+        onnx.checker.check_model(small, full_check=True)
+        assert np.abs(answers(small, images) - expected).max() < error * np.abs(expected - expected.mean()).max()
+        saved = len(model.SerializeToString()) - len(small.SerializeToString())
+        assert saved > 0.6 * weights * (32 - bits) / 8
+        assert sorted(folded(small, tmp_path)) == sorted(before)  # nothing is turned into floats in a run
+
+
+def test_halves_that_would_overflow_stay_floats():
+    weight = np.full((64, 8), 1.0, np.float32)
+    weight[0, 0] = 1e6
+    helper = onnx.helper
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["x", "w"], ["y"], transB=1)], "g",
+        [helper.make_tensor_value_info("x", 1, ["n", 8])], [helper.make_tensor_value_info("y", 1, ["n", 64])],
+        [onnx.numpy_helper.from_array(weight, "w")])
+    model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 18)])
+    small = storage.fp16_weights(model)
+    x = np.ones((1, 8), np.float32)
+    run = onnx_files.session(small.SerializeToString(), 1).run(None, {"x": x})[0]
+    assert run[0, 0] == pytest.approx(1e6 + 7) and run[0, 1] == pytest.approx(8)
+
+
+def plain(count: int) -> np.ndarray:
+    """Pictures of one colour each: logits differ more than by noise."""
+    colours = np.random.default_rng(3).integers(0, 256, (count, 1, 1, 3), dtype=np.uint8)
+    return np.broadcast_to(colours, (count, SIDE, SIDE, 3)).copy()
+
+
+@pytest.fixture
+def spoilt(tmp_path, monkeypatch) -> onnx.ModelProto:
+    """A network with one layer that int8 can't express: weights a thousand times the others', on a channel that is
+    always 0. The labels of val are what the float network says."""
+    built = net()
+    first, second = built.net[1].first, built.net[1].second
+    images = plain(64)
+    with torch.no_grad():
+        first[1].weight[0], first[1].bias[0] = 0.0, -0.01
+        second[0].weight[:, 0] = 1000.0
+        built.net[-1].bias -= built(torch.from_numpy(images).permute(0, 3, 1, 2)).mean(0)  # each class occurs
+    model = export.to_onnx(built, SIDE)
+    monkeypatch.chdir(tmp_path)
+    folder = Path("data/prepared/val")
+    folder.mkdir(parents=True)
+    np.save(folder / "images.npy", images)
+    np.save(folder / "targets.npy", answers(model, images).argmax(1))
+    return model
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_the_layer_that_int8_spoils_stays_float(spoilt, per_channel):
+    judge, settings = quantisation.Judge("classification"), SETTINGS.model_copy(update={"per_channel": per_channel})
+    assert judge(spoilt) == 100
+    with quantisation.quantiser(spoilt, settings, plain(64), True) as ready:
+        usual = quantisation.search(ready, settings.model_copy(update={"remedy": "none"}), judge, 99.5)
+        assert usual.in_float == [] and usual.val < 80
+        found = quantisation.search(ready, settings, judge, 90)
+        assert len(found.in_float) == 1 and found.val >= 90
+        small = ready.small(settings, found.in_float)
+    kept = next(node for node in small.graph.node if node.name == found.in_float[0])
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in small.graph.initializer}
+    assert weights[kept.input[1]].dtype == np.float32 and weights[kept.input[1]].max() > 100
+
+
+def test_where_no_layers_help_the_best_try_is_kept(spoilt):
+    judge = quantisation.Judge("classification")
+    with quantisation.quantiser(spoilt, SETTINGS, plain(64), True) as ready:
+        found = quantisation.search(ready, SETTINGS, judge, 101)
+        assert found.val >= judge(ready.small(SETTINGS, [])) and 2 * len(found.in_float) <= len(ready.static.layers())
+
+
+def test_a_first_layer_in_float_keeps_its_normalisation():
+    model = export.to_onnx(net(), SIDE)
+    with int8.calibrated(model, pictures(40), True) as ready:
+        small = ready.quantised(True, ready.layers()[:1])
+    assert {"Cast", "Sub", "Div"} <= {node.op_type for node in small.graph.node}
+    expected = answers(model, pictures(8, seed=1))
+    assert np.abs(answers(small, pictures(8, seed=1)) - expected).max() < 0.1 * np.abs(expected).max()
+
+
+def row(mode: str | None, val: float, size: int, latency: float) -> Tried:
+    return Tried(SETTINGS.model_copy(update={"mode": mode}) if mode else None, [], val, size, latency)
+
+
+@pytest.mark.parametrize("small, best", [
+    ([row("static", 90, 30, 0.4), row("weights", 90, 25, 1.0)], "static"),  # the faster
+    ([row("static", 90, 30, 0.98), row("weights", 90, 25, 1.0)], "weights"),  # as fast: the smaller
+    ([row("static", 89.4, 30, 0.4), row("weights", 90, 25, 1.0)], "weights"),  # loses too much
+    ([row("static", 90, 30, 1.3), row("fp16", 90, 50, 1.0)], "fp16"),  # slower than what it replaces
+    ([row("static", 80, 30, 0.4), row("weights", 90, 25, 1.2)], None),
+])
+def test_what_is_recommended(small, best):
+    rows = [row(None, 90, 100, 1.0), *small]
+    choice = explore.chosen(rows, SETTINGS)
+    assert (choice and choice.settings.mode) == best
+    said = explore.table(rows, SETTINGS)
+    assert len(said.splitlines()) == 3 + len(rows)
+    assert (f"quantize.mode to {best}" if best else "the float student is the one to deploy") in said
+
+
+def test_explore_measures_every_way_and_writes_nothing(deployed):  # noqa: F811
+    def state() -> dict[str, str]:
+        return {path.relative_to(deployed.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+                for path in deployed.folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+
+    before = state()
+    done = deployed.run("quantize", arguments=["--explore"])
+    assert not done.returncode, done.stderr
+    assert state() == before
+    lines = done.stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines[1:6]] == [
+        "float", "int8, a scale a channel", "int8, a scale a tensor", "int8 weights", "fp16 weights"]
+    assert all(float(line.split()[-2]) > 0 for line in lines[1:6])
+
+
+def test_another_way_goes_through_the_stage(deployed, tmp_path):  # noqa: F811
+    project = Project(tmp_path / "other")
+    shutil.copytree(deployed.folder, project.folder, dirs_exist_ok=True)
+    models = project.folder / "models"
+    for name in ("baseline", "student"):
+        tables.write_json(models / name / "seeds.json", {"best": 1, "val": {"1": {}}})
+    done = project.set("quantize.mode", "weights").run("quantize")
+    assert not done.returncode, done.stderr
+    card = onnx_files.open_model(models / "student.int8.onnx", 1).card
+    assert card.form == "int8 weights" and card.role == "student"
+    assert (models / "student.int8.onnx").stat().st_size < 0.5 * (models / "student.onnx").stat().st_size
+    assert tables.read_json(project.folder / "metrics/quantisation.json")["form"] == "int8 weights"
+
+
+SIZE = {"int8": {"size_mb": 0.5}}
+SPEED = {"int8": {"latency_ms": 2.0, "peak_memory_mb": 60.0}}
+QUALITY = {"test": {"primary": "accuracy"}, "teacher": {"accuracy": 90.0}, "int8": {"accuracy": 81.0}}
+
+
+def test_verdicts():
+    limits = budget.BudgetParams(size_mb=0.5, latency_ms=1.9, peak_memory_mb=None, accuracy_kept=90.0)
+    assert [(found.what, found.measured, found.met) for found in budget.verdicts(limits, SIZE, SPEED, QUALITY)] == [
+        ("size, MB", 0.5, True), ("latency, ms", 2.0, False), ("accuracy kept, %", 90.0, True)]
+    assert not budget.verdicts(budget.BudgetParams(**dict.fromkeys(budget.BudgetParams.model_fields)), SIZE, SPEED)
+
+
+def test_the_budget_is_a_gate(deployed):  # noqa: F811
+    params = deployed.folder / "params.yaml"
+    before = params.read_text(encoding="utf-8")
+
+    def check(**limits) -> subprocess.CompletedProcess:
+        for key in budget.BudgetParams.model_fields:
+            deployed.set(f"benchmark.budget.{key}", limits.get(key))
+        return subprocess.run([sys.executable, "-m", "stages.benchmark", "--check"], cwd=deployed.folder,
+                              capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
+
+    try:
+        assert check().returncode == 0
+        kept = check(size_mb=100.0, latency_ms=1e4, accuracy_kept=0.1)
+        assert kept.returncode == 0 and kept.stdout.count(": pass") == 3
+        broken = check(size_mb=100.0, latency_ms=1e-6)
+        assert broken.returncode == 1 and "latency, ms" in broken.stderr and len(broken.stderr.splitlines()) == 1
+        deployed.run("report")
+        assert "| **fail** |" in (deployed.folder / "report/report.md").read_text(encoding="utf-8")
+    finally:
+        params.write_text(before, encoding="utf-8")
+
+
+def test_cards_name_what_the_file_was_made_from(deployed):  # noqa: F811
+    models = deployed.folder / "models"
+    cards = {name: onnx_files.open_model(models / f"{name}.onnx", 1).card
+             for name in ("teacher", "baseline", "student", "student.int8")}
+    assert [card.role for card in cards.values()] == ["teacher", "baseline", "student", "student"]
+    weights = hashlib.sha256((models / "student/seed-1.safetensors").read_bytes()).hexdigest()
+    assert cards["student"].weights_sha256 == cards["student.int8"].weights_sha256 == weights
+    assert cards["student"].settings_sha256 != cards["student.int8"].settings_sha256
+    assert cards["student"].colours == () and CARD.colours == ()

@@ -1,0 +1,450 @@
+"""A deployed file that is not what it claims to be stops the pipeline, whatever is wrong with it, in one line."""
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import Project
+from onnx import helper, numpy_helper
+from PIL import Image
+from sources import pack
+
+from stages import verify
+from stages.kit import network, onnx_checks, onnx_files, predict_check, tables, trial, work
+from stages.kit.faults import Fault
+
+RESNET = {"model": "small_resnet", "options": {"depth": 8, "width": 8, "stride": 2}, "weights": "none"}
+UNET = {"model": "unet", "options": {"depth": 1, "width": 4, "upsampling": "bilinear"}, "weights": "none"}
+MASKS = {"classes": {"ground": 0, "house": 1, "lake": 2}, "ignored": [], "unknown": "stop", "other_size": "stop"}
+VERIFY = {"images": 8, "tolerance": 1e-3, "least_agreement": 60.0}
+MODELS, VERIFIED = Path("models"), Path("metrics/verify.json")
+
+
+def photograph(seed: int, height: int = 40, width: int = 56) -> np.ndarray:
+    """Colours that run into one another, with noise: no resizing leaves it as it is."""
+    chance = np.random.default_rng(seed)
+    coarse = Image.fromarray(chance.integers(0, 256, (5, 7, 3), np.uint8)).resize((width, height))
+    return np.clip(np.asarray(coarse) + chance.normal(0, 20, (height, width, 3)), 0, 255).astype(np.uint8)
+
+
+def encoded(pixels: np.ndarray, format: str) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format)
+    return file.getvalue()
+
+
+def trained(section: dict, classes: int, seed: int, path: Path) -> None:
+    """As after some training: BatchNorm's statistics are not the identity, and no class is named everywhere."""
+    net = network.build(network.NetworkParams(**section), classes, (32, 32), seed)
+    torch.manual_seed(seed)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5), torch.nn.init.normal_(module.bias, 0, 0.2)
+            module.running_mean.normal_(0, 0.2), module.running_var.uniform_(0.5, 1.5)
+    network.freeze(net)
+    pictures = torch.from_numpy(np.stack([photograph(number, 32, 32) for number in range(8)])).permute(0, 3, 1, 2)
+    *_, bias = net.parameters()
+    bias -= net(pictures).transpose(0, 1).flatten(1).mean(1)
+    network.save(net, path)
+
+
+def made(project: Project, section: dict, classes: int, seeds: int) -> Project:
+    """Through `quantize`, with networks that weren't trained. The student has so many seeds; its last is the best."""
+    project.set("teacher", section | {"mode": "scratch"}).set("student", section).set("verify", VERIFY)
+    project.set("quantize.calibration_images", 16).set("quantize.max_drop", 100.0)
+    done = project.run("fetch", "scan", "clean", "split")
+    assert not done.returncode, done.stderr
+    models = project.folder / MODELS
+    trained(section, classes, 0, models / "teacher.safetensors")
+    for name, count in (("baseline", 1), ("student", seeds)):
+        for seed in range(count):
+            trained(section, classes, 10 * count + seed, models / name / f"seed-{seed}.safetensors")
+        tables.write_json(models / name / "seeds.json", {"best": seed, "val": {str(at): {} for at in range(count)}})
+    done = project.run("quantize")
+    assert not done.returncode, done.stderr
+    return project
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory) -> Project:
+    """Classification: photographs of several formats and sizes, of two folders that share names, in three classes."""
+    project = Project(tmp_path_factory.mktemp("zoo"))
+    files = {f"{split}/{name}/{number} ü.{format}": encoded(photograph(100 * place + number, 40 + number), format)
+             for split, count in (("train", 8), ("test", 4)) for place, name in enumerate(("ape", "bee", "dög"))
+             for number in range(count) for format in ["jpeg" if number % 2 else "png"]}
+    pack(project.source / "zoo.zip", files)
+    project.set("data.source", "zoo.zip").set("split.image_size", 32).set("split.resize", "crop")
+    return made(project, RESNET, 3, seeds=2)
+
+
+@pytest.fixture(scope="module")
+def town(tmp_path_factory) -> Project:
+    """Segmentation: four squares a picture, which overlap, at half their size."""
+    project = Project(tmp_path_factory.mktemp("town"), "digit_scenes")
+    files = {}
+    for split, count in (("train", 6), ("val", 2), ("test", 4)):
+        for number in range(count):
+            files[f"{split}/images/{number}.png"] = encoded(photograph(number + 10 * count, 81, 112), "png")
+            mask = np.random.default_rng(number).integers(0, 3, (9, 14), np.uint8).repeat(9, 0).repeat(8, 1)
+            files[f"{split}/masks/{number}.png"] = encoded(mask, "png")
+    pack(project.source / "town.zip", files)
+    for key, value in {"data.source": "town.zip", "data.masks": MASKS, "split.image_size": 32, "split.resize": "tiles",
+                       "split.scale": 0.5, "split.overlap": 8}.items():
+        project.set(key, value)
+    return made(project, UNET, 3, seeds=1)
+
+
+@contextmanager
+def inside(project: Project, folder: Path) -> Iterator[Path]:
+    """A copy of the project, to be spoilt; its data are the project's own."""
+    shutil.copytree(project.folder, folder, ignore=shutil.ignore_patterns("data", ".work"))
+    (folder / "data").symlink_to(project.folder / "data")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield folder
+    finally:
+        os.chdir(before)
+
+
+@pytest.fixture
+def spoilt(zoo, tmp_path) -> Iterator[Path]:
+    with inside(zoo, tmp_path / "zoo") as folder:
+        yield folder
+
+
+def fault() -> str:
+    """What the stage ends with. It leaves no verify.json, not even an older one, and nothing of its work."""
+    tables.write_json(VERIFIED, {"passed": "once"})
+    with pytest.raises(Fault) as caught:
+        verify.main()
+    assert not VERIFIED.exists() and not (work.ROOT / "verify").exists()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def verdict(name: str, check: str, **settings: float) -> trial.Verdict:
+    """Of one check alone, as the stage makes it."""
+    subject = trial.Subject(name, trial.Sample(8), trial.VerifyParams(**VERIFY | settings))
+    return verify.attempted(verify.checks_of(subject, Path("scratch"))[check].judge, subject)
+
+
+def failure(name: str, check: str) -> str:
+    found = verdict(name, check)
+    assert not found.passed and not found.figures
+    return found.said
+
+
+def change(name: str, edit: Callable[[onnx.ModelProto], object]) -> None:
+    model = onnx.load(onnx_files.DEPLOYED[name])
+    edit(model)
+    onnx.save(model, onnx_files.DEPLOYED[name])
+
+
+def shifted(model: onnx.ModelProto, by: float) -> None:
+    """Adds `by` times the largest weight of the first kernel to its first."""
+    tensor = next(tensor for tensor in model.graph.initializer if len(tensor.dims) == 4)
+    values = numpy_helper.to_array(tensor).copy()
+    values.flat[0] += by * np.abs(values).max()
+    tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+
+
+def noted(model: onnx.ModelProto, /, **entries: str) -> None:
+    """Entries of the card, others than they are."""
+    for entry in model.metadata_props:
+        entry.value = entries.pop(entry.key, entry.value)
+    assert not entries
+
+
+# ── As a user runs it ──
+
+@pytest.mark.parametrize("name", ["zoo", "town"])
+def test_what_quantize_makes_is_verified(name, request):
+    project = request.getfixturevalue(name)
+    done = project.run("verify")
+    assert not done.returncode, done.stderr
+    assert [line.split()[:3] for line in done.stderr.splitlines()] == [
+        [file, check, "passed"] for file in ("teacher", "baseline", "student", "int8")
+        for check in ("onnx", "strings", "card", "batches",
+                      *(["agreement", "predict"] if file == "int8" else ["torch"]))]
+    content = (project.folder / VERIFIED).read_bytes()
+    found = json.loads(content)
+    assert found.pop("passed") is True
+    assert all(check["passed"] is True for file in found.values() for check in file.values())
+    assert list(found) == list(onnx_files.DEPLOYED)
+    assert all(0 < found[file]["torch"]["error_below"] <= 1e-4 for file in ("teacher", "baseline", "student"))
+    pictures = {"zoo": 8, "town": 2}[name]  # the town's of four squares each
+    assert found["int8"]["predict"]["images"] == pictures and found["student"]["torch"]["images"] == 8
+    assert 60 <= found["int8"]["agreement"]["percent"] <= 100
+    if name == "zoo":
+        project.run("verify")
+        assert (project.folder / VERIFIED).read_bytes() == content
+
+
+def test_a_failure_ends_with_a_line_and_status_1(zoo, tmp_path):
+    with inside(zoo, tmp_path / "zoo") as folder:
+        (MODELS / "baseline.onnx").write_bytes(b"no model")
+        change("int8", lambda model: noted(model, role="teacher"))
+        copy = Project.__new__(Project)
+        copy.folder = folder
+        done = copy.run("verify")
+    *lines, last = done.stderr.splitlines()
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert last.startswith("verify: models/baseline.onnx: onnx: ")
+    assert last.endswith("(1 more failed, see above); make it again with dvc repro -sf quantize")
+    assert [line.split()[:2] for line in lines if "FAILED" in line] == [["baseline", "onnx"], ["int8", "card"]]
+    assert sum(line.startswith("student") and "passed" in line for line in lines) == 5  # the others are tried
+
+
+@pytest.mark.parametrize("key, value, said", [
+    ("verify.images", 0, "verify.images is 0"), ("verify.tolerance", 0.0, "verify.tolerance is 0.0"),
+    ("verify.least_agreement", 101.0, "verify.least_agreement is 101.0"), ("verify.pictures", 3, "is unknown"),
+])
+def test_params_are_checked(project, key, value, said):
+    done = project.set("verify", VERIFY).set(key, value).run("verify")
+    assert done.returncode == 1 and said in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+# ── What the files are tried on ──
+
+@pytest.mark.parametrize("count, rows", [(1, [0]), (2, [0, 11]), (3, [0, 6, 11]), (12, range(12)), (10**6, range(12))])
+def test_pictures_are_spread_evenly(zoo, monkeypatch, count, rows):
+    monkeypatch.chdir(zoo.folder)
+    assert trial.Sample(count).rows == list(rows)
+
+
+def test_a_picture_comes_with_all_its_squares(town, monkeypatch):
+    monkeypatch.chdir(town.folder)
+    assert [picture.rows for picture in trial.Sample(8).pictures] == [range(4), range(12, 16)]
+    assert len(trial.Sample(1).rows) == 4 and len(trial.Sample(16).pictures) == 4
+    assert [len(images) for images in trial.Sample(16).batches([*range(16), 3])] == [trial.BATCH, 1] == [16, 1]
+
+
+# ── Each check, with its fault planted ──
+
+@pytest.mark.parametrize("damage, said", [
+    (lambda path: path.unlink(), "is missing"),
+    (lambda path: path.write_bytes(b""), ""),
+    (lambda path: path.write_bytes(b"\x08\x07"), ""),
+    (lambda path: path.write_bytes(path.read_bytes()[:path.stat().st_size // 2]), ""),
+    (lambda _: change("teacher", lambda model: model.graph.node[-1].input.append("nowhere")), "nowhere"),
+    (lambda _: change("teacher", lambda model: setattr(model.graph.node[0], "op_type", "Turn")), "Turn"),
+])
+def test_a_broken_file(spoilt, damage, said):
+    damage(onnx_files.DEPLOYED["teacher"])
+    assert said in failure("teacher", "onnx")
+
+
+def test_a_broken_student_is_the_fault_that_is_named(spoilt):
+    """The int8 one can't be compared with it, and is not what is to be mended."""
+    onnx_files.DEPLOYED["student"].write_bytes(b"no model")
+    assert fault().startswith("models/student.onnx: onnx: ")
+
+
+@pytest.mark.parametrize("edit, said", [
+    (lambda model: setattr(model.graph.node[0], "doc_string", f"{Path.home()}/net/layer.py"), "a path of this machine"),
+    (lambda model: setattr(model.graph.node[0], "name", f"at {Path.cwd()}"), "a path of this machine"),
+    (lambda model: model.graph.node[1].metadata_props.add(key="made", value="on 2024-05-17"), "a date, 2024-05-17"),
+    (lambda model: setattr(model, "producer_version", "1.0 of 2024/05/17"), "a date, 2024/05/17"),
+    (lambda model: setattr(model.graph.initializer[0], "doc_string", "at 09:41:00"), "a date, 09:41:00"),
+    (lambda model: noted(model, model="2024-05-17"), "a date, 2024-05-17"),
+])
+def test_a_path_or_a_date_in_it(spoilt, edit, said):
+    change("baseline", edit)
+    assert f"holds {said}" in failure("baseline", "strings")
+
+
+def test_all_strings_are_read_but_no_numbers():
+    tensor = numpy_helper.from_array(np.frombuffer(b"2024-05-17 at 09:41", np.uint8).copy(), "weights")
+    node = helper.make_node("Upsample", ["x"], ["y"], mode="linear", names=["a", "b"], values=tensor)
+    assert {"Upsample", "x", "y", "mode", "linear", "names", "a", "b", "values", "weights"} == set(
+        onnx_checks._strings(node))
+
+
+def test_names_of_classes_may_be_dates_and_paths(spoilt):
+    change("teacher", lambda model: noted(model, classes=json.dumps(["2024-05-17", f"{Path.home()}/bee", "dög"])))
+    assert verdict("teacher", "strings").passed
+
+
+@pytest.mark.parametrize("name, entry, value", [
+    ("teacher", "classes", '["ape", "bee", "dog"]'), ("baseline", "classes", '["bee", "ape", "dög"]'),
+    ("student", "image_size", "64"), ("student", "resize", "squash"), ("student", "scale", "0.5"),
+    ("int8", "overlap", "4"), ("teacher", "task", "segmentation"), ("baseline", "role", "student"),
+    ("teacher", "weights_sha256", 64 * "0"), ("student", "form", "int8"), ("int8", "form", "float"),
+    ("int8", "settings_sha256", "none"), ("int8", "colours", "[[0, 0, 0], [1, 1, 1], [2, 2, 2]]"),
+    ("teacher", "mean", "[128.0]"), ("teacher", "std", "[64.0, 64.0]"),
+])
+def test_a_card_that_lies(spoilt, name, entry, value):
+    change(name, lambda model: noted(model, **{entry: value}))
+    assert entry in failure(name, "card")
+
+
+def test_a_card_that_lacks_a_field(spoilt):
+    change("student", lambda model: model.metadata_props.pop(0))
+    assert "models/student.onnx doesn't describe itself ('classes')" in failure("student", "card")
+
+
+def test_a_town_needs_colours(town, tmp_path):
+    with inside(town, tmp_path / "town"):
+        change("int8", lambda model: noted(model, colours="[]"))
+        assert "0 entries in colours, and should have 3" in failure("int8", "card")
+
+
+def test_another_list_of_classes_beside_it(spoilt):
+    (MODELS / "classes.txt").write_text("ape\nbee\ncat\n", encoding="utf-8")
+    assert "models/classes.txt names other classes" in failure("int8", "card")
+
+
+def test_a_seed_that_is_not_the_best(spoilt):
+    shutil.copyfile(onnx_files.SEEDS / "student-0.onnx", onnx_files.DEPLOYED["student"])
+    assert fault().startswith("models/student.onnx: card: its card says weights_sha256 ")
+
+
+def test_networks_that_were_trained_again(spoilt):
+    """Without quantize having run since."""
+    trained(RESNET, 3, 9, MODELS / "teacher.safetensors")
+    assert "weights_sha256" in failure("teacher", "card")
+    (MODELS / "baseline/seeds.json").unlink()
+    assert "models/baseline/seeds.json is missing or broken; run dvc repro" in failure("baseline", "card")
+
+
+def test_a_fixed_batch_dimension(spoilt):
+    def fix(model: onnx.ModelProto) -> None:
+        for value in (*model.graph.input, *model.graph.output):
+            value.type.tensor_type.shape.dim[0].dim_value = 1
+
+    change("teacher", fix)
+    assert "models/teacher.onnx: batches: " in (said := fault()) and "Got: 32 Expected: 1" in said
+
+
+@pytest.mark.parametrize("nodes, said", [
+    ([helper.make_node("ReduceMean", ["own", "zero"], ["average"]),
+      helper.make_node("Sub", ["own", "average"], ["logits"])],
+     "an image's logits differ by"),
+    ([helper.make_node("Neg", ["own"], ["less"]), helper.make_node("Concat", ["own", "less"], ["both"], axis=1),
+      helper.make_node("ReduceMin", ["both", "one"], ["low"]), helper.make_node("Sqrt", ["low"], ["nan"]),
+      helper.make_node("Add", ["own", "nan"], ["logits"])], "not all finite"),
+    ([helper.make_node("Concat", ["own", "own"], ["logits"], axis=1)], "(32, 6), and should get float32 (32, 3)"),
+])
+def test_answers_of_the_wrong_kind(spoilt, nodes, said):
+    def edit(model: onnx.ModelProto) -> None:
+        model.graph.node[-1].output[0] = "own"
+        model.graph.initializer.extend(numpy_helper.from_array(np.array([axis]), name)
+                                       for axis, name in ((0, "zero"), (1, "one")))
+        model.graph.node.extend(nodes)
+        model.graph.output[0].type.tensor_type.ClearField("shape")
+
+    change("baseline", edit)
+    found = verdict("baseline", "batches")
+    assert not found.passed and said in found.said
+
+
+@pytest.mark.parametrize("name", ["teacher", "baseline", "student"])
+def test_other_weights_than_the_networks(spoilt, name):
+    """The card is right: only torch can tell."""
+    change(name, lambda model: shifted(model, 0.05))
+    assert fault().startswith(f"{onnx_files.DEPLOYED[name]}: torch: 8 test images; logits differ from torch's by ")
+
+
+def test_the_error_is_measured_by_the_deviation_of_the_logits(spoilt):
+    change("student", lambda model: shifted(model, 0.02))
+    sample = trial.Sample(8)
+    images = sample.take(sample.rows)
+    net = network.load(network.NetworkParams(**RESNET), MODELS / "student/seed-1.safetensors", 3)
+    right = net(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
+    wrong = onnx_files.open_model(onnx_files.DEPLOYED["student"], 1)(images)
+    expected = float(np.abs(wrong - right).max() / right.std())
+    assert f"logits differ from torch's by {expected:.1e} of" in verdict("student", "torch").said
+    assert verdict("student", "torch", tolerance=1.1 * expected).passed
+    assert not verdict("student", "torch", tolerance=0.9 * expected).passed
+
+
+def test_figures_without_last_bits():
+    assert [trial.bound(value) for value in (1.4e-6, 9.9e-6, 0.03, 2.0, 0.0)] == [1e-5, 1e-5, 0.1, 10.0, 0.0]
+    assert trial.share(1, 0) == float("inf") and trial.share(0, 0) == 0 and trial.share(1, 4) == 0.25
+
+
+def test_an_int8_that_disagrees(spoilt):
+    def turn(model: onnx.ModelProto) -> None:
+        """The likeliest class becomes the least likely."""
+        next(node for node in model.graph.node if "logits" in node.output).output[0] = "own"
+        model.graph.node.append(helper.make_node("Neg", ["own"], ["logits"]))
+
+    change("int8", turn)
+    said = fault()
+    assert said.startswith("models/student.int8.onnx: agreement: 0.00 % of 8 test images ") and "least 60 %" in said
+    assert "--explore" in said
+
+
+def test_agreement_is_counted_image_by_image(spoilt):
+    sample = trial.Sample(8)
+    answers = [onnx_files.open_model(onnx_files.DEPLOYED[name], 1)(sample.take(sample.rows)).argmax(1)
+               for name in ("student", "int8")]
+    percent = 100 * float(np.mean(answers[0] == answers[1]))
+    assert verdict("int8", "agreement").figures == {"images": 8, "percent": round(percent, 2)}
+
+
+# ── predict.py, changed ──
+
+def rewritten(monkeypatch, old: str, new: str) -> None:
+    text = predict_check.PREDICT.read_text(encoding="utf-8")
+    assert old in text
+    Path("other").mkdir()
+    Path("other/predict.py").write_text(text.replace(old, new), encoding="utf-8")
+    monkeypatch.setattr(predict_check, "PREDICT", Path("other/predict.py"))
+
+
+@pytest.mark.parametrize("old, new, said", [
+    ("Resampling.BILINEAR", "Resampling.NEAREST", "probabilities differ by"),
+    ("powers / powers.sum()", "powers", "probabilities differ by"),
+    ('"class": classes[number]', '"class": classes[::-1][number]', "probabilities differ by"),
+    ('"class": classes[number]', '"class": str(number)', "predict.py names other classes"),
+    ("np.argsort(-logits", "np.argsort(logits", "predict.py says "),
+    ("import argparse", "import argparse, stages", "ended with status 1: ModuleNotFoundError"),
+    ("import argparse", "import sys; sys.exit(3)", "ended with status 3: and said nothing"),
+])
+def test_a_predictor_that_says_something_else(spoilt, monkeypatch, old, new, said):
+    rewritten(monkeypatch, old, new)
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    assert said in failure("int8", "predict")
+
+
+def test_a_predictor_that_resizes_otherwise_stops_the_stage(spoilt, monkeypatch):
+    rewritten(monkeypatch, "Resampling.BILINEAR", "Resampling.BOX")
+    said = fault()
+    assert said.startswith("models/student.int8.onnx: predict: predict.py says ") and "mend predict.py" in said
+
+
+def test_a_predictor_that_draws_other_masks(town, tmp_path, monkeypatch):
+    with inside(town, tmp_path / "town"):
+        rewritten(monkeypatch, "Resampling.BILINEAR", "Resampling.NEAREST")
+        assert "predict.py's mask of 'test/images/0.png' has " in failure("int8", "predict")
+
+
+def test_a_missing_answer(spoilt, monkeypatch):
+    asked = predict_check._asked
+    monkeypatch.setattr(predict_check, "_asked", lambda *given: asked(*given)[1:])
+    assert "predict.py gives 7 answers to 8 files" in failure("int8", "predict")
+
+
+def test_originals_that_the_arrays_were_not_made_of(zoo, spoilt):
+    (spoilt / "data").unlink()
+    shutil.copytree(zoo.folder / "data", spoilt / "data")
+    pack(spoilt / "data/raw.zip", {picture.path: encoded(photograph(number + 999), "png")
+                                   for number, picture in enumerate(trial.Sample(8).pictures)})
+    assert "probabilities differ by" in failure("int8", "predict")
+
+
+@pytest.mark.parametrize("crop", [True, False])
+def test_where_a_mask_was_seen(crop):
+    rows, columns = predict_check._nearest((4, 8), (2, 2), crop)
+    assert rows.tolist() == [0, 0, 1, 1]
+    assert columns.tolist() == ([-1, -1, 0, 0, 1, 1, -1, -1] if crop else [0, 0, 0, 0, 1, 1, 1, 1])
