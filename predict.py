@@ -1,6 +1,7 @@
 """Says what pictures show, or draws masks over them, by a model made here. In: pictures. Out: a record for each.
 
-One file, to be copied to a device beside the model: it needs onnxruntime, numpy and Pillow, and nothing of ours.
+One file, to be copied to a device beside the model: it needs onnxruntime, numpy and Pillow, and nothing of ours. That
+is why it is long: decoding, cutting, masks and formats all have to be in one file.
 
     python predict.py photo.jpg folder/ "more/*.png"        # the student, student.int8.onnx beside this file
     find . -name "*.jpg" | python predict.py - --format csv --output answers.csv
@@ -13,7 +14,8 @@ the model's colours (legend.png beside it); with resize "crop" what lies outside
 With --compare also "compare": {"model", "top", "same"}; for masks {"model", "shares", "agreement"}, in % of the pixels.
 What can't be read is {"path", "error"}.
 
-Exit status: 0; 1 if a picture couldn't be read; 2 if nothing could be done, with one line on stderr; 130 interrupted.
+Exit status: 0; 1 if a picture couldn't be read; 2 if it couldn't go on, with one line on stderr; 130 interrupted; 141
+the reader closed the pipe.
 """
 
 import argparse
@@ -22,6 +24,7 @@ import csv
 import glob
 import hashlib
 import io
+import itertools
 import json
 import logging
 import math
@@ -34,6 +37,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path, PurePath
+from typing import IO
 
 try:
     import numpy as np
@@ -47,9 +51,11 @@ except KeyboardInterrupt:
 MODEL = "student.int8.onnx"
 LITTER = {"__macosx", "thumbs.db", "desktop.ini"}  # what file managers leave; names with a leading dot are skipped too
 REFUSED = {"EPS"}  # would start Ghostscript, a program that runs what the file says
+PIXELLESS = {"BUFR", "GRIB", "HDF5", "MPEG", "WMF"}  # Pillow opens them, and can't decode what is inside
 MOST_BYTES = 2**31  # of a file: more than any picture has that Pillow doesn't refuse for its pixels
 STRIP = 2**20  # pixels that are converted at a time
 OUTSIDE = 255  # in a mask: the model saw nothing of it
+HALVES = itertools.count()  # numbers for half-written files: in one folder, masks and --output may be open at a time
 
 Image.preinit()  # the common formats first: they are tried in this order
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # from 179 million pixels on it is refused
@@ -58,7 +64,7 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints
 
 
 class Fault(Exception):
-    """Nothing can be done: the message says what was wrong, where, and what to do."""
+    """It can't go on: the message says what was wrong, where, and what to do."""
 
 
 class Unreadable(Exception):
@@ -150,6 +156,11 @@ class Model:
             raise Fault(f"{self.name} failed on {len(images)} picture(s) ({one_line(error)}); {todo}") from None
         finally:
             self.seconds += time.perf_counter() - start
+
+    def warm_up(self) -> None:
+        """The first run takes longer than all others, and isn't to be counted."""
+        self(np.zeros((1, self.card.image_size, self.card.image_size, 3), np.uint8))
+        self.seconds = 0.0
 
     def _check(self, path: Path) -> None:
         """Raises Fault where the graph isn't what the card says."""
@@ -272,7 +283,9 @@ def _formats() -> list[str]:
 
 @cache
 def _suffixes() -> frozenset[str]:
-    return frozenset(Image.registered_extensions())
+    """Of the formats that can be decoded: Pillow lists some that it only saves or only identifies, as PDF and MPEG."""
+    decoded = {*_formats(), "MPO"} - PIXELLESS  # an MPO is opened as a JPEG
+    return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in decoded)
 
 
 # ── Pixels to squares, and answers back to a whole picture ──
@@ -325,7 +338,7 @@ def _mirrored(position: np.ndarray, side: int) -> np.ndarray:
     return np.minimum(position, period - position) if side > 1 else np.zeros_like(position)
 
 
-class Classes:
+class ClassMap:
     """The class of each pixel, uint8 (H,W) as the model saw the picture, from the logits of its squares.
 
     Where squares overlap, their mean counts, the less the nearer to a square's border: linearly, and never nothing.
@@ -394,14 +407,25 @@ def sources(asked: Iterable[str]) -> Iterator[Source]:
             found = (one for line in lines if line for one in _below(line))
         elif os.path.lexists(source) or not glob.has_magic(source):
             found = _below(source)
-        else:  # Path.glob would take no absolute pattern
-            found = (one for path in sorted(glob.glob(source, recursive=True)) for one in _below(path))  # noqa: PTH207
+        else:
+            found = _matching(source)
         nothing = True
         for one in found:
             nothing = False
             yield one
         if nothing:
             yield Source(source, "", "no paths on stdin" if source == "-" else "no picture there")
+
+
+def _matching(pattern: str) -> Iterator[Source]:
+    """Each picture once, though ** matches a folder, what is in it, and that again through a link to the folder."""
+    given = set()
+    for path in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 (Path.glob takes no absolute pattern)
+        for one in _below(path):
+            place = Path(one.path).parent.resolve() / PurePath(one.path).name
+            if place not in given:
+                given.add(place)
+                yield one
 
 
 def _below(path: str) -> Iterator[Source]:
@@ -444,7 +468,7 @@ def read(path: str) -> bytes:
 
 # ── Pictures to records ──
 
-class Looked:
+class Answered:
     """A picture on its way to a record: what is known of it, and each model's answer so far."""
 
     def __init__(self, source: Source):
@@ -473,18 +497,18 @@ class Looked:
         elif card.task == "classification":
             self.answers = logits
         else:
-            self.answers = self.answers or [Classes(*seen(self.height, self.width, card), card) for _ in logits]
+            self.answers = self.answers or [ClassMap(*seen(self.height, self.width, card), card) for _ in logits]
             for answer, found in zip(self.answers, logits, strict=True):
                 answer.add(top, left, found)
 
 
-def look(pictures: Iterable[Source], models: list[Model], batch: int) -> Iterator[Looked]:
+def look(pictures: Iterable[Source], models: list[Model], batch: int) -> Iterator[Answered]:
     """Each picture in turn, answered. In memory are one picture, and `batch` squares with their answers."""
     card = models[0].card
     images = []  # squares that wait
     waiting = []  # whose each is, and where it lies there; behind a picture's last one (picture, None)
 
-    def answered() -> Iterator[Looked]:
+    def answered() -> Iterator[Answered]:
         logits = zip(*(model(np.stack(images)) for model in models), strict=True) if images else iter(())
         for picture, place in waiting:
             if place:
@@ -493,7 +517,7 @@ def look(pictures: Iterable[Source], models: list[Model], batch: int) -> Iterato
                 yield picture
         images.clear(), waiting.clear()
 
-    for picture in map(Looked, pictures):
+    for picture in map(Answered, pictures):
         for top, left, square in picture.squares(card):
             images.append(square)
             waiting.append((picture, (top, left)))
@@ -512,9 +536,9 @@ class Recorder:
         self.models, self.card, self.topk = models, models[0].card, topk
         self.masks = Masks(masks, self.card) if self.card.task == "segmentation" else None
         self.pictures = self.failed = 0
-        self.agreement = 0.0  # sum over pictures, of 0 to 1
+        self.alike = self.compared = 0  # of two models: pictures, or pixels, of the same class in both; and all
 
-    def record(self, picture: Looked) -> dict:
+    def record(self, picture: Answered) -> dict:
         self.pictures += 1
         record = {"path": picture.source.path}
         if picture.error:
@@ -523,25 +547,25 @@ class Recorder:
         record |= {"width": picture.width, "height": picture.height}
         return record | (self._masked(picture) if self.masks else self._named(picture))
 
-    def _named(self, picture: Looked) -> dict:
+    def _named(self, picture: Answered) -> dict:
         tops = [top(logits, self.card.classes, self.topk) for logits in picture.answers]
         if len(tops) == 1:
             return {"top": tops[0]}
         same = tops[0][0]["class"] == tops[1][0]["class"]
-        self.agreement += same
+        self.alike, self.compared = self.alike + same, self.compared + 1
         return {"top": tops[0], "compare": {"model": self.models[1].name, "top": tops[1], "same": same}}
 
-    def _masked(self, picture: Looked) -> dict:
+    def _masked(self, picture: Answered) -> dict:
         classes = [answer.done() for answer in picture.answers]
         whole = enlarged(classes[0], picture.height, picture.width, self.card)
         path = self.masks.write(whole, picture.source)
         shares = [self._shares(answer.counts) for answer in picture.answers]
         if len(shares) == 1:
             return {"mask": path, "shares": shares[0]}
-        same = float((classes[0] == classes[1]).mean())
-        self.agreement += same
-        return {"mask": path, "shares": shares[0],
-                "compare": {"model": self.models[1].name, "shares": shares[1], "agreement": round(100 * same, 4)}}
+        alike, every = int((classes[0] == classes[1]).sum()), classes[0].size
+        self.alike, self.compared = self.alike + alike, self.compared + every
+        return {"mask": path, "shares": shares[0], "compare": {
+            "model": self.models[1].name, "shares": shares[1], "agreement": round(100 * alike / every, 4)}}
 
     def _shares(self, counts: np.ndarray) -> list[dict]:
         return [{"class": self.card.classes[number], "colour": "#{:02x}{:02x}{:02x}".format(*self.card.colours[number]),
@@ -555,7 +579,8 @@ class Recorder:
         if len(self.models) == 2 and (read := self.pictures - self.failed):
             times = ", ".join(f"{model.name} {1e3 * model.seconds / read:.2f} ms" for model in self.models)
             what = "pixels" if self.masks else "pictures"
-            yield f"both name the same class in {100 * self.agreement / read:.2f} % of the {what}; {times} a picture"
+            share = f"{100 * self.alike / self.compared:.2f} %"
+            yield f"both name the same class in {share} of the {what}; {times} a picture"
 
 
 def top(logits: np.ndarray, classes: list[str], count: int) -> list[dict]:
@@ -770,6 +795,10 @@ def deployed() -> Path:
 
 def run(options: argparse.Namespace) -> int:
     """The exit status: 0, or 1 if a picture couldn't be read."""
+    if "-" in options.source and sys.stdin is None:
+        raise Fault("stdin is closed, so - can't be read; pass the paths to it, one a line, or name them")
+    if not options.output and sys.stdout is None:
+        raise Fault("stdout is closed; leave it open, or name a file with --output")
     paths = [options.model or deployed(), *([options.compare] if options.compare else [])]
     models = [Model(path, options.threads) for path in paths]
     card = models[0].card
@@ -778,6 +807,9 @@ def run(options: argparse.Namespace) -> int:
     if options.masks and card.task != "segmentation":
         raise Fault(f"{paths[0]} names whole pictures and draws no masks; leave --masks away, or name a model for "
                     "segmentation")
+    if options.compare:
+        for model in models:
+            model.warm_up()
     pictures, total = sources(options.source), None
     if "-" not in options.source:
         pictures = list(pictures)
@@ -811,20 +843,29 @@ def with_progress(records: Iterable[dict], total: int | None) -> Iterator[dict]:
 
 @contextlib.contextmanager
 def whole(path: Path, mode: str = "w"):
-    """An open file that appears under `path` only when the block has ended well."""
-    text = {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
+    """An open file that appears under `path` only when the block has ended well. Raises Fault if it can't be opened."""
     if path.exists() and not path.is_file():  # a device, a pipe; of a folder, open says so
-        with open(path, mode, **text) as file:
+        with _opened(path, mode, path) as file:
             yield file
         return
-    path = path.resolve()
-    half = path.with_name(f".{os.getpid()}.half")
+    there = path.resolve()
+    half = there.with_name(f".{os.getpid()}-{next(HALVES)}.half")
     try:
-        with open(half, mode, **text) as file:
+        with _opened(half, mode, path) as file:
             yield file
-        os.replace(half, path)
+        os.replace(half, there)
     finally:
-        half.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # it may be in place, or never have been made
+            half.unlink()
+
+
+def _opened(path: Path, mode: str, asked: Path) -> IO:
+    text = {} if "b" in mode else {"encoding": "utf-8", "errors": "surrogateescape", "newline": "\n"}
+    try:
+        return open(path, mode, **text)
+    except OSError as error:
+        raise Fault(f"{asked} can't be written ({error.strerror}); name a file in a folder that is there and may be "
+                    "written to") from None
 
 
 def say(message: object) -> None:
@@ -837,13 +878,16 @@ def one_line(error: BaseException) -> str:
 
 def _drop_the_rest() -> None:
     """What is still to be written to stdout: Python would try it once more as it ends, and complain."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # the last: it was closed from the start
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main() -> int:
+    if sys.stderr is None:  # closed: print would take stdout in its place
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     try:
-        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+        if sys.stdout:  # None where it is closed
+            sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
         return run(arguments())
     except KeyboardInterrupt:
         return 130

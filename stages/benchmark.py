@@ -37,7 +37,10 @@ SPEED = METRICS / "speed.json"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.benchmark", description="Time the deployed files.")
     parser.add_argument("--check", action="store_true", help="hold what was measured against benchmark.budget")
-    check() if parser.parse_args().check else benchmark()
+    if parser.parse_args().check:
+        check()
+    else:
+        benchmark()
 
 
 def check() -> None:

@@ -41,7 +41,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.quantize", description="Make the files that are deployed.")
     parser.add_argument("--explore", action="store_true",
                         help="try every way of making the student small, print what each is worth, and write nothing")
-    quantize() if not parser.parse_args().explore else print(explored())
+    if parser.parse_args().explore:
+        print(explored())
+    else:
+        quantize()
 
 
 def quantize() -> None:
@@ -128,11 +131,10 @@ def make_small(settings: QuantizeParams, origin: Origin) -> dict[str, object]:
             if seed == best:
                 judge = quantisation.Judge(origin.task)
                 before = judge(model)
-                found = quantisation.search(ready, settings, judge, before - settings.max_drop)
+                found = quantisation.best(quantisation.tries(ready, settings, judge, before - settings.max_drop))
             small = ready.small(settings, found.in_float)
-        about = dataclasses.replace(
-            card, form=quantisation.FORMS[settings.mode],
-                              settings_sha256=digest(card.settings_sha256, settings, found.in_float))
+        about = dataclasses.replace(card, form=quantisation.FORMS[settings.mode],
+                                    settings_sha256=digest(card.settings_sha256, settings, found.in_float))
         onnx_files.write(small, about, path)
     shutil.copyfile(seed_file("int8", best), onnx_files.DEPLOYED["int8"])
     drop = before - found.val
@@ -140,7 +142,8 @@ def make_small(settings: QuantizeParams, origin: Origin) -> dict[str, object]:
         print(f"quantize: on val the small student is {drop:.2f} points behind the float one, and quantize.max_drop is "
               f"{settings.max_drop:g}; python -m stages.quantize --explore shows what other ways cost", file=sys.stderr)
     return {"form": quantisation.FORMS[settings.mode], "float_layers": found.in_float,
-            "val": {"student": round(before, 4), "int8": round(found.val, 4), "drop": round(drop, 4)}}
+            "val": {"student": round(before, 4), "int8": round(found.val, 4), "drop": round(drop, 4),
+                    "max_drop": settings.max_drop}}
 
 
 def seed_file(kind: str, seed: str | int) -> Path:

@@ -1,6 +1,6 @@
 """The page to hand in. In: what the stages above measured. Out: report/report.md, report/curves.png.
 
-reads   metrics/{data,quality,size,speed}.json, metrics/timing/, plots/{teacher,baseline,student}.csv,
+reads   metrics/{data,quality,quantisation,size,speed}.json, metrics/timing/, plots/{teacher,baseline,student}.csv,
         data/prepared/{index.csv,classes.txt}, plots/{data,test}/*.png (linked), stages/kit/report.md.j2
 `python -m stages.report --table` prints the short table of the four models and writes nothing.
 """
@@ -90,7 +90,7 @@ def gather() -> dict[str, object]:
     timing = {name: measured(f"timing/{name}") for name in TIMED}
     baseline = timing["train_baseline"]["seconds"]
     index = read(tables.read_csv, prepared.FOLDER / "index.csv")
-    size, speed = measured("size"), measured("speed")
+    size, speed, quantisation = (measured(name) for name in ("size", "speed", "quantisation"))
     tested = [int(row["windows"]) for row in index if row["split"] == "test"]
     return {
         "title": params.load("report", ReportParams).title, "name": params.word("data.name"),
@@ -105,7 +105,9 @@ def gather() -> dict[str, object]:
         "shown": {metric: label for metric, label in SHOWN.items() if metric in quality["student"]},
         "each_iou": list(quality["teacher"].get("iou", ())),  # classes; the teacher has no deviations among them
         "pictures": _there("test", PICTURES), "data_pictures": _there("data", DATA_PICTURES),
-        "spread": wording.spread, "sentences": wording.distillation(quality), "timing": timing,
+        "spread": wording.spread, "timing": timing,
+        "sentences": wording.distillation(quality) + wording.small(quality, quantisation),
+        "form": quantisation["form"],
         "cost": timing["distill"]["seconds"] / baseline,
         "cost_with_targets": (timing["distill"]["seconds"] + timing["teacher_targets"]["seconds"]) / baseline,
     }

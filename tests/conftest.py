@@ -63,6 +63,14 @@ class Project:
         return done
 
 
+def to_int8(model, images, centred: bool, per_channel: bool):
+    """The int8 form of an onnx.ModelProto; the other arguments are those of stages/kit/int8.py."""
+    from stages.kit import int8
+
+    with int8.calibrated(model, images, centred) as ready:
+        return ready.quantised(per_channel)
+
+
 @pytest.fixture
 def project(tmp_path) -> Project:
     return Project(tmp_path)

@@ -1,5 +1,6 @@
 // Drives the page in a headless browser: node demo_browser.mjs <page.html> <plan.json>
-// plan: {kit: folder of package.json, browser: its program, width, height, theme: light | dark, steps: [{do, …}]}
+// plan: {kit: folder of package.json, browser: its program, width, height, theme: light | dark, steps: [{do, …}],
+// early: {files, when: page | worker}, dropped as soon as the one or the other is there, long before the networks}
 // Out, as JSON: {steps: what the page showed after each, requests: addresses asked for, problems: what the console said}.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
@@ -20,6 +21,13 @@ const actions = {
     await tab.waitForTimeout(300); // heads are read before the page says that it is busy
   },
   drop: async (tab, { files }) => hand(tab, "drop", files),
+  // Others are dropped while the first of those that were chosen is worked on.
+  overtake: async (tab, { files, then }) => {
+    await tab.setInputFiles("#file", files);
+    await tab.waitForFunction(() => document.body.dataset.state === "busy");
+    await hand(tab, "drop", then);
+    return { chosen: await tab.inputValue("#file") };
+  },
   paste: async (tab, { files }) => hand(tab, "paste", files),
   keys: async (tab, { keys }) => {
     for (const key of keys) await tab.keyboard.press(key);
@@ -70,6 +78,11 @@ try {
     if (!entry.hadRecentInput) window.jumped = (window.jumped ?? 0) + entry.value; }))
     .observe({ type: "layout-shift", buffered: true })`;
   await tab.addInitScript(jumps);
+  if (plan.early) await tab.addInitScript(`{
+    const drop = () => setTimeout(${give}, 0, ["drop", ${JSON.stringify(contents(plan.early.files))}]);
+    if (${plan.early.when === "page"}) addEventListener("DOMContentLoaded", drop);
+    else window.Worker = class extends Worker { constructor(...given) { super(...given); drop(); } };
+  }`);
   await tab.goto(pathToFileURL(resolve(page)).href);
   const steps = [];
   for (const step of [{ do: "open" }, ...plan.steps]) {
@@ -84,16 +97,22 @@ try {
 }
 
 async function hand(tab, kind, files) {
-  const parts = files.map((file) => [basename(file), readFileSync(file).toString("base64")]);
-  await tab.evaluate(([event, contents]) => {
-    const data = new DataTransfer();
-    for (const [name, base64] of contents)
-      data.items.add(new File([Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))], name));
-    const given = event === "drop" ? new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: data })
-      : new ClipboardEvent("paste", { bubbles: true, clipboardData: data });
-    document.querySelector("main").dispatchEvent(given);
-  }, [kind, parts]);
+  await tab.evaluate(give, [kind, contents(files)]);
   await tab.waitForTimeout(300);
+}
+
+function contents(files) {
+  return files.map((file) => [basename(file), readFileSync(file).toString("base64")]);
+}
+
+// Runs in the page.
+function give([kind, files]) {
+  const data = new DataTransfer();
+  for (const [name, base64] of files)
+    data.items.add(new File([Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0))], name));
+  const event = kind === "drop" ? new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: data })
+    : new ClipboardEvent("paste", { bubbles: true, clipboardData: data });
+  document.querySelector("main").dispatchEvent(event);
 }
 
 function shown(tab) {

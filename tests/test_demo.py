@@ -1,6 +1,7 @@
 """The page to try the student on: its arithmetic, its bytes, and, in a real browser, what it shows."""
 
 import base64
+import fcntl
 import gzip
 import io
 import json
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -23,7 +25,7 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, PngImagePlugin
 
 from stages import demo
-from stages.kit import colours, images, onnx_files, tables, windows
+from stages.kit import colours, images, onnx_files, quantisation, tables, windows
 from stages.kit.windows import Sizing
 
 TESTS, KIT = ROOT / "tests", ROOT / "stages/kit/demo"
@@ -65,22 +67,50 @@ def test_squares_and_whole_answers_are_those_of_python(tmp_path):
         assert np.array_equal(np.fromfile(tmp_path / f"{name}.found", np.uint16), found.ravel()), name
 
 
-@cache
-def installed() -> str:
-    """Why the packages of stages/kit/demo can't be had; nothing where they can. Fetched once."""
-    if (KIT / "node_modules/playwright-core").is_dir() and (KIT / "node_modules/onnxruntime-web").is_dir():
-        return ""
-    npm = shutil.which("npm")
-    if not npm:
-        return "npm is not installed"
-    done = subprocess.run([npm, "ci", "--ignore-scripts"], cwd=KIT, capture_output=True, text=True)
-    return f"npm can't fetch the packages: {done.stderr[:200]}" if done.returncode else ""
+def installed(folder: Path) -> bool:
+    """Does its node_modules/ hold all that the lock file beside it names, of these versions? npm notes that last."""
+    try:
+        found, wanted = (json.loads((folder / name).read_text(encoding="utf-8"))["packages"]
+                         for name in ("node_modules/.package-lock.json", "package-lock.json"))
+    except (OSError, ValueError, KeyError):
+        return False
+    return found == {place: package for place, package in wanted.items() if place}
 
 
-@pytest.fixture
-def packages():
-    if why := installed():
-        pytest.skip(why)
+def install(folder: Path) -> None:
+    """Once, whatever else asks for it: what is there already stays."""
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(KIT / name, folder)
+        if not installed(folder):
+            done = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder,
+                                  stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            if done.returncode:
+                pytest.skip(f"npm can't fetch the packages: {done.stderr[:200]}")
+
+
+@pytest.fixture(scope="session")
+def code(tmp_path_factory, pytestconfig) -> Path:
+    """A copy of the code, and with it what npm fetches: the working tree, which other tests read meanwhile, stays as
+    it is. The packages come from there if they are all there, else from pytest's cache."""
+    source = KIT
+    if not installed(KIT):
+        if not shutil.which("npm"):
+            pytest.skip("npm is not installed")
+        source = pytestconfig.cache.mkdir("demo")
+        install(source)
+    copy = tmp_path_factory.mktemp("code")
+    shutil.copytree(ROOT / "stages", copy / "stages", ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
+    (copy / "stages/kit/demo/node_modules").symlink_to(source / "node_modules")
+    return copy
+
+
+def build(project: Project, code: Path, *arguments: str, **environment: str) -> str:
+    """What the stage says, its page written."""
+    done = project.run("demo", arguments=arguments, env={"PYTHONPATH": str(code), **environment})
+    assert not done.returncode, done.stderr
+    return done.stderr
 
 
 def network(card: onnx_files.Card, seed: int, quantised: Path | None = None) -> onnx.ModelProto:
@@ -171,34 +201,30 @@ def write_teacher(folder: Path, card: onnx_files.Card, **changes) -> None:
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory):
+def pages(code, tmp_path_factory):
     """pages(kind): the project of that name with its page built, once."""
-    if why := installed():
-        pytest.skip(why)
-
     @cache
-    def build(kind: str) -> Project:
+    def built(kind: str) -> Project:
         project = make(tmp_path_factory.mktemp(kind), kind)
-        done = project.run("demo")
-        assert not done.returncode, done.stderr
+        build(project, code)
         return project
 
-    return build
+    return built
 
 
 def html(project: Project) -> str:
     return (project.folder / "demo/index.html").read_text(encoding="utf-8")
 
 
-def test_the_page_has_the_same_bytes_every_time_and_no_path_or_date(pages, tmp_path):
+def test_the_page_has_the_same_bytes_every_time_and_no_path_or_date(pages, code, tmp_path):
     project, text = pages("squash"), html(pages("squash"))
     shutil.copytree(project.folder, tmp_path / "elsewhere")
     shutil.rmtree(tmp_path / "elsewhere/demo")
     there = object.__new__(Project)
     there.folder = tmp_path / "elsewhere"
-    assert not there.run("demo", env={"PYTHONHASHSEED": "7"}).returncode
+    build(there, code, PYTHONHASHSEED="7")
     assert html(there) == text
-    for secret in (str(ROOT), str(project.folder), str(Path.home()) + "/", time.strftime("%Y-%m-%d")):
+    for secret in (str(ROOT), str(code), str(project.folder), str(Path.home()) + "/", time.strftime("%Y-%m-%d")):
         assert secret not in text
         for part in re.findall(r'<script type="text/plain" id="part-\w+">(.*?)</script>', text):
             assert secret.encode() not in gzip.decompress(base64.b64decode(part))
@@ -235,7 +261,17 @@ def test_the_gallery_shows_test_pictures_of_each_class_in_turn(pages):
     assert {truth for _, truth in truths[:6]} == {"ape", "bee", "&lt;cat&gt; &amp; co", "dög", "elk", "fox"}
 
 
-def test_nobody_s_pictures_are_in_the_page_unless_asked_for(packages, tmp_path):
+@pytest.mark.parametrize("form", quantisation.FORMS.values())
+def test_the_student_is_called_what_it_is(code, tmp_path, form):
+    project, card = make(tmp_path, "crop"), replace(CARDS["crop"], form=form)
+    onnx_files.write(network(card, 1), card, tmp_path / onnx_files.DEPLOYED["int8"])
+    build(project, code)
+    body = html(project).partition("<body")[2].partition('<script type="application/json"')[0]
+    named = re.findall(r"int8(?: weights)?|fp16 weights", re.sub(r'data-name="[^"]*"|base64,[^"]*', "", body))
+    assert set(named) == {form} and len(named) == 4  # above the ratios, on the card, in the table, in the list
+
+
+def test_nobody_s_pictures_are_in_the_page_unless_asked_for(code, tmp_path):
     project = make(tmp_path, "crop").set("data.source", "mine.zip")
     hidden = PngImagePlugin.PngInfo()
     hidden.add_text("Comment", "taken at home")
@@ -244,11 +280,9 @@ def test_nobody_s_pictures_are_in_the_page_unless_asked_for(packages, tmp_path):
     with zipfile.ZipFile(tmp_path / "data/raw.zip", "w") as raw:
         for number in range(14):
             raw.writestr(f"set/{number:02d}.png", content.getvalue())
-    done = project.run("demo")
-    assert not done.returncode and "0 pictures" in done.stderr
+    assert "0 pictures" in build(project, code)
     assert 'data-gallery="' not in html(project) and "data:image/png" not in html(project)
-    done = project.run("demo", arguments=("--gallery", "3"))
-    assert not done.returncode and "3 pictures" in done.stderr
+    assert "3 pictures" in build(project, code, "--gallery", "3")
     shown = [base64.b64decode(found) for found in re.findall(r'src="data:image/\w+;base64,([^"]*)"', html(project))]
     assert len(shown) == 3 and not any(b"taken at home" in picture for picture in shown)
     assert {Image.open(io.BytesIO(picture)).size for picture in shown} == {(demo.LONGEST, 19)}
@@ -320,16 +354,39 @@ def test_the_runtime_is_pinned_with_its_hash():
     assert all(found["integrity"].startswith("sha512-") for place, found in locked.items() if place)
 
 
+@pytest.mark.parametrize(("name", "change"), [
+    ("onnxruntime-web", {}), ("onnxruntime-web", {"version": "1.29.0"}), ("playwright-core", {"version": "1.65.0"}),
+    ("playwright-core", None),  # as the stage's `npm ci --omit=dev` leaves it
+])
+def test_packages_of_another_lock_are_not_taken_for_installed(tmp_path, name, change):
+    shutil.copy(KIT / "package-lock.json", tmp_path)
+    packages = json.loads((KIT / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    for place in packages:
+        (tmp_path / place if place else tmp_path / "node_modules").mkdir(parents=True, exist_ok=True)
+    assert not installed(tmp_path)  # npm was stopped midway
+    del packages[""]
+    found = packages.pop(f"node_modules/{name}")
+    if change is not None:
+        packages[f"node_modules/{name}"] = found | change
+    (tmp_path / "node_modules/.package-lock.json").write_text(json.dumps({"packages": packages}), encoding="utf-8")
+    assert installed(tmp_path) == (change == {})
+
+
 # ---- in a browser
 
-def drive(project: Project, steps: list[dict], page: Path | None = None, **options) -> dict:
-    """What tests/demo_browser.mjs prints."""
-    plan = {"kit": str(KIT), "browser": BROWSER, "width": 1280, "height": 800, "theme": "light", "steps": steps}
-    (project.folder / "plan.json").write_text(json.dumps(plan | options), encoding="utf-8")
-    done = subprocess.run(["node", TESTS / "demo_browser.mjs", page or project.folder / "demo/index.html",
-                           project.folder / "plan.json"], capture_output=True, text=True, timeout=300)
-    assert not done.returncode, done.stderr
-    return json.loads(done.stdout)
+@pytest.fixture
+def drive(code):
+    """drive(project, steps, page=None, **options): what tests/demo_browser.mjs prints."""
+    def driven(project: Project, steps: list[dict], page: Path | None = None, **options) -> dict:
+        plan = {"kit": str(code / "stages/kit/demo"), "browser": BROWSER, "width": 1280, "height": 800,
+                "theme": "light", "steps": steps}
+        (project.folder / "plan.json").write_text(json.dumps(plan | options), encoding="utf-8")
+        done = subprocess.run(["node", TESTS / "demo_browser.mjs", page or project.folder / "demo/index.html",
+                               project.folder / "plan.json"], capture_output=True, text=True, timeout=300)
+        assert not done.returncode, done.stderr
+        return json.loads(done.stdout)
+
+    return driven
 
 
 def python_says(project: Project, name: str, content: bytes) -> np.ndarray:
@@ -381,7 +438,7 @@ def strange_pictures(folder: Path) -> dict[str, tuple[Path, float]]:
 
 @IN_BROWSER
 @pytest.mark.parametrize("kind", ["squash", "crop"])
-def test_probabilities_in_the_browser_are_python_s(pages, tmp_path, kind):
+def test_probabilities_in_the_browser_are_python_s(pages, drive, tmp_path, kind):
     project, pictures = pages(kind), strange_pictures(tmp_path)
     steps = [{"do": "gallery", "index": 3}]
     steps += [{"do": "drop", "files": [str(path)]} for path, _ in pictures.values()]
@@ -396,7 +453,7 @@ def test_probabilities_in_the_browser_are_python_s(pages, tmp_path, kind):
 
 
 @IN_BROWSER
-def test_no_request_leaves_the_page(pages, tmp_path):
+def test_no_request_leaves_the_page(pages, drive, tmp_path):
     project = pages("squash")
     own = [str(save(tmp_path / f"{number}.png", pattern(50, 50, number))) for number in range(2)]
     found = drive(project, [{"do": "gallery", "index": 1}, {"do": "choose", "files": own}, {"do": "leak"}])
@@ -409,7 +466,7 @@ def test_no_request_leaves_the_page(pages, tmp_path):
 
 @IN_BROWSER
 @pytest.mark.parametrize(("kind", "width"), [("squash", 1280), ("squash", 390), ("tiles", 1280), ("tiles", 390)])
-def test_nothing_jumps_and_nothing_is_wider_than_the_screen(pages, tmp_path, kind, width):
+def test_nothing_jumps_and_nothing_is_wider_than_the_screen(pages, drive, tmp_path, kind, width):
     own = str(save(tmp_path / "wide.png", pattern(40, 400, 1)))
     told = [{"do": "gallery", "index": 2}, {"do": "drop", "files": [own]}]
     steps = drive(pages(kind), told, width=width)["steps"]
@@ -419,7 +476,7 @@ def test_nothing_jumps_and_nothing_is_wider_than_the_screen(pages, tmp_path, kin
 
 
 @IN_BROWSER
-def test_masks_in_the_browser_are_python_s(pages, tmp_path):
+def test_masks_in_the_browser_are_python_s(pages, drive, tmp_path):
     project, card = pages("tiles"), CARDS["tiles"]
     files = [save(tmp_path / "wide.png", pattern(130, 311, 1)), save(tmp_path / "small.png", pattern(30, 41, 2))]
     found = drive(project, [{"do": "drop", "files": [str(path)]} for path in files] + [{"do": "opacity", "value": 25}])
@@ -438,7 +495,7 @@ def test_masks_in_the_browser_are_python_s(pages, tmp_path):
 
 
 @IN_BROWSER
-def test_bad_pictures_are_one_line_and_the_last_good_one_stays(pages, tmp_path):
+def test_bad_pictures_are_one_line_and_the_last_good_one_stays(pages, drive, tmp_path):
     whole = save(tmp_path / "good.png", pattern(60, 60, 1))
     (tmp_path / "cut.png").write_bytes(save(tmp_path / "noise.png", pattern(200, 200, 2)).read_bytes()[:3000])
     (tmp_path / "notes.txt").write_text("no picture", encoding="utf-8")
@@ -450,14 +507,60 @@ def test_bad_pictures_are_one_line_and_the_last_good_one_stays(pages, tmp_path):
     agrees(pages("squash"), good, whole.read_bytes(), 1e-3)
     for step, said in ((cut, "cut.png is no picture that this browser can read."),
                        (notes, "notes.txt is no picture that this browser can read."),
-                       (huge, "huge.png has 50 megapixels; this page takes up to 50.")):
+                       (huge, "huge.png has 50.4 megapixels; this page takes up to 50.")):
         assert step["wrong"] and step["hint"] == said and step["state"] == "ready"
         assert step["caption"] == good["caption"] and step["bars"] == good["bars"] and step["strip"] == good["strip"]
     assert not nearly["wrong"] and nearly["caption"] == "nearly.png, 7000 × 7000"
 
 
 @IN_BROWSER
-def test_keyboard_paste_and_dark_colours(pages, tmp_path):
+@pytest.mark.parametrize("when", ["page", "worker"])
+def test_what_is_dropped_while_the_networks_load_is_shown(pages, drive, tmp_path, when):
+    own = save(tmp_path / "own.png", pattern(50, 60, 1))
+    (tmp_path / "notes.txt").write_text("no picture", encoding="utf-8")
+    early = {"when": when, "files": [str(own), str(tmp_path / "notes.txt")]}
+    step = drive(pages("squash"), [], early=early)["steps"][0]
+    assert step["caption"] == "own.png, 60 × 50" and step["strip"] == demo.GALLERY + 1
+    assert step["wrong"] and step["hint"] == "notes.txt is no picture that this browser can read."
+    agrees(pages("squash"), step | {"wrong": False}, own.read_bytes(), 1e-3)
+
+
+@IN_BROWSER
+def test_a_picture_that_is_overtaken_leaves_nothing_behind(pages, drive, tmp_path):
+    """What was chosen can be chosen again, and what was wrong with the rest is said."""
+    Image.new("1", (5000, 5000)).save(tmp_path / "slow.png")
+    (tmp_path / "notes.txt").write_text("no picture", encoding="utf-8")
+    save(tmp_path / "quick.png", pattern(30, 40, 1))
+    (tmp_path / "broken.png").write_bytes(save(tmp_path / "noise.png", pattern(200, 200, 2)).read_bytes()[:3000])
+    slow, notes, quick, broken = (str(tmp_path / name) for name in ("slow.png", "notes.txt", "quick.png", "broken.png"))
+    _, once, again, bad = drive(pages("squash"), [
+        {"do": "overtake", "files": [slow, notes], "then": [quick]}, {"do": "choose", "files": [slow]},
+        {"do": "overtake", "files": [slow], "then": [broken]}])["steps"]
+    assert once["chosen"] == "" and once["caption"] == "quick.png, 40 × 30"
+    assert once["wrong"] and once["hint"] == "notes.txt is no picture that this browser can read."
+    assert again["caption"] == "slow.png, 5000 × 5000" and not again["wrong"]
+    assert bad["caption"] == again["caption"] and bad["hint"].startswith("broken.png is no picture")
+
+
+@IN_BROWSER
+def test_pictures_that_find_no_room_are_counted(pages, drive, tmp_path):
+    own = [str(save(tmp_path / f"{number:02d}.png", pattern(9, 9, number))) for number in range(27)]
+    notes = [str(tmp_path / f"{number}.txt") for number in range(2)]
+    for path in notes:
+        Path(path).write_text("no picture", encoding="utf-8")
+    _, many, last, full = drive(pages("squash"), [
+        {"do": "drop", "files": [*notes, *own[:26]]}, {"do": "drop", "files": own[26:]},
+        {"do": "gallery", "index": 0}])["steps"]
+    assert many["strip"] == last["strip"] == demo.GALLERY + 24
+    assert many["caption"].startswith("00.png") and last["caption"].startswith("26.png")
+    assert many["hint"] == ("0.txt is no picture that this browser can read. And 1 more was left out. "
+                            "Only 24 of your pictures fit in: 2 are not among them.")
+    assert last["hint"] == "Only 24 of your pictures fit in: 1 is not among them."
+    assert not full["wrong"]
+
+
+@IN_BROWSER
+def test_keyboard_paste_and_dark_colours(pages, drive, tmp_path):
     pasted = save(tmp_path / "pasted.png", pattern(33, 44, 7))
     found = drive(pages("squash"), [
         {"do": "keys", "keys": ["Tab", "Tab"]}, {"do": "keys", "keys": ["ArrowRight", "ArrowRight", "Enter"]},
@@ -472,9 +575,11 @@ def test_keyboard_paste_and_dark_colours(pages, tmp_path):
 
 @IN_BROWSER
 @pytest.mark.parametrize("kind", ["squash", "tiles"])
-def test_a_large_teacher_s_answers_are_stored(packages, tmp_path, monkeypatch, kind):
+def test_a_large_teacher_s_answers_are_stored(code, drive, tmp_path, monkeypatch, kind):
     project = make(tmp_path / kind, kind)
     monkeypatch.setattr(demo, "TEACHER_MB", 0)
+    monkeypatch.setattr(demo, "KIT", code / "stages/kit/demo")
+    monkeypatch.setattr(demo, "RUNTIME", code / "stages/kit/demo/node_modules/onnxruntime-web")
     monkeypatch.setattr(sys, "argv", ["demo"])
     monkeypatch.chdir(project.folder)
     demo.main()
@@ -496,7 +601,7 @@ def test_a_large_teacher_s_answers_are_stored(packages, tmp_path, monkeypatch, k
 
 @IN_BROWSER
 @pytest.mark.parametrize(("part", "said"), [("student", "The student can't be loaded: "), ("teacher", "")])
-def test_a_model_that_fails_to_load_is_one_line(pages, tmp_path, part, said):
+def test_a_model_that_fails_to_load_is_one_line(pages, drive, tmp_path, part, said):
     project = pages("squash")
     broken = re.sub(rf'(id="part-{part}">)[^<]*', rf"\1{demo.packed(b'no model')}", html(project))
     (tmp_path / "broken.html").write_text(broken, encoding="utf-8")

@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from conftest import ROOT, Project
+from conftest import ROOT, Project, to_int8
 from onnx import numpy_helper
 
 from stages.kit import export, int8, network, onnx_files, prepared, runtime, tables, turns
@@ -42,7 +42,7 @@ def pictures(count: int, seed: int = 0) -> np.ndarray:
 def make(folder: Path) -> None:
     """Both files of one network; also run in another process."""
     model = export.to_onnx(net(), 16)
-    quantised = int8.quantise(model, pictures(40), centred=True, per_channel=True)
+    quantised = to_int8(model, pictures(40), centred=True, per_channel=True)
     onnx_files.write(model, CARD, folder / "float.onnx")
     onnx_files.write(quantised, CARD, folder / "int8.onnx")
 
@@ -86,7 +86,7 @@ def test_uint8_goes_straight_into_the_first_convolution_and_changes_nothing(file
     kinds = [node.op_type for node in onnx.load(files / "int8.onnx").graph.node]
     assert not {"Cast", "Sub", "Div"} & set(kinds)
     monkeypatch.setattr(int8, "_bypass", lambda graph: None)
-    long_way = int8.quantise(onnx.load(files / "float.onnx"), pictures(40), centred=True, per_channel=True)
+    long_way = to_int8(onnx.load(files / "float.onnx"), pictures(40), centred=True, per_channel=True)
     assert {"Cast", "Sub", "Div"} <= {node.op_type for node in long_way.graph.node}
     onnx_files.write(long_way, CARD, tmp_path / "long.onnx")
     ramp = np.arange(16 * 16 * 3, dtype=np.uint32).astype(np.uint8).reshape(1, 16, 16, 3)  # every value there is
@@ -115,7 +115,7 @@ def test_other_normalisations_keep_their_steps(files, tmp_path):
     trained = net()
     trained.mean, trained.std = (torch.tensor(values) for values in network.IMAGENET)
     model = export.to_onnx(trained, 16)
-    onnx_files.write(int8.quantise(model, pictures(40), centred=False, per_channel=False), CARD, tmp_path / "int8.onnx")
+    onnx_files.write(to_int8(model, pictures(40), centred=False, per_channel=False), CARD, tmp_path / "int8.onnx")
     expected = trained(torch.from_numpy(pictures(8)).permute(0, 3, 1, 2)).numpy()
     error = np.abs(onnx_files.open_model(tmp_path / "int8.onnx", 1)(pictures(8)) - expected)
     assert error.max() < 0.15 * np.abs(expected).max()

@@ -203,7 +203,7 @@ def test_squares_are_those_of_training_and_answers_blend_the_same(sizing, height
     assert [[top, left] for top, left, _ in squares] == rows[:, 1:3].tolist()
 
     logits = random.normal(size=(len(rows), 4, sizing.size, sizing.size)).astype(np.float32)
-    classes = predict.Classes(*rows[0, 3:], card)
+    classes = predict.ClassMap(*rows[0, 3:], card)
     for (top, left, _), some in zip(squares, logits, strict=True):
         classes.add(top, left, some)
     expected = windows.blended(rows, logits).argmax(0)
@@ -331,9 +331,9 @@ def test_bad_pictures_are_not_kept_waiting_for_good_ones(photos):
         return np.zeros((len(squares), 4), np.float32)
 
     model.card = predict.Card(CLASSES, 16, "squash", 1.0, 0, "classification", [])
-    looked = predict.look(paths(), [model], 4)
-    assert not next(looked).error and len(taken) < 9
-    assert sum(bool(picture.error) for picture in looked) == 98
+    answered = predict.look(paths(), [model], 4)
+    assert not next(answered).error and len(taken) < 9
+    assert sum(bool(picture.error) for picture in answered) == 98
 
 
 def test_a_folder_is_read_without_litter_and_links_to_folders(device, photos):
@@ -345,6 +345,46 @@ def test_a_folder_is_read_without_litter_and_links_to_folders(device, photos):
     assert sorted(found) == ["0.PNG", "0.png", "1.jpg", "2.webp", "3.png", "4.jpg", "5.webp", "6.png"]
     named, = records(run(device, photos / "picture", "--format", "jsonl"))
     assert named["top"]  # asked for by name, it is read whatever its name
+
+
+@pytest.mark.parametrize("pattern", ["photos/**", "./photos/**", "photos/**/*", "phot*/**/**"])
+def test_a_glob_answers_each_picture_once(device, photos, pattern):
+    """Though it matches folders and what is in them, and both again through a link."""
+    (photos / "round").symlink_to(photos)
+    (photos / "again.png").symlink_to(photos / "0.png")  # a picture of its own, as in a folder
+    found = [Path(record["path"]).as_posix() for record in records(run(device, pattern, "--format", "jsonl"))]
+    assert sorted(found) == [f"photos/{name}" for name in (
+        "0.png", "2.webp", "4.jpg", "6.png", "again.png", "more/1.jpg", "more/3.png", "more/5.webp")]
+    assert found[0] == "photos/0.png"
+
+
+def test_a_folder_gives_what_can_be_decoded_and_not_all_that_pillow_lists(device, photos):
+    files = {"bill.pdf": b"%PDF-1.4\n", "clip.mpg": b"\0\0\1\xb3\2\0\x20" + bytes(9), "page.eps": b"%!PS-Adobe-3.0\n",
+             "data.h5": b"\x89HDF\r\n\x1a\n" + bytes(9), "drawing.wmf": b"\xd7\xcd\xc6\x9a" + bytes(40),
+             "wind.grib": b"GRIB\0\0\0\1" + bytes(9), "wind.bufr": b"BUFR" + bytes(9), "page.palm": b"0"}
+    for name, content in files.items():
+        (photos / name).write_bytes(content)
+    done = run(device, photos, "--format", "jsonl")
+    assert done.returncode == 0 and len(records(done)) == 7
+    done = run(device, *(photos / name for name in files), "--format", "jsonl")
+    assert [Path(record["path"]).name for record in records(done) if record["error"]] == list(files)  # asked for by name
+
+
+def test_no_format_that_pillow_writes_and_reads_is_left_out_of_a_folder(monkeypatch):
+    Image.init()
+    for suffix, format in Image.registered_extensions().items():
+        contents = []
+        for mode in ("RGB", "L", "1"):
+            with contextlib.suppress(KeyError, OSError, ValueError):  # it writes no such format, or mode
+                contents.append(saved(Image.new(mode, (64, 64)), format))
+        pixels = 0
+        for content in contents:
+            with contextlib.suppress(predict.Unreadable):
+                pixels += predict.decode(content).width
+        if contents:
+            assert (suffix in predict._suffixes()) == bool(pixels), suffix
+    others = {".psd", ".fits", ".cur", ".fli", ".gbr", ".pcd", ".pxr", ".ras", ".xpm", ".ftc", ".dcx", ".iim"}  # read only
+    assert others < predict._suffixes()
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file system takes no such names")
@@ -456,7 +496,9 @@ def test_memory_does_not_grow_with_the_number_of_pictures(device, tmp_path):
     (("x", "--model", "nothing.onnx"), ("no model", "nothing.onnx")), (("x", "--model", "."), ("no model",)),
     (("x", "--compare", "nothing.onnx"), ("no model", "nothing.onnx")),
     (("x", "--masks", "there"), ("--masks", "segmentation")),
-    (("x", "--output", "no/folder/x.txt"), ("No such file",)), (("x", "--output", "."), ("directory",))])
+    (("x", "--output", "no/folder/x.txt"), ("predict: no/folder/x.txt can't be written (No such file", "name a file")),
+    (("x", "--output", "device/predict.py/x"), ("device/predict.py/x can't be written (Not a directory",)),
+    (("x", "--output", "."), ("directory", "name a file"))])
 def test_usage_errors(device, arguments, words):
     in_one_line(run(device, *arguments), *words)
 
@@ -511,6 +553,24 @@ def test_output_is_what_stdout_would_be(device, photos, tmp_path):
     assert run(device, photos, "--output", os.devnull).returncode == 0 and not Path(os.devnull).is_file()
 
 
+def closed(which: str, device: Path, *arguments: object) -> subprocess.CompletedProcess:
+    """A run as a shell starts it with a stream closed: <&-, >&- or 2>&-."""
+    asked = [sys.executable, "-I", device / "predict.py", *arguments, "--threads", "1"]
+    return subprocess.run(["sh", "-c", f'exec "$@" {which}', "sh", *map(str, asked)], cwd=device.parent,
+                          capture_output=True, text=True)
+
+
+def test_closed_streams_are_a_line_where_they_are_needed(device, photos, tmp_path):
+    in_one_line(closed("<&-", device, photos / "0.png", "-"), "stdin is closed", "name them")
+    in_one_line(closed(">&-", device, photos), "stdout is closed", "--output")
+    assert closed("<&-", device, photos).stdout == closed("2>&-", device, photos).stdout == run(device, photos).stdout
+    done = closed(">&-", device, photos, "--output", tmp_path / "answers.txt")
+    assert done.returncode == 0 and not done.stderr
+    assert (tmp_path / "answers.txt").read_text(encoding="utf-8") == run(device, photos).stdout
+    unwritable = closed(">&-", device, photos, "--output", "no/folder/x")
+    in_one_line(unwritable, "no/folder/x")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux to try")
 def test_a_full_disk_is_one_line(device, photos):
     with open("/dev/full", "w") as full:
@@ -563,6 +623,30 @@ def test_compare_says_where_two_models_differ(device, photos):
     rows = list(csv.DictReader(io.StringIO(run(device, photos, "--compare", teacher, "--format", "csv").stdout)))
     assert [row["compare_class"] for row in rows if row["rank"] == "1"] == [
         record["compare"]["top"][0]["class"] for record in found]
+
+
+def test_the_first_run_of_a_model_is_not_timed(device, photos, monkeypatch, capsys):
+    clock = [0.0]
+
+    class Cold(predict.Model):
+        """Takes a hundred seconds the first time, and from then on one."""
+
+        def __init__(self, *asked):
+            super().__init__(*asked)
+            session, times = self.session, itertools.chain([100], itertools.repeat(1))
+
+            def run(*asked):
+                clock[0] += next(times)
+                return session.run(*asked)
+
+            self.session = types.SimpleNamespace(run=run)
+
+    monkeypatch.setattr(predict, "Model", Cold)
+    monkeypatch.setattr(predict, "time", types.SimpleNamespace(perf_counter=lambda: clock[0]))
+    student, teacher = device / "student.int8.onnx", model(device / "teacher.onnx")
+    monkeypatch.setattr(sys, "argv", ["predict.py", str(photos), "--model", str(student), "--compare", str(teacher)])
+    assert predict.run(predict.arguments()) == 0
+    assert "student.int8.onnx 1000.00 ms, teacher.onnx 1000.00 ms a picture" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("card", [{"classes": [*CLASSES[:3], "eel"]}, {"resize": "crop"}, {"size": 8},
@@ -640,6 +724,17 @@ def test_a_mask_overwrites_nothing_but_itself(drawer, photos, tmp_path):
     assert other["mask"] == found[1]
 
 
+def test_masks_and_output_go_into_one_folder(drawer, photos, tmp_path):
+    asked = (photos, "--format", "csv", "--masks", tmp_path / "there", "--output")
+    (tmp_path / "there").mkdir()
+    done = run(drawer, *asked, tmp_path / "there/answers.csv")
+    assert done.returncode == 0 and not done.stderr
+    assert (tmp_path / "there/answers.csv").read_bytes() == run(drawer, *asked[:-1]).stdout.encode()
+    for path in (tmp_path / "there").rglob("*.png"):
+        Image.open(path).load()
+    assert len(list((tmp_path / "there").rglob("*"))) == 7 + 1 + 1 + 1  # masks, their legend and folder, the answers
+
+
 def test_names_too_long_or_not_utf8_still_get_a_mask(drawer, photos, tmp_path):
     for name in (b"long" * 62 + b".png", b"\xe9.png"):
         path = Path(os.fsdecode(os.fsencode(photos) + b"/" + name))
@@ -651,19 +746,19 @@ def test_names_too_long_or_not_utf8_still_get_a_mask(drawer, photos, tmp_path):
 def test_masks_in_text_and_csv_and_beside_a_teachers(drawer, photos, tmp_path):
     teacher = model(drawer / "teacher.onnx", "segmentation", seed=1, resize="tiles", overlap=4, scale=0.5)
     asked = (photos, "--compare", teacher, "--format")
-    found = records(run(drawer, *asked, "jsonl", cwd=tmp_path))
+    found, alike = records(run(drawer, *asked, "jsonl", cwd=tmp_path)), []
     for record in found:
         mine, other = (classes_by_hand(Path(record["path"]), path, windows.Sizing(16, "tiles", 0.5, 4))
                        for path in (drawer / "student.int8.onnx", teacher))
-        assert record["compare"]["agreement"] == pytest.approx(100 * (mine == other).mean(), abs=1e-4)
+        alike.append((mine == other).ravel())
+        assert record["compare"]["agreement"] == pytest.approx(100 * alike[-1].mean(), abs=1e-4)
         assert record["compare"]["shares"][0]["class"] == CLASSES[np.bincount(other.ravel()).argmax()]
     done = run(drawer, *asked, "csv", cwd=tmp_path)
     rows = list(csv.DictReader(io.StringIO(done.stdout)))
     assert [(row["path"], row["class"], float(row["share"]), row["mask"]) for row in rows] == [
         (record["path"], entry["class"], entry["share"], record["mask"])
         for record in found for entry in record["shares"]]
-    mean = np.mean([record["compare"]["agreement"] for record in found])
-    assert f"{mean:.2f} % of the pixels" in done.stderr
+    assert f" {100 * np.concatenate(alike).mean():.2f} % of the pixels" in done.stderr  # all, however large each picture
     lines = run(drawer, *asked, "text", cwd=tmp_path).stdout.splitlines()
     for line, record in zip(lines, found, strict=True):
         assert f"mask: {record['mask']}" in line and f"{record['shares'][0]['share']:.2f} %" in line
@@ -678,8 +773,11 @@ def test_progress_is_counted_and_wiped_away(monkeypatch, capsys):
     assert "1 of 3" in said and "3 of 3 pictures" in said and said.endswith("\r\x1b[K")
 
 
-def test_it_uses_the_cores_that_it_may():
-    assert predict.cores() == (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity") or os.cpu_count() == 1, reason="needs Linux, and two cores")
+def test_it_uses_the_cores_that_it_may(device):
+    code = ("import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
+            "import predict; print(predict.cores())")
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=device, text=True) == "1\n"
 
 
 def test_files_of_gigabytes_are_not_read(tmp_path, monkeypatch):

@@ -118,12 +118,28 @@ QUALITY = {
     ("p_value", 0.3, "no difference can be shown with 360 test images"),
     ("gap_recovered", 60.0, "recovers 60 % of the gap"), ("gap_recovered", -5.0, "nothing is recovered"),
     ("gap_recovered", 140.0, "past its teacher"), ("gap_recovered", None, "no gap to recover"),
-    ("int8_drop", 0.1, "loses 0.10 points"), ("int8_drop", -0.2, "gains 0.20 points"), ("int8_drop", 0.0, "as good as"),
 ])
 def test_sentences_follow_the_numbers(key, value, sentence):
     quality = copy.deepcopy(QUALITY)
     quality["distillation"] |= {key: value}
     assert sentence in " ".join(wording.distillation(quality))
+
+
+@pytest.mark.parametrize("drop, changes, said", [
+    (0.1, {}, "In int8 the student loses 0.10 points."), (-0.2, {}, "In int8 the student gains 0.20 points."),
+    (0.0, {}, "In int8 the student is as good as in float."),
+    (1.0, {"form": "int8 weights"}, "With int8 weights the student loses 1.00 point."),
+    (1.0, {"form": "fp16 weights"}, "With half-float weights the student loses 1.00 point."),
+    (0.1, {"float_layers": ["a"]}, "1 of its layers stays in float"),
+    (0.1, {"float_layers": ["a", "b"]}, "2 of its layers stay in float"),
+    (0.1, {"val": {"drop": 0.8, "max_drop": 0.5}}, "**On val it is 0.80 points behind, more than quantize.max_drop"),
+])
+def test_what_is_said_of_the_small_form(drop, changes, said):
+    quality = {"distillation": QUALITY["distillation"] | {"int8_drop": drop}}
+    usual = {"form": "int8", "float_layers": [], "val": {"drop": 0.1, "max_drop": 0.5}}
+    sentences = wording.small(quality, usual | changes)
+    assert any(said in sentence for sentence in sentences)
+    assert len(sentences) == 1 + bool({"float_layers", "val"} & set(changes))
 
 
 def test_a_single_seed_has_no_spread():

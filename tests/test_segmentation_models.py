@@ -5,9 +5,10 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from conftest import to_int8
 from torchvision import models
 
-from stages.kit import export, int8, network
+from stages.kit import export, network
 from stages.kit.faults import Fault
 from stages.kit.supervision import cross_entropy_loss
 
@@ -196,7 +197,7 @@ def test_the_exported_unet_agrees_with_torch(upsampling):
 def test_int8_agrees_with_float_pixel_by_pixel(upsampling):
     net = trained(unet(2, 4, upsampling), 32)
     model = export.to_onnx(net, 32)
-    small = int8.quantise(model, scenes(32, 32, seed=100)[0], centred=True, per_channel=True)
+    small = to_int8(model, scenes(32, 32, seed=100)[0], centred=True, per_channel=True)
     onnx.checker.check_model(small, full_check=True)
     images, target = scenes(16, 32, seed=200)
     whole, quantised = answer(model, images), answer(small, images)
@@ -214,7 +215,7 @@ def test_an_exported_network_of_torchvision_whose_logits_are_added_and_resized()
     net = trained(torchvision(LRASPP), 64, steps=3)
     model = export.to_onnx(net, 64)
     agrees(net, model, 64)
-    small = int8.quantise(model, scenes(16, 64, seed=0)[0], centred=True, per_channel=True)
+    small = to_int8(model, scenes(16, 64, seed=0)[0], centred=True, per_channel=True)
     made = {name: node for node in small.graph.node for name in node.output}
     resized = made["logits"]
     added = made[resized.input[0]]

@@ -246,7 +246,9 @@ def evaluated(tmp_path_factory) -> Project:
                                                    windows.places(*mask.shape, number, sizing)], np.int32))
     (stored / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES), encoding="utf-8")
     known = {"classes": tuple(CLASSES), "image_size": 16, "resize": "tiles", "scale": 1.0, "overlap": 4,
-             "task": "segmentation", "mean": (128.0,) * 3, "std": (64.0,) * 3, "model": "colours"}
+             "task": "segmentation", "mean": (128.0,) * 3, "std": (64.0,) * 3, "model": "colours",
+             "role": "student", "form": "float", "colours": ((0, 0, 0), (230, 159, 0), (86, 180, 233)),
+             "weights_sha256": "0" * 64, "settings_sha256": "1" * 64}
     card = onnx_files.Card(**{field.name: known[field.name] for field in dataclasses.fields(onnx_files.Card)})
     files = {path: number for number, path in enumerate(onnx_files.DEPLOYED.values())}
     files |= {onnx_files.SEEDS / f"{name}-{seed}.onnx": number + 10 * seed
@@ -307,6 +309,8 @@ def test_the_page_shows_the_iou_of_each_class_and_the_pictures(evaluated):
     for stage in report.TIMED:
         tables.write_json(project.folder / f"metrics/timing/{stage}.json",
                           {"seconds": 2.0, "images_per_s": 10.0, "device": "cpu", "threads": 2})
+    tables.write_json(project.folder / "metrics/quantisation.json",
+                      {"form": "int8", "float_layers": [], "val": {"drop": 0.1, "max_drop": 0.5}})
     curve = {"seed": 0, "epoch": 1, "cross_entropy": 1.0, "train_score": 50.0, "val_loss": 1.0, "val_score": 50.0}
     for name in ("teacher", "baseline", "student"):
         tables.write_csv(project.folder / f"plots/{name}.csv", list(curve), [curve, curve | {"epoch": 2}])

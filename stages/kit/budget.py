@@ -14,7 +14,7 @@ class BudgetParams(Section):
     size_mb: float | None = pydantic.Field(gt=0)  # of the file, 10⁶ bytes, at most
     latency_ms: float | None = pydantic.Field(gt=0)  # one image, benchmark.threads threads, at most
     peak_memory_mb: float | None = pydantic.Field(gt=0)  # of a process that runs it, at most
-    accuracy_kept: float | None = pydantic.Field(gt=0)  # % of the teacher's leading score, at least
+    accuracy_kept: float | None = pydantic.Field(gt=0)  # leading score, in % of the teacher's, at least
 
 
 class Verdict(NamedTuple):
@@ -40,8 +40,8 @@ def verdicts(budget: BudgetParams, size: Mapping, speed: Mapping, quality: Mappi
     found = [Verdict(what, measured, limit, measured <= limit) for what, (measured, limit) in most.items()
              if limit is not None]
     if quality and budget.accuracy_kept is not None:
-        primary = quality["test"]["primary"]
-        kept = 100 * quality["int8"][primary] / quality["teacher"][primary] if quality["teacher"][primary] else 100.0
+        teacher, small = (quality[name]["deployed"] for name in ("teacher", "int8"))
+        kept = 100 * small / teacher if teacher else 100.0
         found.append(Verdict("accuracy kept, %", kept, budget.accuracy_kept, kept >= budget.accuracy_kept))
     return found
 

@@ -17,7 +17,7 @@ from stages.kit.onnx_files import Card
 from stages.kit.quantisation import FORMS, Judge, QuantizeParams
 
 ROUNDS, WARMUP, SECONDS = 20, 5, 0.1  # of each model's turns, on one thread
-EQUAL = 0.05  # share by which two latencies differ on one machine by chance: the smaller file decides
+EQUAL = 0.05  # share by which two latencies differ by chance, and by which a difference in size is worth nothing
 WAYS = ({"mode": "static", "per_channel": True}, {"mode": "static", "per_channel": False}, {"mode": "weights"},
         {"mode": "fp16"})
 
@@ -38,7 +38,7 @@ def tried(path: Path, card: Card, settings: QuantizeParams, judge: Judge) -> lis
     before = judge(model)
     made = [(None, [], before, model)]
     for way in tqdm(WAYS, "explore", unit="way", disable=None):
-        made += _ways(model, settings.model_copy(update=way), calibration, card, judge, before)
+        made += _ways(model, settings.model_copy(update=way | {"remedy": "layers"}), calibration, card, judge, before)
     with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
         runners, sizes = {}, {}
         for number, (*_, small) in enumerate(made):
@@ -51,12 +51,16 @@ def tried(path: Path, card: Card, settings: QuantizeParams, judge: Judge) -> lis
 
 
 def chosen(rows: Sequence[Tried], settings: QuantizeParams) -> Tried | None:
-    """The fastest of the small ones, of equals the smallest, that loses no more than max_drop and no time; or None."""
+    """The fastest of the small ones that lose no more than max_drop and, but for EQUAL, no time; of equals the
+    smallest, of equals the best on val; or None.
+    """
     float_row, *small = rows
     fit = [row for row in small if float_row.val - row.val <= settings.max_drop
            and row.latency <= (1 + EQUAL) * float_row.latency]
-    fastest = min((row.latency for row in fit), default=0)
-    return min((row for row in fit if row.latency <= (1 + EQUAL) * fastest), key=lambda row: row.size, default=None)
+    for key in ("latency", "size"):
+        least = min((getattr(row, key) for row in fit), default=0)
+        fit = [row for row in fit if getattr(row, key) <= (1 + EQUAL) * least]
+    return max(fit, key=lambda row: row.val, default=None)
 
 
 def table(rows: Sequence[Tried], settings: QuantizeParams) -> str:
@@ -68,7 +72,7 @@ def table(rows: Sequence[Tried], settings: QuantizeParams) -> str:
     if not choice:
         return "\n".join([*lines, "", f"None of them keeps within quantize.max_drop ({settings.max_drop:g} points) and "
                           "the float model's latency: the float student is the one to deploy."])
-    asked = ("mode", "per_channel", "remedy") if choice.settings.mode == "static" else ("mode",)
+    asked = ["mode", *["per_channel"] * (choice.settings.mode == "static"), *["remedy"] * bool(choice.in_float)]
     wanted = ", ".join(f"quantize.{key} to {str(getattr(choice.settings, key)).lower()}" for key in asked)
     return "\n".join([*lines, "", f"Best here: {_said(choice)}. In params.yaml, set {wanted}."])
 
@@ -77,11 +81,10 @@ def _ways(model: onnx.ModelProto, settings: QuantizeParams, calibration, card: C
           before: float) -> list[tuple]:
     """One way as it is, and where it loses too much, with its worst layers in float."""
     with quantisation.quantiser(model, settings, calibration, card.centred()) as ready:
-        found = [quantisation.search(ready, settings.model_copy(update={"remedy": remedy}), judge,
-                                     before - settings.max_drop) for remedy in ("none", "layers")]
-        return [(settings.model_copy(update={"remedy": remedy}), one.in_float, one.val,
-                 ready.small(settings, one.in_float))
-                for remedy, one in zip(("none", "layers"), found, strict=True) if remedy == "none" or one.in_float]
+        found = quantisation.tries(ready, settings, judge, before - settings.max_drop)
+        first, best = found[0], quantisation.best(found)
+        return [(settings, one.in_float, one.val, ready.small(settings, one.in_float))
+                for one in ([first, best] if best.in_float else [first])]
 
 
 def _said(row: Tried) -> str:

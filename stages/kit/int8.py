@@ -16,11 +16,12 @@ from onnx import numpy_helper
 from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from stages.kit import onnx_files
+from stages.kit import onnx_files, storage
 
 BATCH = 16  # images calibrated at a time: every activation of a batch is in memory
 NORMALISATION = ("Cast", "Sub", "Div")  # what export makes of (image − mean) / std, after the Transpose
-WEIGHTY = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+HELD = ("Conv", "ConvTranspose", "Gemm")  # what onnxruntime would quantise by itself
+WEIGHTY = (*HELD, "MatMul")
 
 
 class _Images(quantization.CalibrationDataReader):
@@ -85,13 +86,6 @@ def calibrated(model: onnx.ModelProto, images: np.ndarray, centred: bool) -> Ite
         yield Calibrated(model, images, centred, Path(folder))
 
 
-def quantise(model: onnx.ModelProto, images: np.ndarray, centred: bool, per_channel: bool,
-             in_float: Collection[str] = ()) -> onnx.ModelProto:
-    """The int8 model, in one step; its arguments are those of `calibrated` and `Calibrated.quantised`."""
-    with calibrated(model, images, centred) as ready:
-        return ready.quantised(per_channel, in_float)
-
-
 def _normalisation(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     """The nodes Transpose, Cast, Sub, Div that follow the input."""
     chain, value = [], onnx_files.IMAGE
@@ -134,12 +128,13 @@ def _hold(graph: onnx.GraphProto, in_float: Collection[str]) -> None:
     becomes an int32 with a scale: as fine as a float.
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    for node in [node for node in graph.node if node.name in in_float and node.op_type in WEIGHTY[:3]]:
+    for node in [node for node in graph.node if node.name in in_float and node.op_type in HELD]:
         if len(node.input) > 2:
             bias = numpy_helper.to_array(constants[node.input[2]])
         else:
-            shape = constants[node.input[1]].dims
-            bias = np.zeros(shape[0] if node.op_type == "Conv" else shape[1], np.float32)
+            groups = next((found.i for found in node.attribute if found.name == "group"), 1)
+            outputs = constants[node.input[1]].dims[storage.channels(node)]
+            bias = np.zeros(outputs * (groups if node.op_type == "ConvTranspose" else 1), np.float32)
             node.input.append("")
         scale = np.float32(max(np.abs(bias).max(), 1e-30) / 2**30)
         names = [f"{node.name}.bias{part}" for part in (".stored", ".scale", "")]

@@ -38,7 +38,7 @@ class Card:
     form: str  # float | int8 | int8 weights | fp16 weights: how its numbers are stored, and computed with
     colours: tuple[tuple[int, ...], ...]  # (red, green, blue) of each class, to draw masks with; none without masks
     weights_sha256: str  # of the .safetensors file that it was made from
-    settings_sha256: str  # of what params.yaml said of how to make it
+    settings_sha256: str  # of what params.yaml said of how to make it, and which layers were left in float
 
     def centred(self) -> bool:
         """Is (image − mean) / std at a scale of 1/64 and zero point 128 the image itself, as uint8?"""

@@ -75,27 +75,32 @@ class Judge:
         return score.values()[score.primary]
 
 
-class Search(NamedTuple):
-    """What was found of layers that stay float."""
+class Try(NamedTuple):
+    """What was tried, and what it is worth."""
 
-    in_float: list[str]
-    val: float  # the small model's score with them, in %
+    in_float: list[str]  # layers that stay float
+    val: float  # the small model's score, in %
 
 
-def search(ready: Quantiser, settings: QuantizeParams, judge: Judge, least: float) -> Search:
-    """The worst 0, 1, 2, 4 … layers in float, at most half of them: the first that score `least` on val, or the best.
+def tries(ready: Quantiser, settings: QuantizeParams, judge: Judge, least: float) -> list[Try]:
+    """With no layer in float; then, as `remedy` allows, with the worst 1, 2, 4 …, up to half of them, until one scores
+    `least` on val.
 
     A layer is the worse, the nearer the logits come to the float model's when it alone stays float.
     """
-    found = Search([], judge(ready.small(settings, [])))
-    if found.val >= least or settings.mode != "static" or settings.remedy == "none":
+    found = [Try([], judge(ready.small(settings, [])))]
+    if found[0].val >= least or settings.mode != "static" or settings.remedy == "none":
         return found
     ranked, count = _worst_first(ready, settings, judge), 1
-    while found.val < least and 2 * count <= len(ranked):
-        tried = Search(ranked[:count], judge(ready.small(settings, ranked[:count])))
-        found = max(found, tried, key=lambda one: (one.val, -len(one.in_float)))
+    while found[-1].val < least and 2 * count <= len(ranked):
+        found.append(Try(ranked[:count], judge(ready.small(settings, ranked[:count]))))
         count *= 2
     return found
+
+
+def best(found: list[Try]) -> Try:
+    """The best on val; of equals the one with the fewest layers in float."""
+    return max(found, key=lambda one: (one.val, -len(one.in_float)))
 
 
 def _worst_first(ready: Quantiser, settings: QuantizeParams, judge: Judge) -> list[str]:

@@ -18,7 +18,7 @@ CHANNELS = {"Conv": 0, "ConvTranspose": 1, "MatMul": -1, "Gemm": 1}
 def int8_weights(model: ModelProto) -> ModelProto:
     """Each weight as an integer of −127 … 127 times its channel's scale: off by a 254th of the channel's largest."""
     def small(values: np.ndarray, node: NodeProto) -> tuple[np.ndarray, np.ndarray]:
-        axis = range(values.ndim)[_channels(node)]
+        axis = range(values.ndim)[channels(node)]
         others = tuple(place for place in range(values.ndim) if place != axis)
         scale = np.abs(values).max(others, keepdims=True) / 127
         scale[scale == 0] = 1
@@ -60,6 +60,7 @@ def _stored(model: ModelProto, small) -> ModelProto:
     return model
 
 
-def _channels(node: NodeProto) -> int:
+def channels(node: NodeProto) -> int:
+    """The axis of the output channels of a node's weights."""
     turned = any(found.name == "transB" and found.i for found in node.attribute)  # Gemm with B stored turned over
     return 0 if turned else CHANNELS[node.op_type]

@@ -27,7 +27,7 @@ class Verdict(NamedTuple):
 
     passed: bool
     said: str  # with the measured figure
-    figures: dict[str, float]  # for metrics/verify.json: none of a machine, none that a last bit changes
+    figures: dict[str, float]  # for metrics/verify.json: none of a machine, few that a last bit changes
 
 
 class Picture(NamedTuple):
@@ -97,5 +97,5 @@ def share(error: float, deviation: float) -> float:
 
 
 def bound(value: float) -> float:
-    """The power of ten above it: the same on machines that add up in another order."""
+    """The power of ten above it, which a last bit rarely changes."""
     return float(f"1e{math.floor(math.log10(value)) + 1}") if value else 0.0

@@ -12,8 +12,8 @@ def spread(row: Mapping[str, float], metric: str, digits: int) -> str:
 
 
 def distillation(quality: Mapping) -> list[str]:
-    """What the teacher brought, whether chance explains it, how far the student got, what int8 cost."""
-    return [_gain(quality), _chance(quality), _gap(quality), _int8(quality)]
+    """What the teacher brought, whether chance explains it, how far the student got."""
+    return [_gain(quality), _chance(quality), _gap(quality)]
 
 
 def _gain(quality: Mapping) -> str:
@@ -52,11 +52,19 @@ def _gap(quality: Mapping) -> str:
     return f"The student recovers {recovered:.0f} % of the gap between baseline and teacher. {agree}"
 
 
-def _int8(quality: Mapping) -> str:
-    drop = quality["distillation"]["int8_drop"]
-    if not round(drop, 2):
-        return "In int8 the student is as good as in float."
-    return f"In int8 the student {'loses' if drop > 0 else 'gains'} {points(drop)}."
+def small(quality: Mapping, quantisation: Mapping) -> list[str]:
+    """What being small costs, on test and, where that is more than was allowed, on val; metrics/quantisation.json."""
+    drop, val, kept = quality["distillation"]["int8_drop"], quantisation["val"], len(quantisation["float_layers"])
+    how = {"int8": "In int8", "int8 weights": "With int8 weights", "fp16 weights": "With half-float weights"}[
+        quantisation["form"]]
+    told = "is as good as in float" if not round(drop, 2) else f"{'loses' if drop > 0 else 'gains'} {points(drop)}"
+    said = [f"{how} the student {told}."]
+    if kept:
+        said.append(f"{kept} of its layers {'stay' if kept > 1 else 'stays'} in float, since int8 spoilt them.")
+    if val["drop"] > val["max_drop"]:
+        said.append(f"**On val it is {points(val['drop'])} behind, more than quantize.max_drop allows "
+                    f"({val['max_drop']:g}).**")
+    return said
 
 
 def points(difference: float) -> str:

@@ -11,8 +11,11 @@ const one = (selector, within = document) => within.querySelector(selector);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 const text = (id) => one(`#${id}`).textContent;
 
-let facts, worker, answered;
+let facts, worker, answered, shown; // shown: the button of the picture that is
 let number = 0; // of the picture that was asked for last: answers to others come too late
+let settle = () => {}; // ends the wait for the picture before
+let begin; // what is asked for while the networks load waits for this call
+const loaded = new Promise((resolve) => (begin = resolve));
 const failed = {}; // name of a network → why it can't run
 
 document.addEventListener("DOMContentLoaded", async () => {
@@ -26,7 +29,9 @@ document.addEventListener("DOMContentLoaded", async () => {
     return;
   }
   document.body.dataset.state = "ready";
+  begin();
   const first = one("[data-gallery]");
+  if (number) return; // a picture has been asked for already
   if (first) await show(first);
   else one("#verdict").textContent = "Ready for your picture.";
 });
@@ -81,7 +86,11 @@ function giveUp(why) {
 function listen() {
   const input = one("#file"), body = document.body;
   one("#choose").onclick = () => input.click();
-  input.onchange = () => take([...input.files]).finally(() => (input.value = ""));
+  input.onchange = () => {
+    const files = [...input.files];
+    input.value = ""; // else choosing the same file again would change nothing
+    take(files);
+  };
   one("#strip").onclick = ({ target }) => target.closest(".thumb") && show(target.closest(".thumb"));
   one("#strip").onkeydown = (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key], buttons = all("#strip button");
@@ -115,23 +124,31 @@ function paint(name) {
   one("#theme").setAttribute("aria-pressed", name === "dark");
 }
 
-// Dropped, pasted or chosen files: into the strip, and the first of them shown.
+// Dropped, pasted or chosen files: into the strip, and the first of them shown, once the networks are there. What is
+// left out is said in one line.
 async function take(files) {
-  if (!worker || !files.length) return;
+  const failed = () => document.body.dataset.state === "failed"; // and the page says so already
+  if (failed() || !files.length) return;
   hint();
   const good = [], bad = [];
-  for (const file of files.slice(0, OWN)) {
+  for (const file of files) {
+    if (good.length === OWN) break;
     try {
       good.push(thumb(file, await opened(URL.createObjectURL(file), file.name)));
     } catch (error) {
       bad.push(error.message);
     }
   }
-  const strip = one("#strip");
+  if (failed()) return;
   one("#choose").parentElement.after(...good.map((button) => button.parentElement));
-  for (const old of all(".own", strip).slice(OWN)) forget(old);
-  if (good.length) await show(good[0]);
-  if (bad.length) complain(bad[0] + (bad.length > 1 ? ` And ${bad.length - 1} more were left out.` : ""));
+  const oldest = all("#strip .own").slice(OWN), over = files.length - good.length - bad.length + oldest.length;
+  oldest.forEach(forget);
+  const refused = good.length && (await show(good[0]));
+  if (refused) bad.unshift(refused);
+  const said = bad.slice(0, 1), more = bad.length - 1;
+  if (more > 0) said.push(`And ${more} more ${more === 1 ? "was" : "were"} left out.`);
+  if (over) said.push(`Only ${OWN} of your pictures fit in: ${over} ${over === 1 ? "is" : "are"} not among them.`);
+  if (said.length) complain(said.join(" "));
 }
 
 // An image element, its head read. Raises an Error that says in one line why not.
@@ -147,7 +164,8 @@ async function opened(url, name) {
   const pixels = image.naturalWidth * image.naturalHeight;
   if (pixels > facts.largest) {
     URL.revokeObjectURL(url);
-    throw new Error(`${name} has ${Math.round(pixels / 1e6)} megapixels; this page takes up to ${facts.largest / 1e6}.`);
+    const size = Math.ceil(pixels / 1e5) / 10; // rounded up, so that it is never the limit itself
+    throw new Error(`${name} has ${size} megapixels; this page takes up to ${facts.largest / 1e6}.`);
   }
   image.dataset.name = name;
   return image;
@@ -178,28 +196,37 @@ function picture(button) {
 
 // ---- answers out
 
-// Ends when a first answer is there: a slow teacher's comes later.
+// Ends when a first answer is there (a slow teacher's comes later), or another picture is asked for. Gives the line
+// that says why the picture is refused, where it is.
 async function show(button) {
-  if (["loading", "failed"].includes(document.body.dataset.state)) return;
+  if (document.body.dataset.state === "failed") return;
+  const image = one("img", button), { gallery } = button.dataset, mine = (number += 1);
   hint();
-  const before = one(".thumb[aria-pressed=true]"), image = one("img", button), { gallery } = button.dataset;
   press(button);
+  settle();
+  await loaded;
+  if (mine !== number) return;
   document.body.dataset.state = "busy";
-  number += 1;
   worker.postMessage({ picture: picture(button), number });
-  await new Promise((resolve) => {
+  return new Promise((resolve) => {
+    settle = resolve;
     answered = async (said) => {
-      if (said.refused) refuse(button, before, `${image.dataset.name} ${said.refused}.`);
-      else await render(said, image, gallery === undefined ? null : facts.stored[gallery]);
-      if (said.done || said.refused) document.body.dataset.state = "ready";
-      resolve();
+      const why = said.refused && `${image.dataset.name} ${said.refused}.`;
+      if (why) {
+        refuse(button, why);
+      } else {
+        shown = button;
+        await render(said, image, gallery === undefined ? null : facts.stored[gallery]);
+      }
+      if (mine === number && (said.done || why)) document.body.dataset.state = "ready";
+      resolve(why);
     };
   });
 }
 
-function refuse(button, before, why) {
+function refuse(button, why) {
   complain(why);
-  press(before);
+  press(shown);
   if (button.picture) forget(button);
 }
 
