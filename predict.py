@@ -420,12 +420,15 @@ def sources(asked: Iterable[str]) -> Iterator[Source]:
 def _matching(pattern: str) -> Iterator[Source]:
     """Each picture once, though ** matches a folder, what is in it, and that again through a link to the folder."""
     given = set()
-    for path in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 (Path.glob takes no absolute pattern)
-        for one in _below(path):
-            place = Path(one.path).parent.resolve() / PurePath(one.path).name
-            if place not in given:
-                given.add(place)
-                yield one
+
+    def new(path: str) -> bool:
+        place, before = Path(path).parent.resolve() / PurePath(path).name, len(given)
+        given.add(place)
+        return len(given) > before
+
+    found = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 (Path.glob would take no absolute pattern)
+    for path in filter(new, found):
+        yield from (one for one in _below(path) if one.path == path or new(one.path))
 
 
 def _below(path: str) -> Iterator[Source]:

@@ -347,7 +347,7 @@ def test_a_folder_is_read_without_litter_and_links_to_folders(device, photos):
     assert named["top"]  # asked for by name, it is read whatever its name
 
 
-@pytest.mark.parametrize("pattern", ["photos/**", "./photos/**", "photos/**/*", "phot*/**/**"])
+@pytest.mark.parametrize("pattern", ["photos/**", "./photos/**", "phot*/**/*"])
 def test_a_glob_answers_each_picture_once(device, photos, pattern):
     """Though it matches folders and what is in them, and both again through a link."""
     (photos / "round").symlink_to(photos)
@@ -366,11 +366,12 @@ def test_a_folder_gives_what_can_be_decoded_and_not_all_that_pillow_lists(device
         (photos / name).write_bytes(content)
     done = run(device, photos, "--format", "jsonl")
     assert done.returncode == 0 and len(records(done)) == 7
-    done = run(device, *(photos / name for name in files), "--format", "jsonl")
-    assert [Path(record["path"]).name for record in records(done) if record["error"]] == list(files)  # asked for by name
+    named = records(run(device, *(photos / name for name in files), "--format", "jsonl"))
+    assert [Path(record["path"]).name for record in named if record["error"]] == list(files)  # they are tried
 
 
-def test_no_format_that_pillow_writes_and_reads_is_left_out_of_a_folder(monkeypatch):
+@pytest.mark.filterwarnings("ignore:IM image format is deprecated")
+def test_no_format_that_pillow_writes_and_reads_is_left_out_of_a_folder():
     Image.init()
     for suffix, format in Image.registered_extensions().items():
         contents = []
@@ -383,8 +384,8 @@ def test_no_format_that_pillow_writes_and_reads_is_left_out_of_a_folder(monkeypa
                 pixels += predict.decode(content).width
         if contents:
             assert (suffix in predict._suffixes()) == bool(pixels), suffix
-    others = {".psd", ".fits", ".cur", ".fli", ".gbr", ".pcd", ".pxr", ".ras", ".xpm", ".ftc", ".dcx", ".iim"}  # read only
-    assert others < predict._suffixes()
+    never_written = {".psd", ".fits", ".cur", ".fli", ".gbr", ".pcd", ".pxr", ".ras", ".xpm", ".ftc", ".dcx", ".iim"}
+    assert never_written < predict._suffixes()
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="its file system takes no such names")
@@ -567,8 +568,7 @@ def test_closed_streams_are_a_line_where_they_are_needed(device, photos, tmp_pat
     done = closed(">&-", device, photos, "--output", tmp_path / "answers.txt")
     assert done.returncode == 0 and not done.stderr
     assert (tmp_path / "answers.txt").read_text(encoding="utf-8") == run(device, photos).stdout
-    unwritable = closed(">&-", device, photos, "--output", "no/folder/x")
-    in_one_line(unwritable, "no/folder/x")
+    in_one_line(closed(">&-", device, photos, "--output", "no/folder/x"), "no/folder/x")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux to try")
@@ -758,7 +758,7 @@ def test_masks_in_text_and_csv_and_beside_a_teachers(drawer, photos, tmp_path):
     assert [(row["path"], row["class"], float(row["share"]), row["mask"]) for row in rows] == [
         (record["path"], entry["class"], entry["share"], record["mask"])
         for record in found for entry in record["shares"]]
-    assert f" {100 * np.concatenate(alike).mean():.2f} % of the pixels" in done.stderr  # all, however large each picture
+    assert f" {100 * np.concatenate(alike).mean():.2f} % of the pixels" in done.stderr  # large pictures have more
     lines = run(drawer, *asked, "text", cwd=tmp_path).stdout.splitlines()
     for line, record in zip(lines, found, strict=True):
         assert f"mask: {record['mask']}" in line and f"{record['shares'][0]['share']:.2f} %" in line

@@ -11,7 +11,8 @@ const one = (selector, within = document) => within.querySelector(selector);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 const text = (id) => one(`#${id}`).textContent;
 
-let facts, worker, answered, shown; // shown: the button of the picture that is
+let facts, worker, answered;
+let current; // the button of the picture that is shown
 let number = 0; // of the picture that was asked for last: answers to others come too late
 let settle = () => {}; // ends the wait for the picture before
 let begin; // what is asked for while the networks load waits for this call
@@ -215,7 +216,7 @@ async function show(button) {
       if (why) {
         refuse(button, why);
       } else {
-        shown = button;
+        current = button;
         await render(said, image, gallery === undefined ? null : facts.stored[gallery]);
       }
       if (mine === number && (said.done || why)) document.body.dataset.state = "ready";
@@ -226,7 +227,7 @@ async function show(button) {
 
 function refuse(button, why) {
   complain(why);
-  press(shown);
+  press(current);
   if (button.picture) forget(button);
 }
 
