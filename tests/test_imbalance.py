@@ -15,13 +15,14 @@ from torch import nn
 
 from stages import distill, teacher_targets, train_baseline, train_teacher
 from stages.kit import distillation, lessons, prepared
+from stages.kit.chance import drawn
 from stages.kit.faults import Fault
 from stages.kit.losses import DistillParams
 from stages.kit.recipe import Recipe
 from stages.kit.supervision import Supervised, cross_entropy_loss, dice_loss
 from stages.kit.tables import read_csv
 from stages.kit.tasks.classification import Score
-from stages.kit.train import Lesson, drawn, fit
+from stages.kit.train import Lesson, fit
 
 WAYS = ("none", "class_weight", "weighted_sampler", "balanced_softmax")
 

@@ -193,7 +193,7 @@ def build(options, classes, pretrained):
 def test_a_new_layout_and_a_new_model_are_one_file_each(tmp_path):
     """As the README tells: nothing else is edited but params.yaml."""
     code = tmp_path / "code"
-    shutil.copytree(ROOT / "stages", code / "stages", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "stages", code / "stages", ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
     (code / "stages/kit/layouts/side_by_side.py").write_text(LAYOUT)
     (code / "stages/kit/models/two_convolutions.py").write_text(MODEL)
     project = small(tmp_path / "project")
