@@ -132,7 +132,7 @@ def make_small(settings: QuantizeParams, origin: Origin) -> dict[str, object]:
                 judge = quantisation.Judge(origin.task)
                 before = judge(model)
                 found = quantisation.best(quantisation.tries(ready, settings, judge, before - settings.max_drop))
-            small = ready.small(settings, found.in_float)
+            small = found.small if seed == best else ready.small(settings, found.in_float)
         about = dataclasses.replace(card, form=quantisation.FORMS[settings.mode],
                                     settings_sha256=digest(card.settings_sha256, settings, found.in_float))
         onnx_files.write(small, about, path)

@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stages.kit import faults, onnx_checks, onnx_files, params, predict_check, tables, work
-from stages.kit.trial import Sample, Subject, Verdict, VerifyParams
+from stages.kit.trial import Outcome, Sample, Subject, VerifyParams
 
 
 class Check(NamedTuple):
-    judge: Callable[[Subject], Verdict]
+    judge: Callable[[Subject], Outcome]
     advice: str  # for who sees it fail
 
 
 class Finding(NamedTuple):
     name: str  # a key of onnx_files.DEPLOYED
     check: str
-    verdict: Verdict
+    outcome: Outcome
     advice: str
 
 
@@ -51,20 +51,20 @@ def main() -> None:
             for finding in tried(Subject(name, sample, settings), scratch):
                 findings.append(finding)
                 print(line(finding), file=sys.stderr)
-    failed = [finding for finding in findings if not finding.verdict.passed]
+    failed = [finding for finding in findings if not finding.outcome.passed]
     if failed:
-        name, check, verdict, advice = failed[0]
+        name, check, outcome, advice = failed[0]
         others = f" ({len(failed) - 1} more failed, see above)" if failed[1:] else ""
-        raise faults.Fault(f"{onnx_files.DEPLOYED[name]}: {check}: {verdict.said}{others}; {advice}")
+        raise faults.Fault(f"{onnx_files.DEPLOYED[name]}: {check}: {outcome.said}{others}; {advice}")
     tables.write_json(VERIFIED, table(findings))
 
 
 def tried(subject: Subject, scratch: Path) -> Iterator[Finding]:
     """Up to the first check that fails: the later ones lean on the earlier."""
     for name, check in checks_of(subject, scratch).items():
-        verdict = attempted(check.judge, subject)
-        yield Finding(subject.name, name, verdict, check.advice)
-        if not verdict.passed:
+        outcome = attempted(check.judge, subject)
+        yield Finding(subject.name, name, outcome, check.advice)
+        if not outcome.passed:
             return
 
 
@@ -77,20 +77,20 @@ def checks_of(subject: Subject, scratch: Path) -> dict[str, Check]:
         "mend predict.py, which has to read and cut pictures as stages/kit/images.py and windows.py do")}
 
 
-def attempted(judge: Callable[[Subject], Verdict], subject: Subject) -> Verdict:
+def attempted(judge: Callable[[Subject], Outcome], subject: Subject) -> Outcome:
     """A check that can't be made has failed."""
     try:
         return judge(subject)
     except faults.Fault as fault:
-        return Verdict(False, faults.one_line(fault), {})
+        return Outcome(False, faults.one_line(fault), {})
     except Exception as error:  # those of onnx, onnxruntime and torch share no base but this one
         if faults.out_of_memory(error) or faults.full_disk(error):
             raise
-        return Verdict(False, f"{type(error).__name__}, {faults.one_line(error)[:300]}", {})
+        return Outcome(False, f"{type(error).__name__}, {faults.one_line(error)[:300]}", {})
 
 
 def line(finding: Finding) -> str:
-    passed, said, _ = finding.verdict
+    passed, said, _ = finding.outcome
     return f"{finding.name:<8}  {finding.check:<9}  {'passed' if passed else 'FAILED'}  {said}"
 
 
@@ -98,8 +98,8 @@ def table(findings: list[Finding]) -> dict:
     """{file: {check: {figure: value, "passed": true}}, "passed": true}."""
     files = {finding.name: {} for finding in findings}
     for finding in findings:
-        files[finding.name][finding.check] = finding.verdict.figures | {"passed": finding.verdict.passed}
-    return files | {"passed": all(finding.verdict.passed for finding in findings)}
+        files[finding.name][finding.check] = finding.outcome.figures | {"passed": finding.outcome.passed}
+    return files | {"passed": all(finding.outcome.passed for finding in findings)}
 
 
 if __name__ == "__main__":

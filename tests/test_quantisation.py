@@ -1,9 +1,7 @@
-"""Making a model small: what is stored, what stays float, what is recommended; and the budget that the result keeps."""
+"""Making a model small: what is stored, what stays float, what is recommended."""
 
 import hashlib
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +9,10 @@ import onnx
 import onnxruntime
 import pytest
 import torch
-from conftest import ROOT, Project
+from conftest import Project
 from test_onnx import CARD, deployed, net, pictures  # noqa: F401 (deployed is a fixture)
 
-from stages.kit import budget, explore, export, int8, network, onnx_files, quantisation, storage, tables
+from stages.kit import explore, export, int8, network, onnx_files, quantisation, storage, tables
 from stages.kit.explore import Tried
 
 SETTINGS = quantisation.QuantizeParams(mode="static", per_channel=True, calibration_images=40, max_drop=0.5,
@@ -179,40 +177,6 @@ def test_another_way_goes_through_the_stage(deployed, tmp_path):  # noqa: F811
     assert card.form == "int8 weights" and card.role == "student"
     assert (models / "student.int8.onnx").stat().st_size < 0.5 * (models / "student.onnx").stat().st_size
     assert tables.read_json(project.folder / "metrics/quantisation.json")["form"] == "int8 weights"
-
-
-SIZE = {"int8": {"size_mb": 0.5}}
-SPEED = {"int8": {"latency_ms": 2.0, "peak_memory_mb": 60.0}}
-QUALITY = {"teacher": {"accuracy": 91.0, "deployed": 90.0}, "int8": {"accuracy": 70.0, "deployed": 81.0}}
-
-
-def test_verdicts():
-    limits = budget.BudgetParams(size_mb=0.5, latency_ms=1.9, peak_memory_mb=None, accuracy_kept=90.0)
-    assert [(found.what, found.measured, found.met) for found in budget.verdicts(limits, SIZE, SPEED, QUALITY)] == [
-        ("size, MB", 0.5, True), ("latency, ms", 2.0, False), ("accuracy kept, %", 90.0, True)]
-    assert not budget.verdicts(budget.BudgetParams(**dict.fromkeys(budget.BudgetParams.model_fields)), SIZE, SPEED)
-
-
-def test_the_budget_is_a_gate(deployed):  # noqa: F811
-    params = deployed.folder / "params.yaml"
-    before = params.read_text(encoding="utf-8")
-
-    def check(**limits) -> subprocess.CompletedProcess:
-        for key in budget.BudgetParams.model_fields:
-            deployed.set(f"benchmark.budget.{key}", limits.get(key))
-        return subprocess.run([sys.executable, "-m", "stages.benchmark", "--check"], cwd=deployed.folder,
-                              capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
-
-    try:
-        assert check().returncode == 0
-        kept = check(size_mb=100.0, latency_ms=1e4, accuracy_kept=0.1)
-        assert kept.returncode == 0 and kept.stdout.count(": pass") == 3
-        broken = check(size_mb=100.0, latency_ms=1e-6)
-        assert broken.returncode == 1 and "latency, ms" in broken.stderr and len(broken.stderr.splitlines()) == 1
-        deployed.run("report")
-        assert "| **fail** |" in (deployed.folder / "report/report.md").read_text(encoding="utf-8")
-    finally:
-        params.write_text(before, encoding="utf-8")
 
 
 def test_cards_name_what_the_file_was_made_from(deployed):  # noqa: F811

@@ -131,14 +131,14 @@ def fault() -> str:
     return str(caught.value)
 
 
-def verdict(name: str, check: str, **settings: float) -> trial.Verdict:
+def outcome(name: str, check: str, **settings: float) -> trial.Outcome:
     """Of one check alone, as the stage makes it."""
     subject = trial.Subject(name, trial.Sample(8), trial.VerifyParams(**VERIFY | settings))
     return verify.attempted(verify.checks_of(subject, Path("scratch"))[check].judge, subject)
 
 
 def failure(name: str, check: str) -> str:
-    found = verdict(name, check)
+    found = outcome(name, check)
     assert not found.passed and not found.figures
     return found.said
 
@@ -271,7 +271,7 @@ def test_all_strings_are_read_but_no_numbers():
 
 def test_names_of_classes_may_be_dates_and_paths(spoilt):
     change("teacher", lambda model: noted(model, classes=json.dumps(["2024-05-17", f"{Path.home()}/bee", "dög"])))
-    assert verdict("teacher", "strings").passed
+    assert outcome("teacher", "strings").passed
 
 
 @pytest.mark.parametrize("name, entry, value", [
@@ -343,7 +343,7 @@ def test_answers_of_the_wrong_kind(spoilt, nodes, said):
         model.graph.output[0].type.tensor_type.ClearField("shape")
 
     change("baseline", edit)
-    found = verdict("baseline", "batches")
+    found = outcome("baseline", "batches")
     assert not found.passed and said in found.said
 
 
@@ -362,9 +362,9 @@ def test_the_error_is_measured_by_the_deviation_of_the_logits(spoilt):
     right = net(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
     wrong = onnx_files.open_model(onnx_files.DEPLOYED["student"], 1)(images)
     expected = float(np.abs(wrong - right).max() / right.std())
-    assert f"logits differ from torch's by {expected:.1e} of" in verdict("student", "torch").said
-    assert verdict("student", "torch", tolerance=1.1 * expected).passed
-    assert not verdict("student", "torch", tolerance=0.9 * expected).passed
+    assert f"logits differ from torch's by {expected:.1e} of" in outcome("student", "torch").said
+    assert outcome("student", "torch", tolerance=1.1 * expected).passed
+    assert not outcome("student", "torch", tolerance=0.9 * expected).passed
 
 
 def test_figures_without_last_bits():
@@ -389,7 +389,7 @@ def test_agreement_is_counted_image_by_image(spoilt):
     answers = [onnx_files.open_model(onnx_files.DEPLOYED[name], 1)(sample.take(sample.rows)).argmax(1)
                for name in ("student", "int8")]
     percent = 100 * float(np.mean(answers[0] == answers[1]))
-    assert verdict("int8", "agreement").figures == {"images": 8, "percent": round(percent, 2)}
+    assert outcome("int8", "agreement").figures == {"images": 8, "percent": round(percent, 2)}
 
 
 # ── predict.py, changed ──

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from stages.kit import onnx_files, prepared, quantisation, turns
 from stages.kit.onnx_files import Card
-from stages.kit.quantisation import FORMS, Judge, QuantizeParams
+from stages.kit.quantisation import FORMS, Judge, QuantizeParams, Try
 
 ROUNDS, WARMUP, SECONDS = 20, 5, 0.1  # of each model's turns, on one thread
 EQUAL = 0.05  # share by which two latencies differ by chance, and by which a difference in size is worth nothing
@@ -35,19 +35,21 @@ class Tried(NamedTuple):
 def tried(path: Path, card: Card, settings: QuantizeParams, judge: Judge) -> list[Tried]:
     """The float model of `path`, and every way of making it small. Writes to a folder that goes."""
     model, calibration = onnx.load(path), quantisation.spread(prepared.images("train"), settings.calibration_images)
-    before = judge(model)
-    made = [(None, [], before, model)]
+    before = Try([], model, judge(model))
+    made = [(None, before)]
     for way in tqdm(WAYS, "explore", unit="way", disable=None):
-        made += _ways(model, settings.model_copy(update=way | {"remedy": "layers"}), calibration, card, judge, before)
+        asked = settings.model_copy(update=way | {"remedy": "layers"})
+        made += [(asked, found) for found in _tries(model, asked, calibration, card, judge, before.val)]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
         runners, sizes = {}, {}
-        for number, (*_, small) in enumerate(made):
+        for number, (_, found) in enumerate(made):
             file = Path(folder, f"{number}.onnx")
-            onnx_files.write(small, card, file)
+            onnx_files.write(found.small, card, file)
             sizes[number] = file.stat().st_size
             runners[number] = running.enter_context(turns.Runner(file, 1))
         spent = turns.take(runners, ROUNDS, 1, WARMUP, SECONDS)
-    return [Tried(*row[:3], sizes[number], median(spent[number])) for number, row in enumerate(made)]
+    return [Tried(asked, found.in_float, found.val, sizes[number], median(spent[number]))
+            for number, (asked, found) in enumerate(made)]
 
 
 def chosen(rows: Sequence[Tried], settings: QuantizeParams) -> Tried | None:
@@ -77,14 +79,13 @@ def table(rows: Sequence[Tried], settings: QuantizeParams) -> str:
     return "\n".join([*lines, "", f"Best here: {_said(choice)}. In params.yaml, set {wanted}."])
 
 
-def _ways(model: onnx.ModelProto, settings: QuantizeParams, calibration, card: Card, judge: Judge,
-          before: float) -> list[tuple]:
+def _tries(model: onnx.ModelProto, settings: QuantizeParams, calibration, card: Card, judge: Judge,
+           before: float) -> list[Try]:
     """One way as it is, and where it loses too much, with its worst layers in float."""
     with quantisation.quantiser(model, settings, calibration, card.centred()) as ready:
         found = quantisation.tries(ready, settings, judge, before - settings.max_drop)
         first, best = found[0], quantisation.best(found)
-        return [(settings, one.in_float, one.val, ready.small(settings, one.in_float))
-                for one in ([first, best] if best.in_float else [first])]
+        return [first, best] if best.in_float else [first]
 
 
 def _said(row: Tried) -> str:

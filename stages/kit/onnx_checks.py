@@ -1,4 +1,4 @@
-"""Is a deployed file what it claims to be? In: a `Subject`. Out: a `Verdict`; whatever can't be judged is raised."""
+"""Is a deployed file what it claims to be? In: a `Subject`. Out: an `Outcome`; whatever can't be judged is raised."""
 
 import math
 import re
@@ -12,7 +12,7 @@ import numpy as np
 
 from stages.kit import onnx_files, params, prepared, runtime, work
 from stages.kit.resizing import Resizing
-from stages.kit.trial import Subject, Verdict, bound, share
+from stages.kit.trial import Outcome, Subject, bound, share
 
 BATCHES = (1, 2, 32)  # images at a time: a device chooses how many
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,18 +20,18 @@ DATE = re.compile(r"\d{4}[-/.]\d{2}[-/.]\d{2}|\d{2}:\d{2}:\d{2}")
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
-def well_formed(subject: Subject) -> Verdict:
+def well_formed(subject: Subject) -> Outcome:
     """By onnx's own checker, with all types and shapes inferred."""
     import onnx
 
     if not subject.path.is_file():
-        return Verdict(False, "is missing", {})
+        return Outcome(False, "is missing", {})
     onnx.checker.check_model(str(subject.path), full_check=True)
     size = subject.path.stat().st_size / 1e6
-    return Verdict(True, f"{size:.2f} MB, well formed", {"size_mb": round(size, 4)})
+    return Outcome(True, f"{size:.2f} MB, well formed", {"size_mb": round(size, 4)})
 
 
-def anonymous(subject: Subject) -> Verdict:
+def anonymous(subject: Subject) -> Outcome:
     """No string in it, but for the names of classes, holds a date or a path of this machine."""
     import onnx
 
@@ -43,13 +43,13 @@ def anonymous(subject: Subject) -> Verdict:
     found = list(_strings(model))
     for text in found:
         if place := next((place for place in sorted(places) if f"{place}/" in f"{text}/"), None):
-            return Verdict(False, f"holds a path of this machine, {place}, in {reprlib.repr(text)}", {})
+            return Outcome(False, f"holds a path of this machine, {place}, in {reprlib.repr(text)}", {})
         if date := DATE.search(text):
-            return Verdict(False, f"holds a date, {date.group()}, in {reprlib.repr(text)}", {})
-    return Verdict(True, f"{len(found)} strings, none with a date or a path of this machine", {"strings": len(found)})
+            return Outcome(False, f"holds a date, {date.group()}, in {reprlib.repr(text)}", {})
+    return Outcome(True, f"{len(found)} strings, none with a date or a path of this machine", {"strings": len(found)})
 
 
-def described(subject: Subject) -> Verdict:
+def described(subject: Subject) -> Outcome:
     """Its card says what params.yaml, the arrays and the weights say."""
     card, classes, listed = subject.model.card, tuple(prepared.classes()), onnx_files.FOLDER / "classes.txt"
     expected = {"classes": classes, "image_size": subject.sample.size, "task": params.word("data.task"),
@@ -57,22 +57,22 @@ def described(subject: Subject) -> Verdict:
                 "weights_sha256": work.sha256(subject.weights)}
     for field, right in expected.items():
         if (said := getattr(card, field)) != right:
-            return Verdict(False, f"its card says {field} {reprlib.repr(said)}, but it is {reprlib.repr(right)}", {})
+            return Outcome(False, f"its card says {field} {reprlib.repr(said)}, but it is {reprlib.repr(right)}", {})
     if (card.form == "float") != (subject.name != "int8"):
-        return Verdict(False, f"its card says form {card.form!r}, which the {subject.name} hasn't", {})
+        return Outcome(False, f"its card says form {card.form!r}, which the {subject.name} hasn't", {})
     if not SHA256.fullmatch(card.settings_sha256):
-        return Verdict(False, f"its card says settings_sha256 {reprlib.repr(card.settings_sha256)}, no hash", {})
+        return Outcome(False, f"its card says settings_sha256 {reprlib.repr(card.settings_sha256)}, no hash", {})
     numbers = {"mean": 3, "std": 3, "colours": len(classes) if subject.sample.shape else 0}
     for field, right in numbers.items():
         if (count := len(getattr(card, field))) != right:
-            return Verdict(False, f"its card has {count} entries in {field}, and should have {right}", {})
+            return Outcome(False, f"its card has {count} entries in {field}, and should have {right}", {})
     if tuple(listed.read_text(encoding="utf-8").splitlines()) != classes:
-        return Verdict(False, f"{listed} names other classes than it and {prepared.FOLDER}/classes.txt", {})
-    return Verdict(True, f"{card.role}, {card.form}, {len(classes)} classes, from {subject.weights}",
+        return Outcome(False, f"{listed} names other classes than it and {prepared.FOLDER}/classes.txt", {})
+    return Outcome(True, f"{card.role}, {card.form}, {len(classes)} classes, from {subject.weights}",
                    {"classes": len(classes), "image_size": card.image_size})
 
 
-def free_in_number(subject: Subject) -> Verdict:
+def free_in_number(subject: Subject) -> Outcome:
     """uint8 (N,H,W,3) → finite float32 (N,C,*S) for every N, and no image's answer depends on the others."""
     sample, settings, classes = subject.sample, subject.settings, len(prepared.classes())
     images = sample.take([sample.rows[at % len(sample.rows)] for at in range(max(BATCHES))])
@@ -80,10 +80,10 @@ def free_in_number(subject: Subject) -> Verdict:
     for count in sorted(BATCHES, reverse=True):
         answers = subject.model(images[-count:])
         if answers.dtype != np.float32 or answers.shape != (count, classes, *sample.shape):
-            return Verdict(False, f"{count} images get {answers.dtype} {answers.shape}, and should get float32 "
+            return Outcome(False, f"{count} images get {answers.dtype} {answers.shape}, and should get float32 "
                                   f"{(count, classes, *sample.shape)}", {})
         if not np.isfinite(answers).all():
-            return Verdict(False, f"logits of {count} images are not all finite", {})
+            return Outcome(False, f"logits of {count} images are not all finite", {})
         together = answers if together is None else together
         error = max(error, float(np.abs(answers - together[-count:]).max()))
         same = min(same, float(np.mean(answers.argmax(1) == together[-count:].argmax(1))))
@@ -92,14 +92,14 @@ def free_in_number(subject: Subject) -> Verdict:
             f"deviation (at most {settings.tolerance:g})")
     figures = {"largest": max(BATCHES), "error_below": bound(error)}
     if error <= settings.tolerance or subject.model.card.form != "int8":
-        return Verdict(error <= settings.tolerance, said, figures)
+        return Outcome(error <= settings.tolerance, said, figures)
     # Between integers a last bit may become a whole step; there the class is what counts.
-    return Verdict(100 * same >= settings.least_agreement,
+    return Outcome(100 * same >= settings.least_agreement,
                    f"{said}, but {100 * same:.2f} % of the classes are the same (at least "
                    f"{settings.least_agreement:g})", figures | {"same_classes": round(100 * same, 2)})
 
 
-def same_as_torch(subject: Subject) -> Verdict:
+def same_as_torch(subject: Subject) -> Outcome:
     """Its logits are those of the network that was trained."""
     import torch
 
@@ -118,12 +118,12 @@ def same_as_torch(subject: Subject) -> Verdict:
         error = max(error, float(np.abs(subject.model(images) - expected).max()))
         count, total, squares = count + expected.size, total + expected.sum(), squares + np.square(expected).sum()
     error = share(error, math.sqrt(max(0.0, squares / count - (total / count) ** 2)))
-    return Verdict(error <= subject.settings.tolerance,
+    return Outcome(error <= subject.settings.tolerance,
                    f"{len(rows)} test images; logits differ from torch's by {error:.1e} of all logits' deviation (at "
                    f"most {subject.settings.tolerance:g})", {"images": len(rows), "error_below": bound(error)})
 
 
-def same_as_float(subject: Subject) -> Verdict:
+def same_as_float(subject: Subject) -> Outcome:
     """It names the class that the student in float names, of an image or a pixel."""
     student, rows = onnx_files.open_model(onnx_files.DEPLOYED["student"], runtime.threads()), subject.sample.rows
     same, total = 0, 0
@@ -131,7 +131,7 @@ def same_as_float(subject: Subject) -> Verdict:
         equal = subject.model(images).argmax(1) == student(images).argmax(1)
         same, total = same + int(equal.sum()), total + equal.size
     percent, counted = 100 * same / total, "of the pixels of" if subject.sample.shape else "of"
-    return Verdict(percent >= subject.settings.least_agreement,
+    return Outcome(percent >= subject.settings.least_agreement,
                    f"{percent:.2f} % {counted} {len(rows)} test images get the float student's class (at least "
                    f"{subject.settings.least_agreement:g} %)", {"images": len(rows), "percent": round(percent, 2)})
 

@@ -6,74 +6,76 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from stages.kit import windows
 from stages.kit.faults import Fault
-from stages.kit.trial import Picture, Subject, Verdict, bound
+from stages.kit.trial import Outcome, Picture, Subject, bound
 
 RAW = Path("data/raw.zip")
 PREDICT = Path(__file__).resolve().parents[2] / "predict.py"
 CLOSE = 1e-4  # of a probability; predict.py writes six decimals
 SAME = 99.9  # % of a mask's pixels: where two classes tie, either may be named
-PICTURES, ANSWERS, MASKS = "pictures", "answers.jsonl", "masks"
+ANSWERS, MASKS = "answers.jsonl", "masks"
 
 
-def same_as_prepared(subject: Subject, folder: Path) -> Verdict:
+def same_as_prepared(subject: Subject, folder: Path) -> Outcome:
     """The answers to the sample's original files, predict.py and the model being alone in `folder`."""
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
-    (folder / PICTURES).mkdir(parents=True)
+    folder.mkdir(parents=True)
     for path in (PREDICT, subject.path):
         shutil.copyfile(path, folder / path.name)
     names = {}
     with zipfile.ZipFile(RAW) as raw:
         for number, picture in enumerate(subject.sample.pictures):
             # Numbered: the source's own names may be hidden ones, or meet where folders fall away.
-            name = f"{number:06}{PurePosixPath(picture.path).suffix}"
-            (folder / PICTURES / name).write_bytes(raw.read(picture.path))
-            names[name] = picture
-    answers = _asked(subject, folder)
-    if sorted(PurePosixPath(record["path"]).name for record in answers) != sorted(names):
-        return Verdict(False, f"predict.py gives {len(answers)} answers to {len(names)} files", {})
-    answered = [(names[PurePosixPath(record["path"]).name], record) for record in answers]
+            (folder / f"{number:06}").write_bytes(raw.read(picture.path))
+            names[f"{number:06}"] = picture
+    answers = _asked(subject, list(names), folder)
+    if [record["path"] for record in answers] != list(names):
+        return Outcome(False, f"predict.py gives {len(answers)} answers to {len(names)} files", {})
+    answered = [(names[record["path"]], record) for record in answers]
     return _same_masks(subject, answered, folder) if subject.sample.shape else _same_classes(subject, answered)
 
 
-def _asked(subject: Subject, folder: Path) -> list[dict]:
-    """Its records. Raises Fault where it fails."""
+def _asked(subject: Subject, names: list[str], folder: Path) -> list[dict]:
+    """Its records. Raises Fault where it fails.
+
+    Paths on stdin are tried whatever they end in: a picture's own name may end in .pdf.
+    """
     own = ["--masks", MASKS] if subject.sample.shape else ["--topk", str(len(subject.model.card.classes))]
-    done = subprocess.run([sys.executable, PREDICT.name, PICTURES, "--model", subject.path.name, "--format", "jsonl",
+    done = subprocess.run([sys.executable, PREDICT.name, "-", "--model", subject.path.name, "--format", "jsonl",
                            "--output", ANSWERS, *own], cwd=folder, capture_output=True, encoding="utf-8",
-                          errors="replace", stdin=subprocess.DEVNULL)
+                          errors="replace", input="\n".join(names))
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["and said nothing"]
         raise Fault(f"predict.py ended with status {done.returncode}: {said[-1][:300]}")
     return [json.loads(text) for text in (folder / ANSWERS).read_text(encoding="utf-8").splitlines()]
 
 
-def _same_classes(subject: Subject, answered: Iterable[tuple[Picture, dict]]) -> Verdict:
+def _same_classes(subject: Subject, answered: Iterable[tuple[Picture, dict]]) -> Outcome:
     """Every class's probability; and the one named first is the likeliest."""
     classes, error, count = subject.model.card.classes, 0.0, 0
     for picture, record in answered:
         named = {entry["class"]: entry["probability"] for entry in record["top"]}
         if set(named) != set(classes):
-            return Verdict(False, f"predict.py names other classes than the file's for {picture.path!r}", {})
+            return Outcome(False, f"predict.py names other classes than the file's for {picture.path!r}", {})
         right = _probabilities(subject.model(subject.sample.take(picture.rows))[0])
         off = max(abs(named[name] - value) for name, value in zip(classes, right, strict=True))
         first = record["top"][0]["class"]
         if off > CLOSE or right.max() - right[classes.index(first)] > CLOSE:
-            return Verdict(False, f"predict.py says {first!r}, {named[first]:.4f}, of {picture.path!r}, and from the "
+            return Outcome(False, f"predict.py says {first!r}, {named[first]:.4f}, of {picture.path!r}, and from the "
                                   f"prepared image it is {classes[right.argmax()]!r}, {right.max():.4f}: "
                                   f"probabilities differ by {off:.1e} (at most {CLOSE:g})", {})
         error, count = max(error, off), count + 1
-    return Verdict(True, f"{count} original files; probabilities differ from the prepared images' by {error:.1e} (at "
+    return Outcome(True, f"{count} original files; probabilities differ from the prepared images' by {error:.1e} (at "
                          f"most {CLOSE:g})", {"images": count, "error_below": bound(error)})
 
 
-def _same_masks(subject: Subject, answered: Iterable[tuple[Picture, dict]], folder: Path) -> Verdict:
+def _same_masks(subject: Subject, answered: Iterable[tuple[Picture, dict]], folder: Path) -> Outcome:
     """Every pixel's class, and each class's share of the picture."""
     worst, count = 100.0, 0
     for picture, record in answered:
@@ -88,11 +90,11 @@ def _same_masks(subject: Subject, answered: Iterable[tuple[Picture, dict]], fold
         off = max(abs(named.get(name, 0) - share)
                   for name, share in zip(subject.model.card.classes, shares, strict=True))
         if same < SAME or off > 100 - SAME:
-            return Verdict(False, f"predict.py's mask of {picture.path!r} has {same:.2f} % of its pixels as the "
+            return Outcome(False, f"predict.py's mask of {picture.path!r} has {same:.2f} % of its pixels as the "
                                   f"prepared squares give them (at least {SAME:g} %), and shares {off:.2f} points off",
                            {})
         worst, count = min(worst, same), count + 1
-    return Verdict(True, f"{count} original files; at least {worst:.2f} % of a mask's pixels are as the prepared "
+    return Outcome(True, f"{count} original files; at least {worst:.2f} % of a mask's pixels are as the prepared "
                          f"squares give them (no less than {SAME:g} %)", {"images": count, "percent": round(worst, 2)})
 
 

@@ -79,7 +79,8 @@ class Try(NamedTuple):
     """What was tried, and what it is worth."""
 
     in_float: list[str]  # layers that stay float
-    val: float  # the small model's score, in %
+    small: ModelProto
+    val: float  # its score, in %
 
 
 def tries(ready: Quantiser, settings: QuantizeParams, judge: Judge, least: float) -> list[Try]:
@@ -88,12 +89,16 @@ def tries(ready: Quantiser, settings: QuantizeParams, judge: Judge, least: float
 
     A layer is the worse, the nearer the logits come to the float model's when it alone stays float.
     """
-    found = [Try([], judge(ready.small(settings, [])))]
+    def attempt(in_float: list[str]) -> Try:
+        small = ready.small(settings, in_float)
+        return Try(in_float, small, judge(small))
+
+    found = [attempt([])]
     if found[0].val >= least or settings.mode != "static" or settings.remedy == "none":
         return found
     ranked, count = _worst_first(ready, settings, judge), 1
     while found[-1].val < least and 2 * count <= len(ranked):
-        found.append(Try(ranked[:count], judge(ready.small(settings, ranked[:count]))))
+        found.append(attempt(ranked[:count]))
         count *= 2
     return found
 

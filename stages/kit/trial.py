@@ -22,7 +22,7 @@ class VerifyParams(params.Section):
     least_agreement: float = pydantic.Field(ge=0, le=100)  # % of images, or pixels, of one class in int8 and in float
 
 
-class Verdict(NamedTuple):
+class Outcome(NamedTuple):
     """What a check has found."""
 
     passed: bool
