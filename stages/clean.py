@@ -15,9 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.kit import data_pictures, faults, likeness, named, overrides, params, rules, tables
+from stages.kit import data_pictures, degrees, facts, faults, likeness, named, overrides, params, rules, tables
+from stages.kit.case import GONE, Case, CleanParams, Finding, Row
+from stages.kit.facts import RAW
 from stages.kit.faults import Fault
-from stages.kit.rules import RAW, Finding, Row
 
 SCAN, THUMBNAILS = Path("data/scan.csv"), Path("data/thumbnails.npy")
 MANIFEST, DECISIONS, METRICS = Path("data/manifest.csv"), Path("data/decisions.csv"), Path("metrics/data.json")
@@ -36,19 +37,19 @@ def main() -> None:
 
 
 def clean() -> None:
-    policy = params.load("clean", rules.CleanParams)
+    policy = params.load("clean", CleanParams)
     labels = named.module("labels", params.word("data.task"), "data.task")
     rows = tables.read_csv(SCAN)
-    case = rules.Case(policy, overrides.read(relabels=not labels.shape(1)),
-                      {"unreadable": "unreadable", **labels.ISSUES}, alike(rows, policy.near_likeness),
-                      rules.judged_accuracy(rows), labels.stratum,
-                      () if labels.shape(1) else {row["target"] for row in rows if row["target"]})
+    case = Case(policy, overrides.read(relabels=not labels.shape(1)),
+                {"unreadable": "unreadable", **labels.ISSUES}, alike(rows, policy.near_likeness),
+                rules.judged_accuracy(rows), labels.stratum,
+                () if labels.shape(1) else {row["target"] for row in rows if row["target"]})
     kept, findings = rules.decide(rows, case)
     tables.write_csv(DECISIONS, DECISION, map(_decision, findings))
     _check([row for row in rows if row["path"] not in case.overrides], kept, findings, labels.stratum)
     tables.write_csv(MANIFEST, COLUMNS, ({name: row[name] for name in COLUMNS} for row in kept))
     before, after = (_per_class(some, labels.stratum) for some in (rows, kept))
-    tables.write_json(METRICS, _counts(rows, kept, findings, (*rules.FACTS, *labels.ISSUES, *rules.DEGREES),
+    tables.write_json(METRICS, _counts(rows, kept, findings, (*facts.ISSUES, *labels.ISSUES, *degrees.ISSUES),
                                        case.accuracy) | {"before": before, "after": after})
     data_pictures.draw(rows, findings, before, after, PLOTS)
     print(f"clean: {len(rows)} images, {len(rows) - len(kept)} taken out, {len(findings)} findings in {DECISIONS}",
@@ -115,7 +116,7 @@ def _check(rows: Sequence[Row], kept: Sequence[Row], findings: Sequence[Finding]
            stratum: Callable[[Row], str]) -> None:
     """Raises Fault where nothing, or nothing of a class, is left: better than to train without it, unnoticed."""
     if not kept:
-        first = next(finding for finding in findings if finding.action in rules.GONE)
+        first = next(finding for finding in findings if finding.action in GONE)
         raise Fault(f"{RAW}: none of its {len(rows)} images can be used; {DECISIONS} lists them (first "
                     f"{first.row['path']!r}: {first.reason}): replace them by whole files")
     for split in ("train", ""):

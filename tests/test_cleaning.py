@@ -8,11 +8,11 @@ import pytest
 from PIL import Image, ImageOps
 from sources import pack, picture, saved, two_classes
 
-from stages.kit import overrides, rules
+from stages.kit import case, degrees, overrides, rules
 from stages.kit.faults import Fault
 from stages.kit.overrides import Override
 
-QUALITY = dict.fromkeys(rules.QualityPolicy.model_fields, "report")
+QUALITY = dict.fromkeys(case.QualityPolicy.model_fields, "report")
 POLICY = {"unreadable": "drop", "duplicates": "drop", "leaks": "drop", "conflicts": "quarantine",
           "near_duplicates": "report", "near_likeness": 0.9, "label_suspects": "report", "min_accuracy": 70.0,
           "quality": QUALITY, "max_share": 0.5}
@@ -28,9 +28,9 @@ def row(path: str, split: str = "train", target: str = "cat", **more) -> dict[st
 def decide(rows: list[dict], said: dict | None = None, alike: list | None = None, accuracy: float | None = 90.0,
            **changes) -> tuple[dict[str, str], dict[tuple, str]]:
     """The labels that stay by path, and the actions by path and issue."""
-    case = rules.Case(rules.CleanParams(**POLICY | changes), said or {}, {"unreadable": "unreadable", "odd": "report"},
+    known = case.Case(case.CleanParams(**POLICY | changes), said or {}, {"unreadable": "unreadable", "odd": "report"},
                       alike or [], accuracy, lambda row: row["target"], {"cat", "dog"})
-    kept, findings = rules.decide(rows, case)
+    kept, findings = rules.decide(rows, known)
     return {row["path"]: row["target"] for row in kept}, {(found.row["path"], found.issue): found.action
                                                           for found in findings}
 
@@ -38,7 +38,7 @@ def decide(rows: list[dict], said: dict | None = None, alike: list | None = None
 @pytest.fixture(autouse=True)
 def nothing_odd(monkeypatch):
     """Rows made by hand carry no measures: what is odd about them, a test says itself."""
-    monkeypatch.setattr(rules.quality, "findings", lambda rows: [])
+    monkeypatch.setattr(degrees.quality, "findings", lambda rows: [])
 
 
 def test_copies_inside_a_split_leave_the_first():
@@ -131,7 +131,7 @@ def test_label_suspects_are_not_acted_on_where_labels_are_not_foretold_well():
 
 def test_held_out_images_are_never_taken_for_their_looks(monkeypatch):
     rows = [*suspects(3, split="test"), row("x"), row("y")]
-    monkeypatch.setattr(rules.quality, "findings", lambda some: [(line, "dark", 0.1, 0.3) for line in some])
+    monkeypatch.setattr(degrees.quality, "findings", lambda some: [(line, "dark", 0.1, 0.3) for line in some])
     kept, _ = decide(rows, label_suspects="drop", quality=QUALITY | {"dark": "drop"}, max_share=1.0)
     assert kept.keys() == {line["path"] for line in rows if line["split"] == "test"}
 
@@ -139,7 +139,7 @@ def test_held_out_images_are_never_taken_for_their_looks(monkeypatch):
 def test_all_droppings_for_looks_share_one_limit_of_a_class(monkeypatch):
     rows = [row(f"{number}") for number in range(10)] + [row(f"d{number}", target="dog") for number in range(4)]
     rows[0] |= {"predicted": "dog", "label_score": "0.1", "suspect": "1"}
-    monkeypatch.setattr(rules.quality, "findings", lambda some: [
+    monkeypatch.setattr(degrees.quality, "findings", lambda some: [
         (line, issue, number / 20, 0.6) for number, line in enumerate(some) for issue in ("dark", "blurry")
         if line["path"] in ("4", "5", "d0")])
     kept, found = decide(rows, label_suspects="drop", quality=QUALITY | {"dark": "drop", "blurry": "drop"},
@@ -150,7 +150,7 @@ def test_all_droppings_for_looks_share_one_limit_of_a_class(monkeypatch):
 
 def test_two_oddities_of_an_image_take_it_once(monkeypatch):
     rows = [row(f"{number}") for number in range(4)]
-    monkeypatch.setattr(rules.quality, "findings", lambda some: [
+    monkeypatch.setattr(degrees.quality, "findings", lambda some: [
         (line, issue, 0.1, 0.3) for line in some[:2] for issue in ("dark", "low_information")])
     kept, found = decide(rows, quality=dict.fromkeys(QUALITY, "drop"))
     assert kept.keys() == {"2", "3"} and set(found.values()) == {"dropped"}
@@ -159,7 +159,7 @@ def test_two_oddities_of_an_image_take_it_once(monkeypatch):
 def test_what_the_user_says_wins_over_every_rule(monkeypatch):
     rows = [row("a", pixels="1"), row("b", pixels="1"), row("c", pixels="2"), row("d", target="dog", pixels="2"),
             row("e", pixels="3"), row("f", "test", pixels="3"), row("g", "test"), row("h")]
-    monkeypatch.setattr(rules.quality, "findings", lambda some: [(line, "dark", 0.1, 0.3) for line in some])
+    monkeypatch.setattr(degrees.quality, "findings", lambda some: [(line, "dark", 0.1, 0.3) for line in some])
     said = {"b": Override("keep", ""), "c": Override("relabel", "dog"), "e": Override("keep", ""),
             "g": Override("drop", ""), "h": Override("keep", "")}
     kept, found = decide(rows, said, quality=QUALITY | {"dark": "drop"}, max_share=1.0)

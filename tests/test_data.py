@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 from sources import pack, picture, saved, two_classes
 
-from stages.kit import embedded, images, rules, windows
+from stages.kit import embedded, facts, images, windows
 from stages.kit.faults import Fault
 from stages.kit.layouts import image_folder, tiny_imagenet
 from stages.split import SplitParams, draw
@@ -251,7 +251,7 @@ def test_every_finding_is_decided_as_the_policy_says(project):
     done(project.set("data.source", "a.zip").run("fetch", "scan", "clean"))
     data = project.folder / "data"
     found = [(row["path"], row["issue"], row["action"], row["keeper"]) for row in table(data / "decisions.csv")
-             if row["issue"] in rules.FACTS]
+             if row["issue"] in facts.ISSUES]
     assert found == [
         ("train/cat/b.bmp", "duplicate", "dropped", "train/cat/a.png"),
         ("train/cat/c.png", "conflicting_label", "quarantined", "train/dog/d.png"),
@@ -272,7 +272,7 @@ def test_every_finding_is_decided_as_the_policy_says(project):
     counts = json.loads((project.folder / "metrics/data.json").read_text())
     assert counts["images"] == {"found": 15, "kept": 8, "dropped": 7}
     assert counts["acted_on"] == {"unreadable": 2, "leak": 2, "duplicate": 1, "conflicting_label": 2}
-    assert {issue: counts["findings"][issue] for issue in rules.FACTS} == counts["acted_on"]
+    assert {issue: counts["findings"][issue] for issue in facts.ISSUES} == counts["acted_on"]
     held = {"test": {"cat": 1, "dog": 1}, "val": {"cat": 1, "dog": 1}}
     assert counts["before"] == held | {"train": {"cat": 4, "dog": 5}, "unlabelled": {"all": 2}}
     assert counts["after"] == held | {"train": {"cat": 1, "dog": 2}, "unlabelled": {"all": 1}}
@@ -284,7 +284,7 @@ def test_keep_keeps_and_still_reports(project):
     project.set("data.source", "a.zip").set("clean.leaks", "keep").set("clean.duplicates", "keep")
     done(project.run("fetch", "scan", "clean"))
     assert len(table(project.folder / "data/manifest.csv")) == 4
-    found = [row for row in table(project.folder / "data/decisions.csv") if row["issue"] in rules.FACTS]
+    found = [row for row in table(project.folder / "data/decisions.csv") if row["issue"] in facts.ISSUES]
     assert [row["action"] for row in found] == ["kept", "kept"]
 
 

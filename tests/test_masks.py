@@ -14,7 +14,7 @@ from conftest import Project
 from PIL import Image
 from sources import pack, picture, saved
 
-from stages.kit import embedded, images, params, rules
+from stages.kit import embedded, facts, images, params
 from stages.kit.faults import Fault
 from stages.kit.labels import classification, segmentation
 from stages.kit.layouts import aerial_tiles, image_folder, image_mask_pairs
@@ -352,7 +352,7 @@ def test_what_clean_says_about_masks(tmp_path):
     done(project.set("data.masks.other_size", "drop").run("scan", "clean"))
     found = {(row["path"][-5:], row["issue"], row["action"]) for row in table(tmp_path / "data/decisions.csv")}
     assert {row[0] for row in found if row[1:] == ("one_class_mask", "kept")} == {f"{n}.png" for n in (0, 3, 4, 5, 6)}
-    assert {row for row in found if row[1] in (*rules.FACTS, "unreadable_mask", "mask_size")} == {
+    assert {row for row in found if row[1] in (*facts.ISSUES, "unreadable_mask", "mask_size")} == {
         ("1.png", "unreadable_mask", "dropped"), ("2.png", "mask_size", "dropped"),
         ("3.png", "conflicting_label", "quarantined"), ("4.png", "conflicting_label", "quarantined"),
         ("6.png", "duplicate", "dropped")}

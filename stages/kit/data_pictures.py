@@ -16,7 +16,8 @@ import numpy as np
 from PIL import Image
 
 from stages.kit import images, pictures
-from stages.kit.rules import RAW, Finding, Row
+from stages.kit.case import Finding, Row
+from stages.kit.facts import RAW
 
 ABREAST = 6  # findings of a kind on the sheet
 SIDE = 96  # pixels of a picture there, height and width
