@@ -14,7 +14,6 @@ from stages.kit.tables import whole
 COLOURS = {"teacher": "tab:gray", "baseline": "tab:blue", "student": "tab:orange", "int8": "tab:green"}
 DPI = 110
 SIDE, NARROWEST, GAP = 320, 160, 6  # of a sheet, in pixels: a picture's longest side, a column, the white between
-SMALL = 96  # a picture's longest side where many are in a row, in pixels
 
 
 @contextmanager
@@ -73,22 +72,6 @@ def bars(panels: Mapping[str, Mapping[str, np.ndarray]], names: Sequence[str], p
             axes.grid(axis="x", alpha=0.3)
             axes.set_axisbelow(True)
         drawn.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(COLOURS), frameon=False)
-
-
-def rows(titled: Sequence[tuple[str, Sequence[np.ndarray]]], path: Path) -> None:
-    """A row for each (title, pictures uint8 (H,W,3)), the title above; pictures are brought to SMALL at most."""
-    line = 22  # pixels of a title
-    wide = max(GAP + max(len(some) for _, some in titled) * (SMALL + GAP), 5 * SMALL)
-    canvas = np.full((len(titled) * (line + SMALL + GAP), wide, 3), 255, np.uint8)
-    with figure(path, wide / DPI, len(canvas) / DPI) as drawn:
-        for number, (title, some) in enumerate(titled):
-            top = number * (line + SMALL + GAP)
-            for place, picture in enumerate(some):
-                height, width = (max(1, round(SMALL * side / max(picture.shape[:2]))) for side in picture.shape[:2])
-                _paste(canvas, top + line, GAP + place * (SMALL + GAP), np.asarray(Image.fromarray(picture).resize(
-                    (width, height), Image.Resampling.BILINEAR)))
-            drawn.text(GAP / wide, 1 - (top + line / 2) / len(canvas), title, va="center", fontsize=8)
-        drawn.figimage(canvas, zorder=-1)
 
 
 def sheet(shown: Sequence[int], photographs: Callable[[int], np.ndarray], maps: Mapping[str, Sequence[np.ndarray]],

@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from stages.kit import calibration, tables
-from stages.kit.pictures import COLOURS, figure
+from stages.kit.pictures import COLOURS, DPI, GAP, figure
 
 ROWS = 200  # of a precision-recall table at most
 WORST = 10  # pairs of classes in the table of the confused
+SIDE, LINE = 96, 22  # of their pictures, in pixels: the longer side, the line of text above
 
 
 class Pair(NamedTuple):
@@ -74,6 +76,22 @@ def confused(confusion: np.ndarray, classes: Sequence[str], counted: str, path: 
                      ({"actual": classes[pair.actual], "predicted": classes[pair.predicted], counted: pair.count,
                        "percent_of_actual": round(pair.percent, 2)} for pair in pairs))
     return pairs
+
+
+def examples(rows: Sequence[tuple[str, Sequence[np.ndarray]]], path: Path) -> None:
+    """A row for each (title, pictures uint8 (H,W,3)), the title above."""
+    step = LINE + SIDE + GAP
+    canvas = np.full((len(rows) * step, max(5 * SIDE, *(len(some) * (SIDE + GAP) for _, some in rows)) + GAP, 3), 255,
+                     np.uint8)
+    high, wide = canvas.shape[:2]
+    with figure(path, wide / DPI, high / DPI) as drawn:
+        for top, (title, some) in zip(range(0, high, step), rows, strict=True):
+            drawn.text(GAP / wide, 1 - (top + LINE / 2) / high, title, va="center", fontsize=8)
+            for left, picture in zip(range(GAP, wide, SIDE + GAP), some, strict=False):
+                height, width = (max(1, round(SIDE * side / max(picture.shape[:2]))) for side in picture.shape[:2])
+                canvas[top + LINE:top + LINE + height, left:left + width] = Image.fromarray(picture).resize(
+                    (width, height), Image.Resampling.BILINEAR)
+        drawn.figimage(canvas, zorder=-1)
 
 
 def percent(share: float) -> float:

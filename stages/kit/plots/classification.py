@@ -83,4 +83,4 @@ def _draw_confused(pairs: Sequence[score_plots.Pair], answers, classes: list[str
         title = (f"{classes[pair.actual]} → {classes[pair.predicted]}: {pair.count} image{'s' * (pair.count > 1)}, "
                  f"{pair.percent:.1f} % of {classes[pair.actual]}")
         rows.append((title, [photographs(int(number)) for number in surest]))
-    pictures.rows(rows, folder / "pairs.png")
+    score_plots.examples(rows, folder / "pairs.png")
