@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from stages.kit.budget import Verdict
 from stages.kit.report.numbers import bounds, counted, escaped, listed, points
-from stages.kit.report.results import images, side, weakest
+from stages.kit.report.results import images, side, unsure_gap, weakest
 
 # Of a two-sided test at 5 % that finds a true difference four times in five: normal quantiles, 1.96 + 0.84.
 QUANTILES = 1.959964 + 0.841621
@@ -28,6 +28,8 @@ def more_images(quality: Mapping) -> str:
                 "only more of them could part the two.")
     error = (high - low) / (2 * 1.959964)  # standard error, in points
     needed = test["images"] * (QUANTILES * error / table["paired_gain"]) ** 2
+    if needed <= test["images"]:
+        return ""
     return (f"**A larger test set.** If the deployed networks, with and without a teacher, truly differ by the "
             f"{points(table['paired_gain'])} measured, and disagree as often as here, it takes about {_rounded(needed)} "
             f"test images to show it four times in five; there are {test['images']}.")
@@ -41,7 +43,7 @@ def better_teacher(quality: Mapping) -> str:
         where = f"{points(lead)} behind" if round(lead, 2) else "level with"
         return (f"**A better teacher first.** It is {where} the network that it is to teach: longer training, more "
                 "layers or pre-trained weights (sections `teacher`, `teacher_training`).")
-    if "gap_recovered" not in quality["distillation"]:
+    if unsure_gap(quality["distillation"]):
         return (f"**A better teacher first.** Its lead over the baseline, {points(lead)}, isn't sure: a larger one leaves "
                 "more to be taught (sections `teacher`, `teacher_training`).")
     return ""

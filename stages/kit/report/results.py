@@ -34,7 +34,7 @@ def gain(quality: Mapping) -> str:
     if not bounds(table, "gain"):
         return said
     where = {"above": "lies above 0: the teacher helped", "below": "lies below 0: the teacher did harm",
-             "unclear": f"holds 0: no difference can be shown with {images(quality)}"}[side(table, "gain")]
+             "unclear": f"holds 0: no difference can be shown with {evidence(quality)}"}[side(table, "gain")]
     return f"{said} The 95 % interval of that difference, {reach(*bounds(table, 'gain'))} points, {where}."
 
 
@@ -43,8 +43,9 @@ def chance(quality: Mapping) -> str:
     table, p = quality["distillation"], quality["distillation"]["p_value"]
     student, baseline = quality["student"]["deployed"], quality["baseline"]["deployed"]
     test = f"{quality['test']['paired_test']}, p {'< 0.0001' if p < 0.0001 else f'= {p:.4f}'}"
+    within = interval(table, "paired_gain")
     said = (f"The two networks that are deployed have {student:.2f} % and {baseline:.2f} %: ",
-            bracketed(test, interval(table, "paired_gain")))
+            bracketed(test, within and f"{within} points"))
     if p >= SIGNIFICANT:
         return f"{said[0]}no difference can be shown with {images(quality)}{said[1]}."
     paired = table["paired_gain"]
@@ -59,11 +60,10 @@ def gap(quality: Mapping) -> str:
     lead = quality["teacher"][test["primary"]] - quality["baseline"][test["primary"]]
     teacher = f"{quality['teacher'][test['primary']]:.2f}"
     agree = f"Student and teacher say the same about {table['teacher_agreement']:.1f} % of the {test['counted']}."
-    recovered = table.get("gap_recovered")
-    how = bracketed(interval(table, "gap_recovered", 0))
+    recovered, how = table.get("gap_recovered"), bracketed(interval(table, "gap_recovered", 0))
     if lead <= 0:
         return f"The teacher ({teacher} %) is not ahead of the baseline: there is no gap to recover. {agree}"
-    if recovered is None:
+    if unsure_gap(table):
         return (f"The teacher ({teacher} %) is {points(lead)} ahead of the baseline, but not for sure: what share of "
                 f"that gap the student recovers can't be said. {agree}")
     if recovered <= 0:
@@ -71,6 +71,12 @@ def gap(quality: Mapping) -> str:
     if recovered > 100:
         return f"The student's mean is above its teacher's ({teacher} %): {recovered:.0f} % of the gap{how}. {agree}"
     return f"The student recovers {recovered:.0f} % of the gap between baseline and teacher{how}. {agree}"
+
+
+def unsure_gap(table: Mapping) -> bool:
+    """Whether chance may explain that the teacher is ahead. table: quality's `distillation`; its gap has no interval then.
+    """
+    return "gap_recovered" not in table or bool(bounds(table, "gain") and not bounds(table, "gap_recovered"))
 
 
 def where_teacher_errs(quality: Mapping) -> str:
@@ -133,6 +139,19 @@ def most_confused(rows: Sequence[Mapping[str, str]], unit: str) -> str:
     first = rows[0]
     return (f"Most often it takes {escaped(first['actual'])} for {escaped(first['predicted'])}: {first[unit]} test "
             f"{unit}, {float(first['percent_of_actual']):.1f} % of the class.")
+
+
+def intervals(quality: Mapping) -> str:
+    """What the intervals are for; empty where there are none."""
+    test = quality["test"]
+    if "resamples" not in test:
+        return ""
+    whose = "newly trained networks" if test["seeds"] > 1 else "these networks: one seed doesn't tell how others would do"
+    return f"95 % intervals, by {test['resamples']} resamples, are for new images and {whose}."
+
+
+def evidence(quality: Mapping) -> str:
+    return f"{images(quality)} and {counted(quality['test']['seeds'], 'seed')}"
 
 
 def images(quality: Mapping) -> str:

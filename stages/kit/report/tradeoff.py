@@ -49,10 +49,11 @@ def draw(found: Sequence[Row], quality: Mapping, path: Path) -> None:
         for axes, (cost, label) in zip(drawn.subplots(1, 2, sharey=True), COSTS.items(), strict=True):
             best = front(found, cost)
             axes.plot([row[cost] for row in best], [row["score"] for row in best], ":", color="tab:gray", zorder=1)
-            for row in found:
+            for wide, row in zip(range(2 * len(found) - 1, 0, -2), found, strict=True):  # bars that overlap are all seen
                 reach = error(quality[row["model"]], metric)
                 axes.errorbar(row[cost], row["score"], yerr=reach and [[part] for part in reach], capsize=4,
-                              fmt=SHAPES[row["model"]], color=COLOURS[row["model"]], markersize=8, label=row["model"])
+                              fmt=SHAPES[row["model"]], color=COLOURS[row["model"]], markersize=8, elinewidth=wide, capthick=1.5,
+                              label=row["model"])
             axes.set(xlabel=label)
             axes.grid(alpha=0.3)
             logarithmic(axes, "x")
