@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pydantic
 
-from stages.kit import budget, faults, measured, onnx_files, params, prepared, tables
+from stages.kit import budget, faults, measured, onnx_files, params, prepared, tables, work
 from stages.kit.report import numbers
 
 
@@ -23,7 +23,7 @@ class ReportParams(params.Section):
     """What the page says that no number tells. Texts are Markdown."""
 
     title: str = pydantic.Field(min_length=1)  # of the page
-    licence: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")  # of data and model, an id of the model hub: cc0-1.0
+    licence: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")  # of data and model, an id of the model hub
     provenance: str = pydantic.Field(min_length=1)  # where the data come from, and under which terms
     intended: str = pydantic.Field(min_length=1)  # what the model is for
     out_of_scope: str = pydantic.Field(min_length=1)  # what it is not for
@@ -58,8 +58,8 @@ PICTURES = {
     FOLDER / "losses.png": ("parts of the losses, and the learning rate",
                             "What the losses are made of in training, and the learning rate:"),
     FOLDER / "tradeoff.png": ("score against size and latency",
-                              "Score against size and latency; bars are 95 % intervals, or standard deviations over the "
-                              "seeds where there are none; the dotted line joins what nothing beats:"),
+                              "Score against size and latency; bars are 95 % intervals, or standard deviations over "
+                              "the seeds where there are none; the dotted line joins what nothing beats:"),
     PLOTS / "test/confusion.png": ("confusion matrix of the int8 student",
                                    "Where the int8 student errs (rows are what the image shows):"),
     PLOTS / "test/classes.png": (
@@ -121,7 +121,7 @@ def gather() -> dict[str, object]:
         "confused": tables.read_csv(confused) if confused.is_file() else None,
         "budget": budget.verdicts(limits, found["size"], found["speed"], quality),
         "shown": {metric: label for metric, label in SHOWN.items() if metric in quality["student"]},
-        "files": (RAW, *onnx_files.DEPLOYED.values()),
+        "hashes": {path.as_posix(): measured.read(work.sha256, path) for path in (RAW, *onnx_files.DEPLOYED.values())},
     }
 
 

@@ -61,7 +61,7 @@ def word(key: str) -> str:
 
 
 def whole() -> dict[str, object]:
-    """All of `params.yaml`, unchecked: for who shows it, or takes its hash, and leaves the checks to whom it concerns."""
+    """All of `params.yaml`, unchecked: for who shows it or takes its hash, and leaves the checks to others."""
     return _sections()
 
 

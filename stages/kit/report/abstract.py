@@ -1,4 +1,4 @@
-"""The page in under 150 words. In: what was measured. Out: sentences that hold for any numbers, a function a sentence."""
+"""The page in under 150 words. In: what was measured. Out: sentences true for any numbers, a function a sentence."""
 
 from collections.abc import Mapping, Sequence
 
@@ -33,13 +33,12 @@ def scores(quality: Mapping) -> str:
 
 def gain(quality: Mapping) -> str:
     """Whether the teacher helped."""
-    table = quality["distillation"]
-    within, difference = interval(table, "gain"), table["gain"]
-    return {"above": f"The teacher's help is worth {points(difference)}{bracketed(within)}.",
-            "below": f"The teacher did harm, by {points(difference)}{bracketed(within)}.",
-            "unclear": "No difference between the two can be shown" + bracketed(within) + "."}[
-        side(table, "gain")] if bounds(table, "gain") else (
-            f"By that, distillation {'gained' if difference > 0 else 'lost'} {points(difference)}.")
+    table, difference = quality["distillation"], points(quality["distillation"]["gain"])
+    if not bounds(table, "gain"):
+        return f"By that, distillation {'gained' if table['gain'] > 0 else 'lost'} {difference}."
+    within = bracketed(f"{interval(table, 'gain')} points")
+    return {"above": f"Distillation gained {difference}{within}.", "below": f"Distillation lost {difference}{within}.",
+            "unclear": f"No difference between the two can be shown{within}."}[side(table, "gain")]
 
 
 def small(quality: Mapping, size: Mapping, speed: Mapping, form: str) -> str:
@@ -47,8 +46,8 @@ def small(quality: Mapping, size: Mapping, speed: Mapping, form: str) -> str:
     primary = quality["test"]["primary"]
     return (f"Its {FILES[form]} has {spread(quality['int8'], primary, 2)} %, takes {size['int8']['size_mb']:.3g} MB "
             f"(the teacher's {size['teacher']['size_mb']:.3g}), and answers in {speed['int8']['latency_ms']:.2g} ms "
-            f"({speed['teacher']['latency_ms']:.2g}) on {counted(speed['machine']['threads'], 'thread')} of the machine "
-            f"that measured it.")
+            f"({speed['teacher']['latency_ms']:.2g}) on {counted(speed['machine']['threads'], 'thread')} of the "
+            "machine that measured it.")
 
 
 def budget(verdicts: Sequence[Verdict]) -> str:

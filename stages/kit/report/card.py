@@ -1,17 +1,15 @@
 """What makes the page a model card: front matter for a model hub, where each number comes from, hashes, versions.
 
-In: params.yaml, metrics as mappings, files. Out: YAML, rows of tables. Nothing here depends on the day or the commit.
+In: params.yaml, metrics as mappings. Out: YAML, rows of tables. Nothing here depends on the day or the commit.
 """
 
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
 
 import yaml
 
-from stages.kit import work
 from stages.kit.report.results import images
 
 PIPELINES = {"classification": "image-classification", "segmentation": "image-segmentation"}  # of the hub
@@ -66,8 +64,8 @@ def limits(settings: Mapping, quality: Mapping, classes: Sequence[str]) -> list[
     return [
         f"Scores hold for pictures like the {images(quality)}; how it does on others was not measured.",
         f"It always answers with one of its {len(classes)} classes, also where none of them is to be seen.",
-        f"It was measured on pictures brought to {size} as above, by the decoder that `predict.py` uses; another way of "
-        "resizing gives other answers.",
+        f"It was measured on pictures brought to {size} as above, by the decoder that `predict.py` uses; another way "
+        "of resizing gives other answers.",
         seeds,
         "Latency and memory are those of one machine, named below; a device has its own.",
         "Neither fairness between groups of people nor resistance to doctored pictures was tested.",
@@ -92,13 +90,6 @@ def seeds(settings: Mapping, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield from seeds(value, f"{prefix}{key}.")
         elif key in ("seed", "seeds", "fold"):
             yield f"{prefix}{key}", ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def hashes(files: Iterable[Path], settings: Mapping) -> Iterator[tuple[str, str]]:
-    """(file, SHA-256) of each, and of the settings."""
-    for path in files:
-        yield path.as_posix(), work.sha256(path)
-    yield "params.yaml, canonical", settings_sha256(settings)
 
 
 def settings_sha256(settings: Mapping) -> str:

@@ -1,7 +1,7 @@
 """Pictures of training. In: rows of plots/<model>.csv. Out: PNGs.
 
-Columns: seed, epoch, learning_rate, loss, train_score, val_loss, val_score, and the parts of the loss, cross_entropy the
-first of them.
+Columns: seed, epoch, learning_rate, loss, train_score, val_loss, val_score, and the parts of the loss, cross_entropy
+the first of them.
 """
 
 from collections import defaultdict

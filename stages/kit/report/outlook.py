@@ -1,5 +1,5 @@
-"""What the numbers ask for next. In: what was measured, the settings. Out: sentences, each given by a rule; a function a
-rule, which says nothing where it doesn't apply.
+"""What the numbers ask for next. In: what was measured, the settings. Out: sentences, a function each,
+which says nothing where it doesn't apply.
 """
 
 import math
@@ -24,15 +24,15 @@ def more_images(quality: Mapping) -> str:
         return ""
     low, high = bounds(table, "paired_gain")
     if not round(table["paired_gain"], 4):
-        return (f"**A larger test set.** The deployed networks, with and without a teacher, are level on {images(quality)}: "
-                "only more of them could part the two.")
+        return (f"**A larger test set.** The deployed networks, with and without a teacher, are level on "
+                f"{images(quality)}: only more of them could part the two.")
     error = (high - low) / (2 * 1.959964)  # standard error, in points
     needed = test["images"] * (QUANTILES * error / table["paired_gain"]) ** 2
     if needed <= test["images"]:
         return ""
     return (f"**A larger test set.** If the deployed networks, with and without a teacher, truly differ by the "
-            f"{points(table['paired_gain'])} measured, and disagree as often as here, it takes about {_rounded(needed)} "
-            f"test images to show it four times in five; there are {test['images']}.")
+            f"{points(table['paired_gain'])} measured, and disagree as often as here, it takes about "
+            f"{_rounded(needed)} test images to show it four times in five; there are {test['images']}.")
 
 
 def better_teacher(quality: Mapping) -> str:
@@ -44,8 +44,8 @@ def better_teacher(quality: Mapping) -> str:
         return (f"**A better teacher first.** It is {where} the network that it is to teach: longer training, more "
                 "layers or pre-trained weights (sections `teacher`, `teacher_training`).")
     if unsure_gap(quality["distillation"]):
-        return (f"**A better teacher first.** Its lead over the baseline, {points(lead)}, isn't sure: a larger one leaves "
-                "more to be taught (sections `teacher`, `teacher_training`).")
+        return (f"**A better teacher first.** Its lead over the baseline, {points(lead)}, isn't sure: a larger one "
+                "leaves more to be taught (sections `teacher`, `teacher_training`).")
     return ""
 
 
@@ -96,8 +96,8 @@ def calibration(quality: Mapping) -> str:
     error = quality["int8"]["ece"]
     if error <= UNCALIBRATED:
         return ""
-    return (f"**Calibration.** The int8 student's probabilities are off by {error:.1f} points on average: a temperature "
-            "fitted on val may mend that.")
+    return (f"**Calibration.** The int8 student's probabilities are off by {error:.1f} points on average: a "
+            "temperature fitted on val may mend that.")
 
 
 def doubtful_labels(data: Mapping) -> str:

@@ -1,4 +1,4 @@
-"""The page from its templates. In: what was measured, by name; names of pictures. Out: Markdown, and HTML that holds all.
+"""The page from its templates. In: what was measured, by name. Out: Markdown, and HTML that holds all its pictures.
 
 page.md.j2 is the text; front matter makes it a model card. page.html.j2 is the frame around the same text, rendered.
 """
@@ -6,6 +6,7 @@ page.md.j2 is the text; front matter makes it a model card. page.html.j2 is the 
 import base64
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ BROAD = 700  # pixels of width from which on a phone shows a picture in a box th
 
 
 class Each(NamedTuple):
-    """How well a class does: its column of plots/test/classes.csv, words for it, what is counted, the mean over classes."""
+    """How well a class does: its column of plots/test/classes.csv, words for it, what is counted, the classes' mean."""
 
     key: str
     label: str
@@ -64,7 +65,7 @@ def derived(found: Mapping) -> dict[str, object]:
         "each_iou": list(quality["teacher"].get("iou", ())),  # classes; the teacher has no deviations among them
         "splits": preparation.table(index), "tiled": any(int(row["windows"]) > 1 for row in index),
         "squares": sum(tested) / len(tested), "side": settings["split"]["image_size"],
-        "hashes": list(card.hashes(found["files"], settings)),
+        "hashes": [*found["hashes"].items(), ("params.yaml, canonical", card.settings_sha256(settings))],
         "sources": list(card.sources(measured | {"timing/distill": found["timing"]["distill"]},
                                      quality["test"]["primary"])),
     }
@@ -93,7 +94,7 @@ def next_steps(found: Mapping, each: Each) -> list[str]:
 
 
 def html(text: str, title: str, folder: Path) -> str:
-    """The text (without front matter) as one file that asks for no other. folder: what its pictures' links start from."""
+    """The text (without front matter) as one file that asks for no other. folder: where its pictures' links start."""
     rules = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = rules.parse(text)
     headings = _anchored(tokens)
@@ -111,7 +112,7 @@ def html(text: str, title: str, folder: Path) -> str:
 def _anchored(tokens: Sequence[Token]) -> list[Heading]:
     """Gives every heading below the first level an anchor."""
     found = []
-    for opened, inline in zip(tokens, tokens[1:], strict=False):
+    for opened, inline in pairwise(tokens):
         if opened.type == "heading_open" and opened.tag in ("h2", "h3"):
             words = "".join(part.content for part in inline.children if part.type in ("text", "code_inline"))
             anchor = re.sub(r"\W+", "-", words.lower()).strip("-")

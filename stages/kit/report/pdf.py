@@ -16,13 +16,14 @@ def write(page: Path, path: Path) -> None:
     """Raises Fault where there is no browser, or it makes no PDF."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if not browser:
-        raise Fault("a PDF needs Chromium or Chrome on the PATH; install one (Debian, Ubuntu: apt-get install chromium), "
-                    f"or open {page} in any browser and print it")
+        raise Fault("a PDF needs Chromium or Chrome on the PATH; install one (Debian, Ubuntu: apt-get install "
+                    f"chromium), or open {page} in any browser and print it")
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, "page.pdf")
         # The page is our own and asks for nothing, so that a container without user namespaces may print it too.
-        done = subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile",
-                               "--no-pdf-header-footer", f"--print-to-pdf={made}", page.resolve().as_uri()],
+        done = subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu",
+                               f"--user-data-dir={folder}/profile", "--no-pdf-header-footer",
+                               f"--print-to-pdf={made}", page.resolve().as_uri()],
                               capture_output=True, text=True, errors="replace", timeout=SECONDS)
         if not made.is_file():
             last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]

@@ -29,7 +29,8 @@ def labels(data: Mapping) -> str:
     if "labels" not in data:
         return ""
     return (f"Of {counted(data['labels']['judged'], 'label')}, {data['labels']['out_of_fold_accuracy']:.1f} % were "
-            "foretold by a simple classifier that had not seen them: so far can its doubts about the others be trusted.")
+            "foretold by a simple classifier that had not seen them: so far can its doubts about the others be "
+            "trusted.")
 
 
 def balance(data: Mapping) -> str:
@@ -96,7 +97,7 @@ def augmentation(who: str, augment: Mapping) -> str:
             f"changed in brightness, contrast and saturation by up to {100 * augment['colour']:g} %"
             if augment["colour"] else ""]
     ways = [way for way in ways if way]
-    return f"Training images of {who} are {listed(ways)}." if ways else f"Training images of {who} are shown as they are."
+    return f"Training images of {who} are {listed(ways) if ways else 'shown as they are'}."
 
 
 def table(index: Sequence[Mapping[str, str]]) -> list[tuple[str, int, int]]:

@@ -74,8 +74,7 @@ def gap(quality: Mapping) -> str:
 
 
 def unsure_gap(table: Mapping) -> bool:
-    """Whether chance may explain that the teacher is ahead. table: quality's `distillation`; its gap has no interval then.
-    """
+    """Whether chance may explain that the teacher is ahead: the share recovered then has no interval."""
     return "gap_recovered" not in table or bool(bounds(table, "gain") and not bounds(table, "gap_recovered"))
 
 
@@ -91,12 +90,12 @@ def where_teacher_errs(quality: Mapping) -> str:
 
 
 def small(quality: Mapping, quantisation: Mapping) -> str:
-    table, how = quality["distillation"], FORMS[quantisation["form"]]
-    told = {0: "scores as in float", 1: f"loses {points(table['int8_drop'])}", -1: f"gains {points(table['int8_drop'])}"}
-    drop = round(table["int8_drop"], 2)
-    unclear = "no difference can be shown" if bounds(table, "int8_drop") and side(table, "int8_drop") == "unclear" else ""
-    of = interval(table, "int8_drop") and f"{interval(table, 'int8_drop')} points lost"
-    return f"{how} the student {told[(drop > 0) - (drop < 0)]}{bracketed(of, unclear if drop else '')}."
+    """Whether it loses, on test."""
+    table, drop = quality["distillation"], round(quality["distillation"]["int8_drop"], 2)
+    told = f"{'loses' if drop > 0 else 'gains'} {points(drop)}" if drop else "scores as in float"
+    within = interval(table, "int8_drop") and f"{interval(table, 'int8_drop')} points lost"
+    unclear = "no difference can be shown" if within and drop and side(table, "int8_drop") == "unclear" else ""
+    return f"{FORMS[quantisation['form']]} the student {told}{bracketed(within, unclear)}."
 
 
 def in_float(quantisation: Mapping) -> str:
@@ -146,7 +145,8 @@ def intervals(quality: Mapping) -> str:
     test = quality["test"]
     if "resamples" not in test:
         return ""
-    whose = "newly trained networks" if test["seeds"] > 1 else "these networks: one seed doesn't tell how others would do"
+    whose = ("newly trained networks" if test["seeds"] > 1 else
+             "these networks: one seed doesn't tell how others would do")
     return f"95 % intervals, by {test['resamples']} resamples, are for new images and {whose}."
 
 

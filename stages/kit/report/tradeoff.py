@@ -35,7 +35,7 @@ def front(found: Sequence[Row], cost: str) -> list[Row]:
 
 
 def error(row: Mapping[str, float], metric: str) -> tuple[float, float] | None:
-    """How far below and above the score its bar reaches: its 95 % interval, else a standard deviation over the seeds."""
+    """How far below and above the score its bar reaches: its 95 % interval, else a standard deviation."""
     if found := bounds(row, metric):
         return max(0.0, row[metric] - found[0]), max(0.0, found[1] - row[metric])
     std = row.get(f"{metric}_std")
@@ -49,11 +49,12 @@ def draw(found: Sequence[Row], quality: Mapping, path: Path) -> None:
         for axes, (cost, label) in zip(drawn.subplots(1, 2, sharey=True), COSTS.items(), strict=True):
             best = front(found, cost)
             axes.plot([row[cost] for row in best], [row["score"] for row in best], ":", color="tab:gray", zorder=1)
-            for wide, row in zip(range(2 * len(found) - 1, 0, -2), found, strict=True):  # bars that overlap are all seen
+            widths = range(2 * len(found) - 1, 0, -2)  # so that bars that overlap are all seen
+            for wide, row in zip(widths, found, strict=True):
                 reach = error(quality[row["model"]], metric)
                 axes.errorbar(row[cost], row["score"], yerr=reach and [[part] for part in reach], capsize=4,
-                              fmt=SHAPES[row["model"]], color=COLOURS[row["model"]], markersize=8, elinewidth=wide, capthick=1.5,
-                              label=row["model"])
+                              fmt=SHAPES[row["model"]], color=COLOURS[row["model"]], markersize=8, elinewidth=wide,
+                              capthick=1.5, label=row["model"])
             axes.set(xlabel=label)
             axes.grid(alpha=0.3)
             logarithmic(axes, "x")

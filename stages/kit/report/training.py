@@ -1,4 +1,4 @@
-"""How the networks were trained, and what that took. In: params.yaml, metrics/timing/*.json and plots/*.csv as mappings.
+"""How the networks were trained, and what that took. In: params.yaml, metrics/timing/*.json, plots/*.csv as mappings.
 Out: sentences and rows of tables.
 """
 
@@ -38,8 +38,8 @@ def asked(targets: Mapping, flip: bool) -> str:
     if targets["mode"] == "online":
         return "The teacher answers in every step on the very image that the student sees."
     if targets["mode"] == "views":
-        return (f"The teacher was asked once, about {counted(targets['views'], 'view')} of each image, which the student "
-                "sees in turn.")
+        return (f"The teacher was asked once, about {counted(targets['views'], 'view')} of each image, which the "
+                "student sees in turn.")
     about = "each image and its mirror image" if flip else "each image"
     return f"The teacher was asked once, about {about}; the student sees fresh views of them."
 
@@ -49,8 +49,8 @@ def kept(recipe: Mapping) -> str:
     which = "the last epoch" if recipe["keep"] == "last" else "the epoch that is best on val"
     seeds = (f"Of {len(recipe['seeds'])} seeds each, the network that is best on val is deployed."
              if len(recipe["seeds"]) > 1 else "There is one seed each.")
-    return (f"Baseline and student share network, recipe and seeds, so that the teacher is all that differs; the weights "
-            f"of {which} are kept. {seeds}")
+    return (f"Baseline and student share network, recipe and seeds, so that the teacher is all that differs; the "
+            f"weights of {which} are kept. {seeds}")
 
 
 def settings(teacher: Mapping, student: Mapping, prefix: str = "") -> Iterator[tuple[str, str, str]]:
