@@ -1,11 +1,12 @@
 """How good the deployed files are. In: the ONNX files and the test split, which nothing else reads. Out: scores, plots.
 
 reads   data/prepared/test/, data/prepared/classes.txt, models/*.onnx, models/seeds/
-writes  metrics/quality.json, and what `draw` of stages/kit/scores/<task>.py puts under plots/test/
+writes  metrics/quality.json, and what stages/kit/plots/<task>.py puts under plots/test/ and data/confused/
 """
 
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,46 +18,70 @@ from stages.kit import faults, named, onnx_files, params, prepared, runtime, sta
 class EvaluateParams(params.Section):
     batch_size: int = pydantic.Field(ge=1)  # images a run; memory, not results, depends on it
     ece_bins: int = pydantic.Field(ge=1)  # of the expected calibration error and the reliability table
+    resamples: int = pydantic.Field(ge=100)  # of the test images, behind the intervals
+    seed: int = pydantic.Field(ge=0)  # of the resampling
 
 
-QUALITY, PLOTS = Path("metrics/quality.json"), Path("plots/test")
+QUALITY, PLOTS, CONFUSED = Path("metrics/quality.json"), Path("plots/test"), Path("data/confused")
 
 
 def main() -> None:
     settings = params.load("evaluate", EvaluateParams)
-    teacher = onnx_files.open_model(onnx_files.DEPLOYED["teacher"], runtime.threads())
-    scores = named.module("scores", teacher.card.task, "data.task")
+    task = onnx_files.open_model(onnx_files.DEPLOYED["teacher"], runtime.threads()).card.task
+    scores, plots = named.module("scores", task, "data.task"), named.module("plots", task, "data.task")
     test = TestSplit(settings, scores)
-    files = {name: [path] if name == "teacher" else seed_files(name) for name, path in onnx_files.DEPLOYED.items()}
     deployed = {name: test.answers(path) for name, path in onnx_files.DEPLOYED.items()}
+    results = {name: [test.result(file) for file in ([path] if name == "teacher" else seed_files(name))]
+               for name, path in onnx_files.DEPLOYED.items()}
 
-    quality = {name: summary([test.scores_of(file) for file in files[name]])
-               | {"deployed": test.scores_of(path)[scores.PRIMARY]} for name, path in onnx_files.DEPLOYED.items()}
-    quality["distillation"] = distillation(quality, deployed, scores)
-    quality["test"] = {"images": len(np.unique(test.windows[:, 0])), "seeds": len(files["student"]), **scores.WORDS}
+    draws = statistics.resample({name: [result.tally for result in own] for name, own in results.items()},
+                                scores.score_of, settings.resamples, settings.seed)
+    quality = {name: summary([result.scores for result in own]) | interval(scores.PRIMARY, draws[name].clip(0, 100))
+               | {"deployed": test.result(onnx_files.DEPLOYED[name]).scores[scores.PRIMARY]}
+               for name, own in results.items()}
+    quality["distillation"] = (distillation(quality, draws, scores.PRIMARY)
+                               | paired(deployed["baseline"], deployed["student"], scores, settings)
+                               | {"teacher_agreement": scores.agreement(deployed["student"], deployed["teacher"])})
+    quality["test"] = {"images": len(np.unique(test.windows[:, 0])), "seeds": len(results["student"]),
+                       "teacher_errors": scores.errors(deployed["teacher"]), "resamples": settings.resamples,
+                       **scores.WORDS}
     tables.write_json(QUALITY, rounded(quality))
-    scores.draw(deployed, test.classes, settings.ece_bins, test.photograph, PLOTS)
+    plots.draw(deployed, scores, test.classes, settings.ece_bins, test.photograph, PLOTS, CONFUSED)
     said = ", ".join(f"{name} {quality[name][scores.PRIMARY]:.2f} %" for name in deployed)
     print(f"evaluate: {said}", file=sys.stderr)
 
 
+@dataclass(frozen=True)
+class Result:
+    """What is kept of a file's answers, which are large."""
+
+    scores: dict  # as `measure` of kit/scores/<task>.py has them, and where_teacher_errs
+    tally: np.ndarray  # (U,K)
+
+
 class TestSplit:
-    """The test split, and what each file says about it. Of a file only its scores are kept: answers are large."""
+    """The test split, and what each file says about it. The teacher is asked first."""
 
     def __init__(self, settings: EvaluateParams, scores):
         self.images, self.targets, self.windows = (read("test") for read in (
             prepared.images, prepared.targets, prepared.windows))
-        self.classes, self.settings, self.scores, self.known = prepared.classes(), settings, scores, {}
+        self.classes, self.settings, self.scores = prepared.classes(), settings, scores
+        self.known, self.teacher = {}, None
 
     def answers(self, path: Path):
         model = onnx_files.open_model(path, runtime.threads())
         if list(model.card.classes) != self.classes:
             raise faults.Fault(f"{path} was made for other classes than {prepared.FOLDER}/classes.txt; run dvc repro")
         answers = self.scores.collect(self._batches(model), self.windows)
-        self.known[work.sha256(path)] = self.scores.measure(answers, self.classes, self.settings.ece_bins)
+        table = self.scores.measure(answers, self.classes, self.settings.ece_bins)
+        if path == onnx_files.DEPLOYED["teacher"]:
+            self.teacher = answers
+        elif (share := self.scores.where_errs(answers, self.teacher)) is not None:
+            table["where_teacher_errs"] = share
+        self.known[work.sha256(path)] = Result(table, self.scores.tally(answers))
         return answers
 
-    def scores_of(self, path: Path) -> dict:
+    def result(self, path: Path) -> Result:
         """A deployed file is a copy of one seed's, and runs once."""
         content = work.sha256(path)
         if content not in self.known:
@@ -95,19 +120,40 @@ def summary(rows: list[dict]) -> dict:
     return table
 
 
-def distillation(quality: dict[str, dict], deployed: dict, scores) -> dict[str, float]:
-    """gain and int8_drop: points between means; gap_recovered, teacher_agreement: in %; p_value and paired_gain (in
-    points): of the deployed pair.
-
-    gap_recovered is absent where the teacher isn't ahead of the baseline: there is no gap to recover.
+def interval(name: str, draws: np.ndarray) -> dict[str, float]:
+    """{name_low, name_high}; neither where the draws are all one: a single test image, or images that all came out the
+    same, can't tell how others would.
     """
-    primary = {name: quality[name][scores.PRIMARY] for name in deployed}
-    recovered = statistics.gap_recovered(primary["teacher"], primary["baseline"], primary["student"])
-    table = {"gain": primary["student"] - primary["baseline"], "gap_recovered": recovered,
-             **scores.compare(deployed["baseline"], deployed["student"]),
-             "teacher_agreement": scores.agreement(deployed["student"], deployed["teacher"]),
-             "int8_drop": primary["student"] - primary["int8"]}
-    return {name: value for name, value in table.items() if value is not None}
+    ends = statistics.interval(draws)
+    return dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True)) if np.ptp(draws) else {}
+
+
+def distillation(quality: dict[str, dict], draws: dict[str, np.ndarray], primary: str) -> dict[str, float]:
+    """gain and int8_drop: points between means; gap_recovered: in %; their intervals.
+
+    gap_recovered is absent where the teacher isn't ahead of the baseline: there is no gap to recover. Its interval is
+    where the teacher isn't surely ahead.
+    """
+    means = {name: quality[name][primary] for name in draws}
+    table = {"gain": means["student"] - means["baseline"], **interval("gain", draws["student"] - draws["baseline"])}
+    recovered = statistics.gap_recovered(means["teacher"], means["baseline"], means["student"])
+    if recovered is not None:
+        ends = statistics.ratio_interval(draws["student"] - draws["baseline"], draws["teacher"] - draws["baseline"])
+        table |= {"gap_recovered": recovered} | (
+            {"gap_recovered_low": ends[0], "gap_recovered_high": ends[1]} if ends else {})
+    return table | {"int8_drop": means["student"] - means["int8"],
+                    **interval("int8_drop", draws["student"] - draws["int8"])}
+
+
+def paired(first, second, scores, settings: EvaluateParams) -> dict[str, float]:
+    """paired_gain: by how many points the second is ahead on the mean image; its interval is for new images and these
+    two networks. p_value: that they do equally well.
+    """
+    ahead = np.subtract(*(scores.score_of(scores.tally(answers)) for answers in (second, first)))  # (U,)
+    draws = statistics.resample({"ahead": [ahead[:, None]]}, lambda totals: totals[..., 0] / len(ahead),
+                                settings.resamples, settings.seed)["ahead"]
+    return {"p_value": scores.compare(first, second), "paired_gain": float(ahead.mean()),
+            **interval("paired_gain", draws)}
 
 
 def rounded(table: dict) -> dict:

@@ -39,6 +39,7 @@ CHOSEN_BY = {
     "tasks": ("data.task",),
     "labels": ("data.task",),
     "scores": ("data.task",),
+    "plots": ("data.task",),
 }
 
 

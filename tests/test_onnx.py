@@ -216,7 +216,8 @@ def test_quality_of_the_whole_chain(deployed):
 
 
 def test_evaluation_is_the_same_twice(deployed):
-    made = [deployed.folder / "metrics/quality.json", *(deployed.folder / "plots").rglob("*.*")]
+    made = [deployed.folder / "metrics/quality.json", *(deployed.folder / "plots").rglob("*.*"),
+            *(deployed.folder / "data/confused").iterdir()]
     before = [path.read_bytes() for path in made]
     deployed.run("evaluate")
     assert [path.read_bytes() for path in made] == before
@@ -239,6 +240,7 @@ def test_report_and_table(deployed):
     ("quantize", "quantize.calibration_image", 3, "params.yaml: quantize.calibration_image is unknown"),
     ("quantize", "quantize.calibration_images", 0, "params.yaml: quantize.calibration_images is 0"),
     ("evaluate", "evaluate.ece_bins", "many", "params.yaml: evaluate.ece_bins is 'many'"),
+    ("evaluate", "evaluate.resamples", 10, "params.yaml: evaluate.resamples is 10"),
     ("benchmark", "benchmark.threads", 0, "params.yaml: benchmark.threads is 0"),
     ("report", "quantize", {}, "metrics/quality.json is missing or broken; run dvc repro"),
     ("evaluate", "quantize", {}, "models/teacher.onnx is missing; run dvc repro"),

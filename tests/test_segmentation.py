@@ -101,7 +101,8 @@ def test_every_number_is_there_and_plausible(town):
     assert {key: quality["test"][key] for key in ("images", "seeds", "primary")} == {
         "images": 4, "seeds": 2, "primary": "miou"}
     for name in ("teacher", "baseline", "student", "int8"):
-        assert {"miou", "pixel_accuracy", "precision", "recall", "f1", "ece", "log_loss", "iou"} <= set(quality[name])
+        assert {"miou", "pixel_accuracy", "precision", "recall", "f1", "ece", "log_loss", "iou", "mcc", "brier",
+                "miou_low", "miou_high"} <= set(quality[name])
         assert "accuracy" not in quality[name]
         assert {"ground", "house", "lake"} <= set(quality[name]["iou"])
     assert quality["teacher"]["miou"] > 40  # colours tell the classes apart; six short epochs see that

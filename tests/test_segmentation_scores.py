@@ -9,9 +9,11 @@ import torch
 from conftest import Project
 from onnx import TensorProto, helper
 from sklearn import metrics
+from torchmetrics.functional import classification as torch_metrics
 
 from stages import evaluate, report
-from stages.kit import onnx_files, prepared, statistics, tables, windows
+from stages.kit import calibration, onnx_files, prepared, statistics, tables, windows
+from stages.kit.plots import segmentation as plots
 from stages.kit.prepared import IGNORED, UNLABELLED
 from stages.kit.report import results
 from stages.kit.scores import classification, segmentation
@@ -46,6 +48,11 @@ def measure(answers: segmentation.Answers, bins: int = 10) -> dict:
     return segmentation.measure(answers, CLASSES, bins)
 
 
+def paired(first: segmentation.Answers, second: segmentation.Answers) -> dict[str, float]:
+    settings = evaluate.EvaluateParams(batch_size=1, ece_bins=10, resamples=100, seed=0)
+    return evaluate.paired(first, second, segmentation, settings)
+
+
 def test_by_hand():
     # Six sea pixels, of which four are found and two are called land; two of land, one of them called a gull.
     targets = np.array([[[0, 0, 0, 0], [0, 0, 1, 1], [IGNORED] * 4, [UNLABELLED] * 4]])
@@ -60,6 +67,14 @@ def test_by_hand():
     sure = np.exp(4) / (np.exp(4) + 3)
     assert table["ece"] == pytest.approx(100 * (sure - 5 / 8))
     assert table["log_loss"] == pytest.approx(-(5 * np.log(sure) + 3 * np.log((1 - sure) / 3)) / 8)
+    other = (1 - sure) / 3
+    assert table["brier"] == pytest.approx(
+        (5 * ((1 - sure)**2 + 3 * other**2) + 3 * (sure**2 + (1 - other)**2 + 2 * other**2)) / 8)
+    assert table["precision_weighted"] == pytest.approx(100 * (6 * 4 / 4 + 2 * 1 / 3) / 8)
+    assert table["recall_weighted"] == table["pixel_accuracy"]
+    assert table["f1_weighted"] == pytest.approx(100 * (6 * 8 / 10 + 2 * 2 / 5) / 8)
+    # Shown 6, 2, 0, 0 times, said 4, 3, 0, 1 times.
+    assert table["mcc"] == pytest.approx((8 * 5 - (6 * 4 + 2 * 3)) / np.sqrt((64 - 36 - 4) * (64 - 16 - 9 - 1)))
 
 
 def test_iou_is_of_the_sums_over_all_pictures_and_not_their_mean():
@@ -81,6 +96,49 @@ def test_against_scikit_learn(seed):
     assert [table[name] / 100 for name in ("precision", "recall", "f1")] == pytest.approx(columns)
     assert table["miou"] == pytest.approx(100 * iou.mean())
     assert table["pixel_accuracy"] == pytest.approx(100 * metrics.accuracy_score(actual, predicted))
+    *columns, _ = metrics.precision_recall_fscore_support(actual, predicted, labels=present, average="weighted")
+    assert [table[f"{name}_weighted"] / 100 for name in ("precision", "recall", "f1")] == pytest.approx(columns)
+    assert table["mcc"] == pytest.approx(metrics.matthews_corrcoef(actual, predicted))
+    assert segmentation.errors(answers) == (actual != predicted).sum()
+    pixels = torch.from_numpy(np.moveaxis(logits, 1, -1)[valid]), torch.from_numpy(actual.astype(np.int64))
+    assert table["miou"] == pytest.approx(
+        100 * float(torch_metrics.multiclass_jaccard_index(*pixels, 4, average="none")[:3].mean()), rel=1e-5)
+    ece = torch_metrics.multiclass_calibration_error(*pixels, 4, n_bins=10, norm="l1")
+    assert table["ece"] == pytest.approx(100 * float(ece), rel=1e-4)
+
+
+@pytest.mark.parametrize("confusion", [[[3, 0], [2, 0]], [[4, 1], [0, 0]], [[5, 0], [0, 0]]])
+def test_matthews_is_0_where_one_class_is_all(confusion):
+    assert segmentation.matthews(np.array(confusion)) == 0
+
+
+def test_where_the_teacher_errs():
+    targets = np.array([[[0, 0], [1, IGNORED]], [[2, 2], [2, 2]]])
+    teacher, student = (collect(onehot(np.array(said)), targets) for said in (
+        [[[1, 0], [0, 0]], [[2, 1], [1, 2]]], [[[0, 1], [0, 1]], [[1, 2], [0, 2]]]))
+    assert segmentation.errors(teacher) == 4
+    assert segmentation.where_errs(student, teacher) == 50
+    assert segmentation.where_errs(student, collect(onehot(targets), targets)) is None
+
+
+def test_a_tally_is_the_confusion_of_photographs_that_count():
+    logits, targets = random_answers(0)
+    targets[2] = IGNORED
+    answers = collect(logits, targets)
+    tally = segmentation.tally(answers)
+    assert tally.shape == (4, 16)
+    assert segmentation.score_of(tally.sum(0)) == pytest.approx(measure(answers)["miou"])
+    assert segmentation.score_of(tally)[1] == pytest.approx(100 * segmentation.mean_iou(answers.confusion[1]))
+
+
+def test_precision_and_recall_are_those_of_a_sample_of_pixels():
+    random = np.random.default_rng(0)
+    targets = random.integers(0, 3, (6, 110, 110)).astype(np.int16)
+    logits = random.normal(size=(6, 4, 110, 110)).astype(np.float32) + onehot(targets, 1.5)
+    pixels = classification.Answers(np.moveaxis(logits, 1, -1).reshape(-1, 4), targets.ravel().astype(int))
+    expected, found = (-float(np.sum(np.diff(recall) * precision[:-1])) for recall, precision in (
+        classification.precision_recall(pixels), segmentation.precision_recall(collect(logits, targets))))
+    assert found == pytest.approx(expected, abs=0.02)  # area under the curve, of every 31st of 72,600 pixels
 
 
 @pytest.mark.parametrize("bins", [1, 10, 15, 24])
@@ -89,9 +147,11 @@ def test_calibration_and_log_loss_are_those_of_a_classifier_of_pixels(bins):
     pixels = classification.Answers(np.moveaxis(logits, 1, -1)[targets >= 0], targets[targets >= 0].astype(int))
     expected = classification.measure(pixels, CLASSES, bins)
     found = measure(collect(logits, targets), bins)
-    assert (found["ece"], found["log_loss"]) == pytest.approx((expected["ece"], expected["log_loss"]), rel=1e-5)
+    names = ("ece", "log_loss", "brier", "mcc")
+    assert [found[name] for name in names] == pytest.approx([expected[name] for name in names], rel=1e-5)
     rows = segmentation.reliability(collect(logits, targets), bins)
-    assert [row["pixels"] for row in rows] == [row["images"] for row in classification.reliability(pixels, bins)]
+    assert [row.count for row in rows] == [row.count for row in classification.reliability(pixels, bins)]
+    assert calibration.error(rows) == pytest.approx(expected["ece"] / 100, rel=1e-5)
 
 
 def test_ignored_pixels_change_nothing():
@@ -99,7 +159,7 @@ def test_ignored_pixels_change_nothing():
     others = np.where((targets < 0)[:, None], np.random.default_rng(9).normal(0, 9, logits.shape), logits)
     answers, changed = collect(logits, targets), collect(others.astype(np.float32), targets)
     assert measure(answers) == measure(changed) and segmentation.agreement(answers, changed) == 100
-    assert segmentation.compare(answers, changed) == {"p_value": 1, "paired_gain": 0}
+    assert paired(answers, changed) == {"p_value": 1, "paired_gain": 0}
     assert any((one != other).any() for one, other in zip(answers.predicted, changed.predicted, strict=True))
 
 
@@ -132,10 +192,10 @@ def test_the_test_is_over_photographs():
     for number in range(5):
         worse[number, :number + 1] = 1
     first, second = collect(onehot(worse), targets), collect(onehot(targets), targets)
-    assert segmentation.compare(first, second)["p_value"] == pytest.approx(2 / 2**5)
-    assert segmentation.compare(first, first) == {"p_value": 1, "paired_gain": 0}
+    assert paired(first, second)["p_value"] == pytest.approx(2 / 2**5)
+    assert paired(first, first) == {"p_value": 1, "paired_gain": 0}
     # Of 8 rows the first n + 1 are wrong: of the one class that is there, IoU 1 − (n + 1) / 8; in the mean 5 / 8.
-    assert segmentation.compare(first, second)["paired_gain"] == pytest.approx(100 * 3 / 8)
+    assert paired(first, second)["paired_gain"] == pytest.approx(100 * 3 / 8)
 
 
 def scored(maps: list[np.ndarray], truths: list[np.ndarray], sizing: Sizing) -> segmentation.Answers:
@@ -181,22 +241,29 @@ def test_tables_and_pictures(tmp_path):
     models = {name: collect(*random_answers(seed)) for seed, name in enumerate(onnx_files.DEPLOYED)}
     photograph = np.random.default_rng(0).integers(0, 256, (12, 12, 3), np.uint8)
     for folder in ("once", "again"):
-        segmentation.draw(models, CLASSES, 5, lambda picture: photograph, tmp_path / folder)
+        plots.draw(models, segmentation, CLASSES, 5, lambda picture: photograph, tmp_path / folder / "test",
+                   tmp_path / folder / "confused")
     once, again = ({path.relative_to(tmp_path / folder): path.read_bytes() for path in (tmp_path / folder).rglob("*.*")}
                    for folder in ("once", "again"))
     assert once == again and {path.as_posix() for path in once} == {
-        "classes.csv", "reliability.csv", "confusion.png", "classes.png", "pictures.png",
-        *(f"confusion/{name}.csv" for name in models)}
+        "confused/none.txt", *(f"test/{name}" for name in (
+            "classes.csv", "confused.csv", "confusion.png", "classes.png", "pictures.png", "reliability.png",
+            "precision_recall.png", *(f"{table}/{name}.csv" for table in (
+                "confusion", "reliability", "precision_recall") for name in models)))}
     counts, answers = np.zeros((4, 4), int), models["int8"]
-    for row in tables.read_csv(tmp_path / "once/confusion/int8.csv"):  # fewer than 5000: all of them
+    for row in tables.read_csv(tmp_path / "once/test/confusion/int8.csv"):  # fewer than 5000: all of them
         counts[CLASSES.index(row["actual"]), CLASSES.index(row["predicted"])] += 1
     assert (counts == answers.confusion.sum(0)).all()
-    rows = tables.read_csv(tmp_path / "once/classes.csv")
+    rows = tables.read_csv(tmp_path / "once/test/classes.csv")
     assert list(rows[0]) == ["model", "class", "precision", "recall", "f1", "iou", "support"]
     assert [float(row["iou"]) for row in rows[-4:-1]] == pytest.approx(list(measure(answers)["iou"].values()), abs=0.01)
     assert rows[-1]["iou"] == "0.0" and rows[-1]["support"] == "0"
-    pixels = [int(row["pixels"]) for row in tables.read_csv(tmp_path / "once/reliability.csv")]
-    assert sum(pixels) == 4 * answers.confusion.sum()
+    pixels = [int(row["pixels"]) for row in tables.read_csv(tmp_path / "once/test/reliability/int8.csv")]
+    assert sum(pixels) == answers.confusion.sum()
+    worst = tables.read_csv(tmp_path / "once/test/confused.csv")[0]
+    errors = answers.confusion.sum(0) * (1 - np.eye(4, dtype=int))
+    assert int(worst["pixels"]) == errors.max() == errors[CLASSES.index(worst["actual"]),
+                                                          CLASSES.index(worst["predicted"])]
 
 
 @pytest.mark.parametrize("side", [64, 100])
@@ -205,8 +272,9 @@ def test_a_sample_of_pixels_is_even(side):
     column = np.broadcast_to(np.arange(side, dtype=np.uint8), (side, side))
     truth = np.broadcast_to(np.arange(side, dtype=np.int16)[:, None], (side, side))
     number = 5000 // side + 2
-    answers = segmentation.Answers(np.full((number, 1, 1), side**2), None, 0.0, [column] * number, [truth] * number)
-    rows, columns = np.array(list(segmentation._sample(answers))).T
+    answers = segmentation.Answers(np.full((number, 1, 1), side**2), None, 0.0, 0.0, None, [column] * number,
+                                   [truth] * number)
+    rows, columns = np.array(list(plots._sample(answers))).T
     assert 0.95 * 5000 < len(rows) <= 5000
     for counts in (np.bincount(rows, minlength=side), np.bincount(columns, minlength=side)):
         assert counts.min() > 0.9 * counts.mean() and counts.max() < 1.1 * counts.mean()
@@ -263,7 +331,8 @@ def evaluated(tmp_path_factory) -> Project:
 
 def test_evaluate_scores_whole_photographs(evaluated, monkeypatch):
     quality = tables.read_json(evaluated.folder / "metrics/quality.json")
-    assert quality["test"] == {"images": 3, "seeds": 2, **segmentation.WORDS}
+    errors = quality["test"].pop("teacher_errors")
+    assert quality["test"] == {"images": 3, "seeds": 2, "resamples": 2000, **segmentation.WORDS}
     assert set(quality["student"]["iou"]) == {"sea", "sea_std", "land", "land_std", "boat", "boat_std"}
     assert set(quality["teacher"]["iou"]) == {"sea", "land", "boat"} and "miou_std" not in quality["teacher"]
     assert quality["teacher"]["deployed"] == quality["teacher"]["miou"]
@@ -281,13 +350,21 @@ def test_evaluate_scores_whole_photographs(evaluated, monkeypatch):
     actual, predicted = map(np.concatenate, (actual, predicted))
     expected = metrics.jaccard_score(actual, predicted, labels=range(3), average="macro")
     assert quality["teacher"]["miou"] == pytest.approx(100 * expected, abs=1e-3)
+    assert errors == (actual != predicted).sum()
+    for name, key in [(name, "miou") for name in onnx_files.DEPLOYED] + [("distillation", "gain"), (
+            "distillation", "int8_drop"), ("distillation", "paired_gain")]:
+        row = quality[name]
+        assert row[f"{key}_low"] <= row[key] <= row[f"{key}_high"]
+    assert all("where_teacher_errs_std" in quality[name] for name in ("baseline", "student", "int8"))
+    assert "where_teacher_errs" not in quality["teacher"]
 
 
 def test_evaluate_is_the_same_twice(evaluated):
-    made = [evaluated.folder / "metrics/quality.json", *(evaluated.folder / "plots").rglob("*.*")]
+    made = [evaluated.folder / "metrics/quality.json", evaluated.folder / "data/confused/none.txt",
+            *(evaluated.folder / "plots").rglob("*.*")]
     before = [path.read_bytes() for path in made]
     evaluated.run("evaluate")
-    assert [path.read_bytes() for path in made] == before and len(made) == 10
+    assert [path.read_bytes() for path in made] == before and len(made) == 21
 
 
 def test_sentences_speak_of_mean_iou_and_pixels(evaluated):

@@ -1,20 +1,20 @@
-"""Scores and pictures of a classifier. In: logits (N,C), targets (N,), 0 ≤ target < C. Out: numbers, tables, PNGs.
+"""Scores of a classifier. In: logits (N,C), targets (N,), 0 ≤ target < C. Out: numbers; kit/plots draws them.
 
 A class that has no test image is left out of every average over classes: nothing is known about it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 
 import numpy as np
 
-from stages.kit import pictures, statistics, tables
+from stages.kit import calibration, statistics
 
 PRIMARY = "accuracy"  # what gains, gaps and drops are told in
 # The words for it: the metric's name, what `compare` tests by, what `agreement` counts.
 WORDS = {"primary": PRIMARY, "named": "accuracy", "paired_test": "McNemar's exact test", "counted": "test images"}
-DRAWN = 50  # classes at most whose bars are drawn: more can't be read
+FEWEST = 10  # classes, below which being among the first five says nothing
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,24 @@ class Answers:
     logits: np.ndarray  # float32 (N,C)
     targets: np.ndarray  # int64 (N,)
 
-    @property
+    @cached_property
     def predicted(self) -> np.ndarray:
         return self.logits.argmax(1)  # (N,)
 
-    @property
+    @cached_property
+    def hits(self) -> np.ndarray:
+        """bool (N,): was the image's class found?"""
+        return self.predicted == self.targets
+
+    @cached_property
     def log_probabilities(self) -> np.ndarray:
         """float64 (N,C), by log-sum-exp, so that a sure model doesn't become −inf."""
         shifted = self.logits.astype(np.float64) - self.logits.max(1, keepdims=True)
         return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+
+    @cached_property
+    def probabilities(self) -> np.ndarray:
+        return np.exp(self.log_probabilities)  # float64 (N,C)
 
 
 def collect(batches: Iterable[tuple[np.ndarray, np.ndarray]], places: np.ndarray) -> Answers:
@@ -41,17 +50,19 @@ def collect(batches: Iterable[tuple[np.ndarray, np.ndarray]], places: np.ndarray
     return Answers(np.concatenate(logits), np.concatenate(targets))
 
 
-def hits(answers: Answers) -> np.ndarray:
-    """bool (N,): was the image's class found?"""
-    return answers.predicted == answers.targets
+def tally(answers: Answers) -> np.ndarray:
+    """int64 (N,2): of each image whether it is right, and 1. What `statistics.resample` adds up."""
+    return np.stack([answers.hits, np.ones_like(answers.hits)], 1).astype(np.int64)
 
 
-def compare(first: Answers, second: Answers) -> dict[str, float]:
-    """paired_gain: by how many points the second is ahead. p_value: that both are right equally often, by McNemar's
-    exact test.
-    """
-    right = [hits(answers) for answers in (first, second)]
-    return {"p_value": statistics.mcnemar(*right), "paired_gain": 100 * float(right[1].mean() - right[0].mean())}
+def score_of(totals: np.ndarray) -> np.ndarray:
+    """Sums (*,2) of a tally's rows → PRIMARY (*), in %."""
+    return 100 * totals[..., 0] / totals[..., 1]
+
+
+def compare(first: Answers, second: Answers) -> float:
+    """p-value that two models are right equally often, by McNemar's exact test."""
+    return statistics.mcnemar(first.hits, second.hits)
 
 
 def agreement(first: Answers, second: Answers) -> float:
@@ -59,94 +70,76 @@ def agreement(first: Answers, second: Answers) -> float:
     return 100 * float((first.predicted == second.predicted).mean())
 
 
+def errors(answers: Answers) -> int:
+    """How many images a model gets wrong."""
+    return int((~answers.hits).sum())
+
+
+def where_errs(answers: Answers, other: Answers) -> float | None:
+    """Accuracy in % on the images that the other model gets wrong; None where there are none."""
+    return 100 * float(answers.hits[~other.hits].mean()) if errors(other) else None
+
+
 def measure(answers: Answers, classes: list[str], bins: int) -> dict[str, float]:
-    """All in %, but log_loss in nats. Averages over classes are macro averages."""
+    """All in %, but log_loss in nats, brier in [0, 2], mcc in [−1, 1].
+
+    precision, recall and f1 are macro averages; *_weighted count a class as often as it has images.
+    """
     from sklearn import metrics
 
     targets, predicted, present = answers.targets, answers.predicted, np.unique(answers.targets)
-    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-        targets, predicted, labels=present, average="macro", zero_division=0)
+    shares = {"accuracy": answers.hits.mean()}
+    if len(classes) >= FEWEST:
+        shares["top5"] = metrics.top_k_accuracy_score(targets, answers.logits, k=5, labels=np.arange(len(classes)))
+    each = np.stack(metrics.precision_recall_fscore_support(targets, predicted, labels=present, zero_division=0))
+    (precision, recall, f1), support = each[:3], each[3]
     # balanced_accuracy is the macro recall by another name, under which those with imbalanced sets look for it
-    shares = {"accuracy": metrics.accuracy_score(targets, predicted), "balanced_accuracy": recall,
-              "precision": precision, "recall": recall, "f1": f1,
-              "map": mean_average_precision(answers), "ece": calibration_error(answers, bins)}
-    loss = -answers.log_probabilities[np.arange(len(targets)), targets].mean()
-    return {name: 100 * float(share) for name, share in shares.items()} | {"log_loss": float(loss)}
+    shares |= {"balanced_accuracy": recall.mean(), "precision": precision.mean(), "recall": recall.mean(),
+               "f1": f1.mean()}
+    shares |= {f"{name}_weighted": values @ support / len(targets)
+               for name, values in (("precision", precision), ("recall", recall), ("f1", f1))}
+    shares |= {"map": mean_average_precision(answers), "ece": calibration.error(reliability(answers, bins))}
+    return {name: 100 * float(share) for name, share in shares.items()} | {
+        "mcc": float(metrics.matthews_corrcoef(targets, predicted)),
+        "brier": brier(answers),
+        "log_loss": float(-answers.log_probabilities[np.arange(len(targets)), targets].mean())}
+
+
+def brier(answers: Answers) -> float:
+    """Mean over images of the squared distance between probabilities and the truth, over all classes: in [0, 2].
+
+    Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78, 1950.
+    """
+    from sklearn.metrics import brier_score_loss
+
+    labels = np.arange(answers.logits.shape[1])
+    return float(brier_score_loss(answers.targets, answers.probabilities, labels=labels, scale_by_half=False))
 
 
 def mean_average_precision(answers: Answers) -> float:
     """Mean over the classes present of the area under the precision-recall steps of one class against the rest."""
     from sklearn.metrics import average_precision_score
 
-    probabilities = np.exp(answers.log_probabilities)
-    return float(np.mean([average_precision_score(answers.targets == label, probabilities[:, label])
+    return float(np.mean([average_precision_score(answers.targets == label, answers.probabilities[:, label])
                           for label in np.unique(answers.targets)]))
 
 
-def reliability(answers: Answers, bins: int) -> list[dict[str, float]]:
-    """Images in equally wide bins (lower, upper] of the top probability: their number, mean probability, accuracy.
+def precision_recall(answers: Answers) -> tuple[np.ndarray, np.ndarray]:
+    """Recall and precision in [0, 1], each (T,), the recall falling, as ever more confidence is asked for.
 
-    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 2. Empty bins are left out.
+    Micro-averaged: each of the classes present against the rest, their decisions thrown together.
     """
-    confidence, right = np.exp(answers.log_probabilities.max(1)), hits(answers)
+    from sklearn.metrics import precision_recall_curve
+
+    present = np.unique(answers.targets)
+    precision, recall, _ = precision_recall_curve((answers.targets[:, None] == present).ravel(),
+                                                  answers.probabilities[:, present].ravel())
+    return recall, precision
+
+
+def reliability(answers: Answers, bins: int) -> list[calibration.Bin]:
+    """What the images' top probabilities are worth."""
+    confidence = answers.probabilities.max(1)
     place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    return [{"from": number / bins, "to": (number + 1) / bins, "images": int(inside.sum()),
-             "confidence": float(confidence[inside].mean()), "accuracy": float(right[inside].mean())}
-            for number in range(bins) if (inside := place == number).any()]
-
-
-def calibration_error(answers: Answers, bins: int) -> float:
-    """Expected calibration error in [0, 1]: |accuracy − confidence| of `reliability`'s bins, weighted by images."""
-    rows = reliability(answers, bins)
-    return sum(row["images"] * abs(row["accuracy"] - row["confidence"]) for row in rows) / len(answers.targets)
-
-
-def draw(models: Mapping[str, Answers], classes: list[str], bins: int, photographs: Callable[[int], np.ndarray],
-         folder: Path) -> None:
-    """Under `folder`: confusion/<model>.csv, classes.csv, reliability.csv, confusion.png (of the last model), and
-    classes.png where there are few enough.
-    """
-    for model, answers in models.items():
-        tables.write_csv(folder / "confusion" / f"{model}.csv", ("actual", "predicted"),
-                         ({"actual": classes[actual], "predicted": classes[predicted]}
-                          for actual, predicted in zip(answers.targets, answers.predicted, strict=True)))
-    tables.write_csv(folder / "classes.csv", ("model", "class", "precision", "recall", "f1", "support"),
-                     (row for model, answers in models.items() for row in _each_class(model, answers, classes)))
-    tables.write_csv(folder / "reliability.csv", ("model", "from", "to", "images", "confidence", "accuracy"),
-                     ({"model": model} | _percent(row, ("confidence", "accuracy"))
-                      for model, answers in models.items() for row in reliability(answers, bins)))
-    model, answers = list(models.items())[-1]
-    _draw_confusion(answers, classes, model, folder / "confusion.png")
-    if len(classes) <= DRAWN:
-        _draw_classes(models, classes, folder / "classes.png")
-
-
-def _each_class(model: str, answers: Answers, classes: list[str]) -> list[dict[str, object]]:
-    """Precision, recall and F1 in %, 0 for 0 of 0; support: how many test images the class has."""
-    from sklearn.metrics import precision_recall_fscore_support
-
-    columns = precision_recall_fscore_support(answers.targets, answers.predicted, labels=range(len(classes)),
-                                              zero_division=0)
-    shares = ("precision", "recall", "f1")
-    return [{"model": model, "class": name} | _percent(dict(zip(shares, values, strict=True)), shares)
-            | {"support": int(support)} for name, *values, support in zip(classes, *columns, strict=True)]
-
-
-def _percent(row: dict[str, object], names: tuple[str, ...]) -> dict[str, object]:
-    return row | {name: round(100 * float(row[name]), 2) for name in names}
-
-
-def _draw_confusion(answers: Answers, classes: list[str], model: str, path: Path) -> None:
-    from sklearn.metrics import confusion_matrix
-
-    pictures.confusion(confusion_matrix(answers.targets, answers.predicted, labels=range(len(classes))),
-                       lambda images, share: str(images), classes,
-                       f"{model}: {100 * hits(answers).mean():.2f} % of {len(answers.targets)} test images right", path)
-
-
-def _draw_classes(models: Mapping[str, Answers], classes: list[str], path: Path) -> None:
-    rows = {model: [row for row in _each_class(model, answers, classes) if row["support"]]
-            for model, answers in models.items()}
-    present = [row["class"] for row in next(iter(rows.values()))]
-    pictures.bars({f"{share}, %": {model: np.array([row[share] for row in own]) for model, own in rows.items()}
-                   for share in ("precision", "recall")}, present, path)
+    return calibration.table(np.stack([np.bincount(place, weights, bins) for weights in (
+        None, confidence, answers.hits)]))

@@ -1,19 +1,16 @@
-"""Scores and pictures of a segmenter. In: logits (N,C,H,W) of squares, targets (N,H,W), < 0: ignored. Out: numbers,
-tables, PNGs.
+"""Scores of a segmenter. In: logits (N,C,H,W) of squares, targets (N,H,W), < 0: ignored. Out: numbers; kit/plots draws
+them.
 
 All is counted on whole pictures. A class that no test pixel has is left out of every average over classes: nothing is
 known about it.
 """
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import count
-from pathlib import Path
 
 import numpy as np
 
-from stages.kit import pictures, statistics, tables, windows
+from stages.kit import calibration, statistics, windows
 
 PRIMARY = "miou"  # what gains, gaps and drops are told in
 # The words for it: the metric's name, what `compare` tests by, what `agreement` counts.
@@ -22,8 +19,9 @@ WORDS = {"primary": PRIMARY, "named": "mean IoU", "paired_test": "Wilcoxon's sig
 # Confidences are summed in so many cells, since not every pixel's can be kept: a multiple of every number of bins up to
 # 12, and of 14, 15, 16, 18, 20, 24. For these calibration is exact; else a cell at a border belongs to the lower bin.
 CELLS = 55440
-SAMPLED = 5000  # pixels at most in the tables that count rows
-SHOWN = 10  # test pictures on the sheet
+# What precision and recall are drawn from: the probabilities of every STEP-th pixel, a prime, so that all columns of a
+# picture are met; in so many cells.
+STEP, STEPS = 31, 1000
 
 
 @dataclass(frozen=True)
@@ -33,39 +31,67 @@ class Answers:
     confusion: np.ndarray  # int64 (P,C,C): pixels of each picture, actual by predicted
     calibration: np.ndarray  # float64 (3,CELLS): pixels, the sum of their confidence, how many are right
     log_loss: float  # nats, summed over the pixels
+    brier: float  # squared distances of probabilities from the truth, summed over classes and pixels
+    certainty: np.ndarray  # float64 (2,C,STEPS): sampled pixels given that probability of a class; how many are of it
     predicted: list[np.ndarray]  # P times (H,W), uint8 or uint16
     targets: list[np.ndarray]  # P times (H,W), int8 or int16; below 0 where nothing counts
 
 
 def collect(batches: Iterable[tuple[np.ndarray, np.ndarray]], places: np.ndarray) -> Answers:
     """All of a split from its batches (logits, targets) of squares; places: int32 (N,5), the rows of windows.npy."""
-    confusion, calibration, log_loss, predicted, targets = [], np.zeros((3, CELLS)), 0.0, [], []
+    confusion, cells, log_loss, brier, certainty, predicted, targets = [], np.zeros((3, CELLS)), 0.0, 0.0, 0.0, [], []
     for logits, truth in windows.pictures(places, batches):  # (C,H,W), (H,W)
         classes, valid = len(logits), truth >= 0
         found = logits.argmax(0)
         actual, said = truth[valid].astype(np.int64), found[valid]
         confusion.append(np.bincount(classes * actual + said, minlength=classes**2).reshape(classes, classes))
         top = logits.max(0)
-        total = sum(np.exp((logit - top).astype(np.float64)) for logit in logits)  # (H,W): 1 / confidence
-        calibration += _cells(1 / total[valid], actual == said)
+        total, squares = np.zeros((2, *truth.shape))  # (H,W): 1 / confidence; sum of squares
+        for logit in logits:
+            odds = np.exp((logit - top).astype(np.float64))  # against the class it says
+            total += odds
+            squares += odds**2
+        total, squares = total[valid], squares[valid]
+        cells += _cells(1 / total, actual == said, CELLS)
+        some = (logits - top)[:, valid][:, ::STEP].astype(np.float64)
+        certainty += np.stack([_cells(np.exp(odds) / total[::STEP], actual[::STEP] == label, STEPS)[[0, 2]]
+                               for label, odds in enumerate(some)], 1)
         own = np.take_along_axis(logits, np.where(valid, truth, 0)[None].astype(np.int64), 0)[0]
-        log_loss += float((np.log(total) - (own - top))[valid].sum())
+        behind = (own - top)[valid]  # ≤ 0: log odds of the truth
+        log_loss += float((np.log(total) - behind).sum())
+        brier += float((squares / total**2 - 2 * np.exp(behind) / total + 1).sum())
         predicted.append(found.astype(np.min_scalar_type(classes - 1)))
         targets.append(truth.astype(np.min_scalar_type(-classes)))
-    return Answers(np.stack(confusion), calibration, log_loss, predicted, targets)
+    return Answers(np.stack(confusion), cells, log_loss, brier, certainty, predicted, targets)
 
 
-def compare(first: Answers, second: Answers) -> dict[str, float]:
-    """paired_gain: by how many points the second is ahead on the mean photograph. p_value: that neither does better on
-    a photograph, by Wilcoxon's signed-rank test over their own mean IoUs.
+def _cells(confidence: np.ndarray, right: np.ndarray, number: int) -> np.ndarray:
+    """(M,), bool (M,) → float64 (3,number): pixels, the sum of their confidence, how many are right; (lower, upper]."""
+    cell = np.clip(np.ceil(confidence * number).astype(int) - 1, 0, number - 1)
+    return np.stack([np.bincount(cell, weights, number) for weights in (None, confidence, right)])
+
+
+def tally(answers: Answers) -> np.ndarray:
+    """int64 (P,C·C): the confusion of each photograph that has a pixel that counts. What `statistics.resample` adds up.
+    """
+    return answers.confusion[answers.confusion.any((1, 2))].reshape(-1, answers.confusion[0].size)
+
+
+def score_of(totals: np.ndarray) -> np.ndarray:
+    """Sums (*,C·C) of a tally's rows → PRIMARY (*), in %."""
+    classes = round(totals.shape[-1]**0.5)
+    return 100 * mean_iou(totals.reshape(*totals.shape[:-1], classes, classes))
+
+
+def compare(first: Answers, second: Answers) -> float:
+    """p-value that neither of two models does better on a photograph, by Wilcoxon's signed-rank test over their own
+    mean IoUs.
 
     The pixels of one photograph stand or fall together, so that a test over pixels would be far too sure. IoU, for it
     leads; a photograph's own is what Csurka et al., "What is a good evaluation measure for semantic segmentation?",
     BMVC 2013, compare models by. Photographs without a pixel that counts are left out; 1 where all are equal.
     """
-    shown = first.confusion.any((1, 2))
-    own = [mean_iou(answers.confusion[shown]) for answers in (first, second)]
-    return {"p_value": statistics.wilcoxon(*own), "paired_gain": 100 * float((own[1] - own[0]).mean())}
+    return statistics.wilcoxon(*(score_of(tally(answers)) for answers in (first, second)))
 
 
 def agreement(first: Answers, second: Answers) -> float:
@@ -75,15 +101,32 @@ def agreement(first: Answers, second: Answers) -> float:
     return 100 * same / int(first.confusion.sum())
 
 
+def errors(answers: Answers) -> int:
+    """How many pixels a model gets wrong."""
+    total = answers.confusion.sum(0)
+    return int(total.sum() - np.trace(total))
+
+
+def where_errs(answers: Answers, other: Answers) -> float | None:
+    """Accuracy in % on the pixels that the other model gets wrong; None where there are none."""
+    right = sum(int(((said == truth) & (told != truth) & (truth >= 0)).sum()) for said, told, truth
+                in zip(answers.predicted, other.predicted, answers.targets, strict=True))
+    return 100 * right / errors(other) if errors(other) else None
+
+
 def measure(answers: Answers, classes: list[str], bins: int) -> dict[str, float | dict[str, float]]:
-    """All in %, but log_loss in nats. Averages over classes are macro averages; iou: {class: %} of those present."""
+    """All in %, but log_loss in nats, brier in [0, 2], mcc in [−1, 1]; iou: {class: %} of those present.
+
+    precision, recall and f1 are macro averages; *_weighted count a class as often as it has pixels.
+    """
     total = answers.confusion.sum(0)
     shares, pixels, present = each_class(total), int(total.sum()), total.any(1)
     means = {"miou": float(mean_iou(total)), "pixel_accuracy": np.trace(total) / pixels}
     means |= {name: shares[name][present].mean() for name in ("precision", "recall", "f1")}
-    means["ece"] = calibration_error(answers, bins)
+    means |= {f"{name}_weighted": shares[name] @ total.sum(1) / pixels for name in ("precision", "recall", "f1")}
+    means["ece"] = calibration.error(reliability(answers, bins))
     return {name: 100 * float(share) for name, share in means.items()} | {
-        "log_loss": answers.log_loss / pixels,
+        "mcc": matthews(total), "brier": answers.brier / pixels, "log_loss": answers.log_loss / pixels,
         "iou": {classes[label]: 100 * float(shares["iou"][label]) for label in np.flatnonzero(present)}}
 
 
@@ -102,94 +145,29 @@ def mean_iou(confusion: np.ndarray) -> np.ndarray:
     return (each_class(confusion)["iou"] * present).sum(-1) / present.sum(-1)
 
 
-def reliability(answers: Answers, bins: int) -> list[dict[str, float]]:
-    """Pixels in equally wide bins (lower, upper] of the top probability: their number, mean probability, accuracy.
+def matthews(confusion: np.ndarray) -> float:
+    """Matthews' correlation of counts (C,C), in [−1, 1]; 0 where either side knows one class alone.
 
-    Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, section 2. Empty bins are left out.
+    Gorodkin, "Comparing two K-category assignments by a K-category correlation coefficient", Computational Biology and
+    Chemistry 28, 2004, which scikit-learn computes too; from counts, since not every pixel can be kept.
     """
+    share = confusion / confusion.sum()
+    actual, predicted = share.sum(1), share.sum(0)
+    spread = (1 - actual @ actual) * (1 - predicted @ predicted)
+    return float((np.trace(share) - actual @ predicted) / np.sqrt(spread)) if spread > 1e-15 else 0.0
+
+
+def reliability(answers: Answers, bins: int) -> list[calibration.Bin]:
+    """What the pixels' top probabilities are worth."""
     place = np.arange(CELLS) * bins // CELLS
-    sums = zip(*(np.bincount(place, values, bins).tolist() for values in answers.calibration), strict=True)
-    return [{"from": number / bins, "to": (number + 1) / bins, "pixels": int(pixels),
-             "confidence": confidence / pixels, "accuracy": right / pixels}
-            for number, (pixels, confidence, right) in enumerate(sums) if pixels]
+    return calibration.table(np.stack([np.bincount(place, values, bins) for values in answers.calibration]))
 
 
-def calibration_error(answers: Answers, bins: int) -> float:
-    """Expected calibration error in [0, 1]: |accuracy − confidence| of `reliability`'s bins, weighted by pixels."""
-    rows = reliability(answers, bins)
-    return sum(row["pixels"] * abs(row["accuracy"] - row["confidence"]) for row in rows) / answers.calibration[0].sum()
+def precision_recall(answers: Answers) -> tuple[np.ndarray, np.ndarray]:
+    """Recall and precision in [0, 1], each (T,), the recall falling, as ever more confidence is asked for.
 
-
-def draw(models: Mapping[str, Answers], classes: list[str], bins: int, photographs: Callable[[int], np.ndarray],
-         folder: Path) -> None:
-    """Under `folder`: confusion/<model>.csv, classes.csv, reliability.csv, confusion.png (of the last model),
-    classes.png, pictures.png.
-
-    photographs: a picture's number → uint8 (H,W,3). DVC's template counts the rows of a confusion table, so that these
-    hold a sample, the same pixels for each model: at most SAMPLED of them, at even distances over all pictures.
+    Micro-averaged: each of the classes present against the rest, their decisions thrown together; of sampled pixels.
     """
-    for model, answers in models.items():
-        tables.write_csv(folder / "confusion" / f"{model}.csv", ("actual", "predicted"),
-                         ({"actual": classes[actual], "predicted": classes[predicted]}
-                          for actual, predicted in _sample(answers)))
-    tables.write_csv(folder / "classes.csv", ("model", "class", "precision", "recall", "f1", "iou", "support"),
-                     (row for model, answers in models.items() for row in _rows(model, answers, classes)))
-    tables.write_csv(folder / "reliability.csv", ("model", "from", "to", "pixels", "confidence", "accuracy"),
-                     ({"model": model} | row | {name: round(100 * row[name], 2) for name in ("confidence", "accuracy")}
-                      for model, answers in models.items() for row in reliability(answers, bins)))
-    _draw_confusion(*list(models.items())[-1], classes, folder / "confusion.png")
-    _draw_classes(models, classes, folder / "classes.png")
-    _draw_pictures(models, classes, photographs, folder / "pictures.png")
-
-
-def _cells(confidence: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """(M,), bool (M,) → float64 (3,CELLS), as `Answers.calibration` has them; a cell is (lower, upper]."""
-    cell = np.clip(np.ceil(confidence * CELLS).astype(int) - 1, 0, CELLS - 1)
-    return np.stack([np.bincount(cell, weights, CELLS) for weights in (None, confidence, right)])
-
-
-def _sample(answers: Answers) -> Iterator[tuple[int, int]]:
-    """(actual, predicted) of pixels that count, a constant step apart from picture to picture.
-
-    The step is a prime: one that pictures' width is a multiple of would draw the same columns in every row.
-    """
-    least = math.ceil(answers.confusion.sum() / SAMPLED)
-    step = next(step for step in count(max(1, least)) if all(step % part for part in range(2, math.isqrt(step) + 1)))
-    start = step // 2
-    for predicted, targets in zip(answers.predicted, answers.targets, strict=True):
-        valid = targets >= 0
-        actual = targets[valid]
-        yield from zip(actual[start::step].tolist(), predicted[valid][start::step].tolist(), strict=True)
-        start = (start - len(actual)) % step
-
-
-def _rows(model: str, answers: Answers, classes: list[str]) -> list[dict[str, object]]:
-    total = answers.confusion.sum(0)
-    shares = each_class(total)
-    return [{"model": model, "class": name, "support": int(total[label].sum())}
-            | {share: round(100 * float(values[label]), 2) for share, values in shares.items()}
-            for label, name in enumerate(classes)]
-
-
-def _draw_confusion(model: str, answers: Answers, classes: list[str], path: Path) -> None:
-    total = answers.confusion.sum(0)
-    right = 100 * np.trace(total) / total.sum()
-    pictures.confusion(total, lambda pixels, share: f"{share:.0f}" if share >= 0.5 else "", classes,
-                       f"{model}: {right:.2f} % of pixels right,\n{len(answers.targets)} test images", path)
-
-
-def _draw_classes(models: Mapping[str, Answers], classes: list[str], path: Path) -> None:
-    shares = {model: each_class(answers.confusion.sum(0)) for model, answers in models.items()}
-    present = np.flatnonzero(next(iter(models.values())).confusion.any((0, 2)))
-    pictures.bars({f"{name}, %": {model: 100 * found[name][present] for model, found in shares.items()}
-                   for name in ("precision", "recall")}, [classes[label] for label in present], path)
-
-
-def _draw_pictures(models: Mapping[str, Answers], classes: list[str], photographs: Callable[[int], np.ndarray],
-                   path: Path) -> None:
-    first = next(iter(models.values()))
-    shown = np.linspace(0, len(first.targets) - 1, min(SHOWN, len(first.targets))).round().astype(int).tolist()
-    notes = {model: [f"{100 * mean_iou(counts):.0f} %" if counts.any() else "" for counts in answers.confusion]
-             for model, answers in models.items()}
-    pictures.sheet(shown, photographs, {"truth": first.targets} | {
-        model: answers.predicted for model, answers in models.items()}, notes, classes, path)
+    said, right = answers.certainty[:, answers.confusion.any((0, 2))].sum(1)[:, ::-1].cumsum(1)  # (STEPS,): this sure
+    some = said > 0
+    return (right[some] / max(right[-1], 1))[::-1], (right[some] / said[some])[::-1]

@@ -1,0 +1,143 @@
+"""Tests and intervals against independent implementations, and what the intervals promise by simulation."""
+
+import numpy as np
+import pytest
+import scipy.stats
+from statsmodels.stats.contingency_tables import mcnemar
+
+from stages.kit import statistics
+from stages.kit.scores import classification, segmentation
+
+
+def paired_answers(seed: int, images: int = 300) -> tuple[np.ndarray, np.ndarray]:
+    """bool (N,) twice: right or not, often both."""
+    random = np.random.default_rng(seed)
+    hard = random.random(images)
+    return hard + 0.3 * random.random(images) < 0.95, hard + 0.3 * random.random(images) < 0.98
+
+
+def tally(right: np.ndarray) -> np.ndarray:
+    return np.stack([right, np.ones_like(right)], 1).astype(np.int64)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_mcnemar_is_that_of_statsmodels(seed):
+    first, second = paired_answers(seed)
+    table = [[int(((first == one) & (second == other)).sum()) for other in (True, False)] for one in (True, False)]
+    assert statistics.mcnemar(first, second) == pytest.approx(mcnemar(table, exact=True).pvalue)
+
+
+@pytest.mark.parametrize("of", ["difference", "score"])
+def test_images_alone_as_scipy_resamples_them(of):
+    first, second = paired_answers(0)
+    draws = statistics.resample({"first": [tally(first)], "second": [tally(second)]}, classification.score_of, 20000, 0)
+    ours = statistics.interval(draws["second"] - draws["first"] if of == "difference" else draws["second"])
+    data = (second, first) if of == "difference" else (second, np.zeros(len(second)))
+    expected = scipy.stats.bootstrap(
+        data, lambda one, other, axis: 100 * (np.mean(one, axis=axis) - np.mean(other, axis=axis)), paired=True,
+        method="percentile", n_resamples=20000, vectorized=True, rng=np.random.default_rng(1)).confidence_interval
+    # An image more or less is a third of a point: percentiles sit on such steps, and are stretched by a 200th.
+    assert ours == pytest.approx((expected.low, expected.high), abs=0.34)
+    assert ours[1] - ours[0] == pytest.approx(expected.high - expected.low, abs=0.35)
+
+
+def test_the_draws_deviate_as_much_as_the_mean_of_n_images():
+    right = paired_answers(0)[0]
+    draws = statistics.resample({"one": [tally(right)]}, classification.score_of, 20000, 0)["one"]
+    student = scipy.stats.t.ppf(0.975, 299) / scipy.stats.norm.ppf(0.975)
+    assert draws.std() == pytest.approx(100 * right.std(ddof=1) / np.sqrt(300) * student, rel=0.02)
+    assert draws.mean() == pytest.approx(100 * right.mean(), abs=0.05)
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_seeds_alone_give_students_interval(seeds):
+    """With images that all fare alike nothing is left but the seeds."""
+    scores = np.array([70, 71, 73, 69, 72][:seeds])
+    draws = statistics.resample({"one": [np.full((50, 2), (score, 100)) for score in scores]},
+                                classification.score_of, 200000, 0)["one"]
+    expected = scipy.stats.t.interval(0.95, seeds - 1, scores.mean(), scipy.stats.sem(scores))
+    assert statistics.interval(draws) == pytest.approx(expected, rel=0.02)
+
+
+def test_seeds_are_paired():
+    """Each seed's second network is one point ahead: how seeds differ plays no part in the difference."""
+    tallies = {name: [np.full((50, 2), (score + ahead, 100)) for score in (70, 75, 71)]
+               for name, ahead in (("first", 0), ("second", 1))}
+    draws = statistics.resample(tallies, classification.score_of, 500, 0)
+    assert np.ptp(draws["first"]) > 5
+    assert draws["second"] - draws["first"] == pytest.approx(np.ones(500))
+
+
+def test_a_mean_iou_is_of_the_sums_of_resampled_photographs():
+    counts = np.array([[[8, 2], [0, 0]], [[1, 1], [2, 4]]]).reshape(2, 4)
+    draws = statistics.resample({"one": [counts]}, segmentation.score_of, 4000, 0)["one"]
+    both, means = (9 / 14 + 4 / 9) / 2, [8 / 10, (1 / 4 + 4 / 7) / 2]  # of both photographs; of one twice
+    found, times = np.unique(((draws / 100 - both) / statistics._stretch(2) + both).round(9), return_counts=True)
+    assert found == pytest.approx(sorted([both, *means]))
+    assert times[np.argmin(abs(found - both))] == pytest.approx(2000, abs=150)
+
+
+def test_draws_are_the_same_twice_and_in_parts(monkeypatch):
+    models = {"one": [tally(right) for right in paired_answers(0)]}
+    draws = [statistics.resample(models, classification.score_of, 300, seed)["one"] for seed in (0, 0, 1)]
+    assert (draws[0] == draws[1]).all() and not (draws[0] == draws[2]).any()
+    monkeypatch.setattr(statistics, "CELLS", 5000)  # 16 resamples of 300 images at a time
+    assert (statistics.resample(models, classification.score_of, 300, 0)["one"] == draws[0]).all()
+
+
+def test_one_image_tells_nothing_of_others():
+    draws = statistics.resample({"one": [np.array([[1, 1]]), np.array([[0, 1]])]}, classification.score_of, 100, 0)
+    assert np.ptp(draws["one"]) == 0
+
+
+def test_a_ratio_has_an_interval_where_there_surely_is_a_gap():
+    random = np.random.default_rng(0)
+    part, whole = random.normal(6, 0.5, 20000), random.normal(10, 1, 20000)
+    expected = np.percentile(100 * part / whole, [2.5, 97.5])
+    assert statistics.ratio_interval(part, whole) == pytest.approx(tuple(expected), rel=1e-3)
+    # Draws without a gap count against both ends: with 1 % of them the limits are what 1.5 % of the rest are beyond.
+    whole[:200] = -1
+    expected = np.percentile(100 * part[200:] / whole[200:], [100 * 1.5 / 99, 100 * 97.5 / 99])
+    assert statistics.ratio_interval(part, whole) == pytest.approx(tuple(expected), rel=1e-2)
+    whole[:600] = -1  # 3 %
+    assert statistics.ratio_interval(part, whole) is None
+
+
+def networks(random: np.random.Generator, images: int, seeds: int, spread: float) -> tuple[np.ndarray, float]:
+    """Two networks of 90 and 91 %, trained with several seeds: right or not (2,S,N), and the gain that is to be found.
+
+    spread: the standard deviation of accuracies over seeds in points, were there images without end. Four fifths of
+    what makes an image hard is common to all networks.
+    """
+    normal = scipy.stats.norm
+    needed, step = normal.ppf([0.90, 0.91]), spread / 100 / normal.pdf(normal.ppf(0.90))
+    ease = (0.8**0.5 * random.normal(size=images) + 0.2**0.5 * random.normal(size=(2, seeds, images))
+            + step * random.normal(size=(2, seeds, 1)))
+    true = normal.cdf(needed / np.hypot(1, step))
+    return ease > -needed[:, None, None], 100 * float(true[1] - true[0])
+
+
+def coverage(images: int, seeds: int, spread: float, trials: int, resamples: int = 200) -> dict[str, float]:
+    """In % of trials: how often an interval held the gain, resampling images alone, images and seeds, and as we do."""
+    random, held = np.random.default_rng(0), np.zeros(3)
+    for trial in range(trials):
+        right, true = networks(random, images, seeds, spread)
+        ours = statistics.resample({name: [tally(own) for own in some] for name, some in zip("ab", right, strict=True)},
+                                   classification.score_of, resamples, trial)
+        ahead = 100 * (right[1].astype(float) - right[0])  # (S,N)
+        counts = random.multinomial(images, np.full(images, 1 / images), resamples) / images
+        weights = random.multinomial(seeds, np.full(seeds, 1 / seeds), resamples) / seeds
+        means = counts @ ahead.T  # (B,S)
+        for number, draws in enumerate((means.mean(1), (weights * means).sum(1), ours["b"] - ours["a"])):
+            low, high = statistics.interval(draws)
+            held[number] += low <= true <= high
+    return dict(zip(("images", "images and seeds", "ours"), 100 * held / trials, strict=True))
+
+
+@pytest.mark.parametrize(("images", "seeds", "spread"), [(360, 3, 0.5), (600, 3, 2.0), (600, 5, 2.0)])
+def test_the_interval_of_a_gain_holds_it(images, seeds, spread):
+    """Within what 200 trials can tell. Where seeds differ by much, resampling promises too much, of three above all."""
+    found = coverage(images, seeds, spread, 200)
+    assert found["ours"] >= 93, found
+    if spread == 2:
+        assert found["images"] < 75 and found["images and seeds"] < (92 if seeds == 3 else found["ours"]), found
