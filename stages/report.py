@@ -98,9 +98,10 @@ def write_page() -> None:
 
     from stages.kit.report import card, page
 
+    head = card.front_matter(found["settings"], found["quality"], found["quantisation"]["form"])
     text = page.markdown(found)
     with tables.whole(TEXT) as file:
-        file.write(f"---\n{card.front_matter(found['settings'], found['quality'])}---\n{text}")
+        file.write(f"---\n{head}---\n{text}")
     with tables.whole(PAGE) as file:
         file.write(page.html(text, own.title, FOLDER))
 

@@ -1,6 +1,7 @@
 """The page: no sentence is left untrue when a number changes; both its files, the model card, pictures, the PDF."""
 
 import hashlib
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -47,7 +48,7 @@ CASES = {
         "No difference between the two can be shown (95 % interval −0.50 to 1.50 points)",
         "no difference can be shown with 1000 test images (McNemar's exact test, p = 0.4000",
         # (2.801586 · 4 / 3.919928 / 1)² · 1000 = 8173
-        "it takes about 8 200 test images to show it four times in five; there are 1000"],
+        "it takes about 8200 test images to show it four times in five; there are 1000"],
         ["the teacher helped", "Distillation gained", "chance hardly explains"]),
     "gain unclear and nothing between the deployed": (UNCLEAR | {"quality.distillation.paired_gain": 0.0}, [
         "are level on 1000 test images: only more of them could part the two"], ["four times in five"]),
@@ -56,11 +57,21 @@ CASES = {
         "Distillation lost 2.00 points",
         "nothing is recovered (95 % interval −60 to −20)", "**Another way of teaching.**"],
         ["the teacher helped", "Distillation gained"]),
+    "level": ({"quality.distillation.gain": -0.001}, ["accuracy is level with the same network's"],
+              ["points below the"]),
+    "surely not by chance": ({"quality.distillation.p_value": 0.00001}, ["p < 0.0001"], ["p = 0.0000"]),
+    "mean over images and score of all part ways": ({"quality.distillation.paired_gain": -1.5}, [
+        "but image by image the student is 1.50 points behind on average"], ["a difference that chance"]),
+    "the same answers": ({f"quality.distillation.{key}{end}": value for key in ("gain", "paired_gain", "int8_drop")
+                          for end, value in (("", 0.0), ("_low", None), ("_high", None))}, [
+        "The taught one is level.", "are level on 1000 test images: only more", "the student scores as in float."],
+        ["Distillation gained", "Distillation lost"]),
     "one seed": ({"quality.test.seeds": 1, "quality.baseline.accuracy_std": None, "quality.student.accuracy_std": None,
                   "quality.int8.accuracy_std": None, "settings.student_training.seeds": [0]}, [
-        "With one seed, the distilled", "for new images and these networks: one seed doesn't tell", "**More seeds.**",
+        "With one seed, the distilled", "these two networks differ; whether others would, one seed doesn't tell",
+        "for new images and these networks: one seed doesn't tell", "**More seeds.**",
         "There is one seed each", "(92.00 % against 90.00 %)", "One seed: another start may give other scores"],
-        ["Over 3 seeds", "standard deviation over", "newly trained networks"]),
+        ["Over 3 seeds", "the teacher helped", "standard deviation over", "newly trained networks"]),
     "teacher behind the baseline": (NO_GAP | {"quality.teacher.accuracy": 89.0}, [
         "The teacher (89.00 %) is not ahead of the baseline", "**A better teacher first.** It is 1.00 point behind"],
         ["gap between"]),
@@ -80,8 +91,10 @@ CASES = {
         "In int8 the student loses 1.50 points (95 % interval 0.50 to 2.50 points lost).",
         "1 of its layers stays in float", "On val it is 1.00 point behind, more than quantize.max_drop allows (0.5)",
         "**Another small form.** It loses 1.00 point on val"], ["0.40 points lost"]),
+    "two layers in float": ({"quantisation.float_layers": ["a", "b"]}, ["2 of its layers stay in float"], []),
     "int8 loses nothing": ({"quality.distillation.int8_drop": 0.0}, ["In int8 the student scores as in float"], []),
-    "int8 gains": ({"quality.distillation.int8_drop": -0.1}, ["In int8 the student gains 0.10 points"],
+    "int8 gains": ({"quality.distillation.int8_drop": -0.1}, [
+        "In int8 the student gains 0.10 points (95 % interval −0.40 to 0.20 points gained"],
                    ["the student loses"]),
     "int8 weights": ({"quantisation.form": "int8 weights"}, [
         "Its file with int8 weights has 91.90 ± 0.50 %", "With int8 weights the student loses"], ["In int8 the"]),
@@ -286,6 +299,13 @@ def test_params_are_checked(project, key, value, said):
     assert all(part in done.stderr for part in said), done.stderr
 
 
+def test_measurements_of_other_code_are_one_line(made, tmp_path):
+    project = Project(tmp_path)
+    measurements.write(tmp_path, measurements.changed(measurements.facts(), {"quality.test.counted": None}))
+    done = project.run("report")
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and "counted" in done.stderr
+
+
 @pytest.mark.skipif(not BROWSER, reason="needs Chromium")
 def test_pdf(made):
     done = made.run("report", arguments=("--pdf",))
@@ -313,6 +333,16 @@ def test_each_number_is_where_the_page_says():
     stages = yaml.safe_load((Path(__file__).parents[1] / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
     for _, file, _, command in rows:
         assert any(file in str(stages[command.split()[-1]].get(kind, "")) for kind in ("outs", "metrics"))
+
+
+def test_plots_of_the_page_are_there_for_dvc():
+    root = Path(__file__).parents[1]
+    plots = yaml.safe_load((root / "dvc.yaml").read_text(encoding="utf-8"))["plots"]
+    axes = {tuple(plot["x"].values()) + tuple(plot["y"].values()) for entry in plots for plot in entry.values()
+            if plot["template"] == "tradeoff"}
+    assert axes == {("size_mb", "score"), ("latency_ms", "score")}
+    template = (root / ".dvc/plots/tradeoff.json").read_text(encoding="utf-8")
+    assert json.loads(template) and all(f"<DVC_METRIC_{name}>" in template for name in ("DATA", "TITLE", "X", "Y"))
 
 
 def test_settings_are_hashed_by_their_values():

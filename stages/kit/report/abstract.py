@@ -35,7 +35,8 @@ def gain(quality: Mapping) -> str:
     """Whether the teacher helped."""
     table, difference = quality["distillation"], points(quality["distillation"]["gain"])
     if not bounds(table, "gain"):
-        return f"By that, distillation {'gained' if table['gain'] > 0 else 'lost'} {difference}."
+        where = f"{difference} {'ahead' if table['gain'] > 0 else 'behind'}" if round(table["gain"], 2) else "level"
+        return f"The taught one is {where}."
     within = bracketed(f"{interval(table, 'gain')} points")
     return {"above": f"Distillation gained {difference}{within}.", "below": f"Distillation lost {difference}{within}.",
             "unclear": f"No difference between the two can be shown{within}."}[side(table, "gain")]

@@ -37,8 +37,11 @@ SOURCES = (
 )
 
 
-def front_matter(settings: Mapping, quality: Mapping) -> str:
-    """YAML as a model hub reads it from the head of a card; the results are the int8 student's."""
+def front_matter(settings: Mapping, quality: Mapping, form: str) -> str:
+    """YAML as a model hub reads it from the head of a card; the results are the int8 student's.
+
+    form: of its numbers, as metrics/quantisation.json has it.
+    """
     task, name, report = settings["data"]["task"], settings["data"]["name"], settings["report"]
     kind = PIPELINES.get(task, "other")
     scored = {metric: hub for metric, hub in METRICS.items() if metric in quality["int8"]}
@@ -46,7 +49,7 @@ def front_matter(settings: Mapping, quality: Mapping) -> str:
                for metric, hub in scored.items()]
     return yaml.safe_dump({
         "license": report["licence"], "library_name": "onnx", "pipeline_tag": kind,
-        "tags": ["onnx", "onnxruntime", "knowledge-distillation", "quantization", "int8", kind],
+        "tags": ["onnx", "onnxruntime", "knowledge-distillation", "quantization", form.split()[0], kind],
         "datasets": [name], "metrics": list(scored.values()),
         "model-index": [{"name": report["title"], "results": [{
             "task": {"type": kind},
@@ -55,17 +58,16 @@ def front_matter(settings: Mapping, quality: Mapping) -> str:
     }, sort_keys=False, allow_unicode=True, width=1000)
 
 
-def limits(settings: Mapping, quality: Mapping, classes: Sequence[str]) -> list[str]:
+def limits(quality: Mapping, classes: Sequence[str]) -> list[str]:
     """What the numbers don't say."""
-    test, split = quality["test"], settings["split"]
+    test = quality["test"]
     seeds = (f"{test['seeds']} seeds show how much a start matters; they share one split of the data."
              if test["seeds"] > 1 else "One seed: another start may give other scores.")
-    size = f"{split['image_size']}×{split['image_size']} pixels"
     return [
         f"Scores hold for pictures like the {images(quality)}; how it does on others was not measured.",
         f"It always answers with one of its {len(classes)} classes, also where none of them is to be seen.",
-        f"It was measured on pictures brought to {size} as above, by the decoder that `predict.py` uses; another way "
-        "of resizing gives other answers.",
+        "It was measured on pictures sized as above, by the decoder that `predict.py` uses; another way of resizing "
+        "gives other answers.",
         seeds,
         "Latency and memory are those of one machine, named below; a device has its own.",
         "Neither fairness between groups of people nor resistance to doctored pictures was tested.",
@@ -104,7 +106,7 @@ def versions() -> list[tuple[str, str]]:
 
 
 def parameters(settings: Mapping) -> str:
-    return yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True, width=100)
+    return yaml.safe_dump(dict(settings), sort_keys=False, allow_unicode=True, width=100, default_flow_style=None)
 
 
 def _plain(value: object) -> object:

@@ -20,12 +20,14 @@ def more_images(quality: Mapping) -> str:
     measured. An interval's width falls with the root of their number.
     """
     table, test = quality["distillation"], quality["test"]
-    if not bounds(table, "paired_gain") or side(table, "paired_gain") != "unclear":
+    if side(table, "paired_gain") != "unclear":
         return ""
-    low, high = bounds(table, "paired_gain")
     if not round(table["paired_gain"], 4):
         return (f"**A larger test set.** The deployed networks, with and without a teacher, are level on "
                 f"{images(quality)}: only more of them could part the two.")
+    if not bounds(table, "paired_gain"):
+        return ""
+    low, high = bounds(table, "paired_gain")
     error = (high - low) / (2 * 1.959964)  # standard error, in points
     needed = test["images"] * (QUANTILES * error / table["paired_gain"]) ** 2
     if needed <= test["images"]:
@@ -111,4 +113,4 @@ def doubtful_labels(data: Mapping) -> str:
 def _rounded(number: float) -> str:
     """Up, to two digits: 1234 → 1300."""
     step = 10 ** max(0, math.floor(math.log10(max(number, 1))) - 1)
-    return f"{math.ceil(number / step) * step:,}".replace(",", " ")
+    return str(math.ceil(number / step) * step)

@@ -14,6 +14,7 @@ import jinja2
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from stages.kit.faults import Fault, one_line
 from stages.kit.report import abstract, card, numbers, outlook, preparation, results, training
 
 HERE = Path(__file__).parent
@@ -44,13 +45,17 @@ class Heading(NamedTuple):
 def markdown(found: Mapping[str, object]) -> str:
     """The text, without front matter. found: what stages/report.py gathers.
 
-    Raises jinja2.UndefinedError where something is missing.
+    Raises Fault where something is missing, which then was measured by other code than this.
     """
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
                                      keep_trailing_newline=True)
     environment.globals |= {"card": card, "preparation": preparation, "results": results, "training": training,
                             "counted": numbers.counted, "escaped": numbers.escaped, "spread": numbers.spread}
-    text = environment.from_string((HERE / TEXT).read_text(encoding="utf-8")).render(found | derived(found))
+    template = environment.from_string((HERE / TEXT).read_text(encoding="utf-8"))
+    try:
+        text = template.render(found | derived(found))
+    except (jinja2.UndefinedError, KeyError) as error:
+        raise Fault(f"the page lacks {one_line(error)}; run dvc repro to measure it") from None
     return re.sub(r"\n{3,}", "\n\n", text)
 
 

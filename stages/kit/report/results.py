@@ -33,6 +33,9 @@ def gain(quality: Mapping) -> str:
             f"({student} % against {baseline} %).")
     if not bounds(table, "gain"):
         return said
+    if test["seeds"] == 1 and side(table, "gain") != "unclear":
+        return (f"{said} The 95 % interval of that difference, {reach(*bounds(table, 'gain'))} points, doesn't hold 0: "
+                "these two networks differ; whether others would, one seed doesn't tell.")
     where = {"above": "lies above 0: the teacher helped", "below": "lies below 0: the teacher did harm",
              "unclear": f"holds 0: no difference can be shown with {evidence(quality)}"}[side(table, "gain")]
     return f"{said} The 95 % interval of that difference, {reach(*bounds(table, 'gain'))} points, {where}."
@@ -93,7 +96,9 @@ def small(quality: Mapping, quantisation: Mapping) -> str:
     """Whether it loses, on test."""
     table, drop = quality["distillation"], round(quality["distillation"]["int8_drop"], 2)
     told = f"{'loses' if drop > 0 else 'gains'} {points(drop)}" if drop else "scores as in float"
-    within = interval(table, "int8_drop") and f"{interval(table, 'int8_drop')} points lost"
+    low, high = bounds(table, "int8_drop") or (0.0, 0.0)
+    within = interval(table, "int8_drop") and "95 % interval " + (
+        f"{reach(-high, -low)} points gained" if drop < 0 else f"{reach(low, high)} points lost")
     unclear = "no difference can be shown" if within and drop and side(table, "int8_drop") == "unclear" else ""
     return f"{FORMS[quantisation['form']]} the student {told}{bracketed(within, unclear)}."
 

@@ -9,6 +9,7 @@ from stages.kit.report.curves import logarithmic
 from stages.kit.report.numbers import bounds
 
 COSTS = {"size_mb": "size of the file, MB", "latency_ms": "latency, ms"}
+WIDTHS = {"baseline": 4}  # of bars, in points: the student's, at the same size, is drawn over it
 MARGIN = 1.6  # of an axis, so that it holds a labelled tick however near the models are
 SHAPES = {"teacher": "s", "baseline": "^", "student": "o", "int8": "D"}
 Row = Mapping[str, object]
@@ -49,12 +50,11 @@ def draw(found: Sequence[Row], quality: Mapping, path: Path) -> None:
         for axes, (cost, label) in zip(drawn.subplots(1, 2, sharey=True), COSTS.items(), strict=True):
             best = front(found, cost)
             axes.plot([row[cost] for row in best], [row["score"] for row in best], ":", color="tab:gray", zorder=1)
-            widths = range(2 * len(found) - 1, 0, -2)  # so that bars that overlap are all seen
-            for wide, row in zip(widths, found, strict=True):
+            for row in found:
                 reach = error(quality[row["model"]], metric)
                 axes.errorbar(row[cost], row["score"], yerr=reach and [[part] for part in reach], capsize=4,
-                              fmt=SHAPES[row["model"]], color=COLOURS[row["model"]], markersize=8, elinewidth=wide,
-                              capthick=1.5, label=row["model"])
+                              fmt=SHAPES[row["model"]], color=COLOURS[row["model"]], markersize=8,
+                              elinewidth=WIDTHS.get(row["model"], 1.5), label=row["model"])
             axes.set(xlabel=label)
             axes.grid(alpha=0.3)
             logarithmic(axes, "x")
