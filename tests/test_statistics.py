@@ -72,8 +72,9 @@ def test_a_mean_iou_is_of_the_sums_of_resampled_photographs():
     counts = np.array([[[8, 2], [0, 0]], [[1, 1], [2, 4]]]).reshape(2, 4)
     draws = statistics.resample({"one": [counts]}, segmentation.score_of, 4000, 0)["one"]
     both, means = (9 / 14 + 4 / 9) / 2, [8 / 10, (1 / 4 + 4 / 7) / 2]  # of both photographs; of one twice
-    found, times = np.unique(((draws / 100 - both) / statistics._stretch(2) + both).round(9), return_counts=True)
-    assert found == pytest.approx(sorted([both, *means]))
+    stretch = 2**0.5 * 12.706205 / 1.959964  # n / (n − 1), and the 97.5th percentiles of Student's t and the normal
+    found, times = np.unique(((draws / 100 - both) / stretch + both).round(6), return_counts=True)
+    assert found == pytest.approx(sorted([both, *means]), abs=1e-5)
     assert times[np.argmin(abs(found - both))] == pytest.approx(2000, abs=150)
 
 
