@@ -127,6 +127,10 @@ CASES = {
     "unlabelled": ({"index": [{"split": split, "windows": "1"} for split in ("train", "test", "unlabelled")],
                     "settings.split.labelled_fraction": 0.5, "settings.distill.unlabelled": False}, [
         "1 image has no label here (only 50 % of the training labels are shown); the student is not shown them"], []),
+    "mirrored and averaged": ({"settings.student_training.augment.flip": True,
+                               "settings.student_training.ema_decay": 0.99}, [
+        "about each image as it is and mirrored;", "mirrored half of the time",
+        "the weights, averaged over steps (`ema_decay` 0.99), of the last epoch"], []),
     "stopped early": ({"settings.student_training.keep": "best"}, ["the epoch that is best on val"],
                       ["the last epoch are"]),
 }

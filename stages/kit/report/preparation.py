@@ -56,7 +56,7 @@ def sizing(split: Mapping) -> str:
         scale = "" if split["scale"] == 1 else f"brought to {100 * split['scale']:g} % of their size, then "
         return (f"Pictures are {scale}cut into squares of {side}, which overlap by at least {overlap} pixels; what is "
                 "said of them is joined again, so that whole pictures are scored.")
-    return {"squash": f"Each picture is brought to {side}, both sides on their own.",
+    return {"squash": f"Each picture is brought to {side}, whatever its shape.",
             "crop": f"Of each picture the square in the middle is brought to {side}."}[split["resize"]]
 
 

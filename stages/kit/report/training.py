@@ -40,17 +40,19 @@ def asked(targets: Mapping, flip: bool) -> str:
     if targets["mode"] == "views":
         return (f"The teacher was asked once, about {counted(targets['views'], 'view')} of each image, which the "
                 "student sees in turn.")
-    about = "each image and its mirror image" if flip else "each image"
-    return f"The teacher was asked once, about {about}; the student sees fresh views of them."
+    about = "each image as it is and mirrored" if flip else "each image as it is"
+    return (f"The teacher was asked once, about {about}; what it said stands for every view that the student "
+            "sees.")
 
 
 def kept(recipe: Mapping) -> str:
     """Which weights of a run count, of baseline and student."""
     which = "the last epoch" if recipe["keep"] == "last" else "the epoch that is best on val"
+    averaged = f", averaged over steps (`ema_decay` {recipe['ema_decay']:g})," if recipe["ema_decay"] else ""
     seeds = (f"Of {len(recipe['seeds'])} seeds each, the network that is best on val is deployed."
              if len(recipe["seeds"]) > 1 else "There is one seed each.")
     return (f"Baseline and student share network, recipe and seeds, so that the teacher is all that differs; the "
-            f"weights of {which} are kept. {seeds}")
+            f"weights{averaged} of {which} are kept. {seeds}")
 
 
 def settings(teacher: Mapping, student: Mapping, prefix: str = "") -> Iterator[tuple[str, str, str]]:
