@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: run test demo compare help
+.PHONY: run test demo pdf compare help
 
 run: .dvc/config.local    ## run the pipeline on params.yaml, as far as it has changed, and print the table
 	@$(VENV) python -m dvc repro
@@ -15,6 +15,9 @@ test: .dvc/config.local    ## run the tests
 
 demo: .dvc/config.local    ## make demo/index.html, a page to try the student on (needs Node.js; own pictures in it: GALLERY=12)
 	@$(VENV) python -m stages.demo $(if $(GALLERY),--gallery $(GALLERY))
+
+pdf: .dvc/config.local    ## print report/index.html to report/report.pdf (needs Chromium or Chrome)
+	@$(VENV) python -m stages.report --pdf
 
 compare: .dvc/config.local    ## what distillation costs beside the plain baseline and beside the naive way
 	@$(VENV) python -m comparisons.distill_cost

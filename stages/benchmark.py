@@ -18,7 +18,7 @@ from statistics import median
 import numpy as np
 import pydantic
 
-from stages.kit import budget, faults, onnx_files, params, runtime, tables, turns
+from stages.kit import budget, faults, measured, onnx_files, params, runtime, tables, turns
 
 
 class BenchmarkParams(params.Section):
@@ -30,8 +30,7 @@ class BenchmarkParams(params.Section):
     budget: budget.BudgetParams
 
 
-METRICS = Path("metrics")
-SPEED = METRICS / "speed.json"
+SPEED = measured.METRICS / "speed.json"
 
 
 def main() -> None:
@@ -46,18 +45,10 @@ def main() -> None:
 def check() -> None:
     """Prints the verdicts. Raises Fault where a limit isn't kept."""
     limits = params.load("benchmark", BenchmarkParams).budget
-    found = budget.verdicts(limits, *(measured(name) for name in ("size", "speed", "quality")))
+    found = budget.verdicts(limits, *map(measured.metrics, ("size", "speed", "quality")))
     print(budget.said(found))
     if broken := [verdict for verdict in found if not verdict.met]:
         raise faults.Fault(f"{onnx_files.DEPLOYED['int8']} exceeds its budget: {'; '.join(map(str, broken))}")
-
-
-def measured(name: str) -> dict:
-    path = METRICS / f"{name}.json"
-    try:
-        return tables.read_json(path)
-    except (OSError, ValueError):
-        raise faults.Fault(f"{path} is missing or broken; run dvc repro to make it") from None
 
 
 def benchmark() -> None:

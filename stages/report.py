@@ -1,128 +1,170 @@
-"""The page to hand in. In: what the stages above measured. Out: report/report.md, report/curves.png.
+"""The page to hand in. In: what the stages above measured. Out: report/report.md, report/index.html and their pictures.
 
-reads   metrics/{data,quality,quantisation,size,speed}.json, metrics/timing/, plots/{teacher,baseline,student}.csv,
-        data/prepared/{index.csv,classes.txt}, plots/{data,test}/*.png (linked), stages/kit/report.md.j2
-`python -m stages.report --table` prints the short table of the four models and writes nothing.
+reads   params.yaml, metrics/{data,quality,quantisation,size,speed}.json, metrics/timing/, data/raw.zip (its hash),
+        plots/{teacher,baseline,student}.csv, plots/{data,test}/, data/prepared/{index.csv,classes.txt}, data/confused/,
+        models/*.onnx (their hashes), the templates of stages/kit/report/
+writes  report/: report.md, index.html (the same, in one file), curves.png, losses.png, tradeoff.png, tradeoff.csv,
+        and confused/ where report.pictures allows it
+`python -m stages.report --table` prints the short table of the four models and writes nothing; `--pdf` prints the page
+that is there to report/report.pdf, by Chromium.
 """
 
 import argparse
-from collections import Counter
+import shutil
 from pathlib import Path
 
-from stages.kit import budget, faults, params, prepared, tables, wording
+import pydantic
+
+from stages.kit import budget, faults, measured, onnx_files, params, prepared, tables, work
+from stages.kit.report import numbers
 
 
 class ReportParams(params.Section):
-    title: str  # of the page
+    """What the page says that no number tells. Texts are Markdown."""
+
+    title: str = pydantic.Field(min_length=1)  # of the page
+    licence: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")  # of data and model, an id of the model hub
+    provenance: str = pydantic.Field(min_length=1)  # where the data come from, and under which terms
+    intended: str = pydantic.Field(min_length=1)  # what the model is for
+    out_of_scope: str = pydantic.Field(min_length=1)  # what it is not for
+    pictures: bool  # whether photographs of the data get inside the page, which git keeps
 
 
-class Network(params.Section, extra="ignore"):
-    """What sections `teacher` and `student` say that a reader wants to know."""
-
-    model: str
-    options: dict[str, int | float | str | bool]
-
-
-class Distillation(params.Section, extra="ignore"):
-    """The same of section `distill`."""
-
-    loss: str
-    temperature: float
-    kd_weight: float
-    ce_weight: float
-
-
-class Squares(params.Section, extra="ignore"):
-    """The same of section `split`."""
-
-    image_size: int
-
-
-METRICS, PLOTS, FOLDER = Path("metrics"), Path("plots"), Path("report")
-TEMPLATE = Path(__file__).parent / "kit" / "report.md.j2"
-MODELS = ("teacher", "baseline", "student", "int8")
+FOLDER, PLOTS, CONFUSED, RAW = Path("report"), Path("plots"), Path("data/confused"), Path("data/raw.zip")
+PAGE, TEXT, PDF = FOLDER / "index.html", FOLDER / "report.md", FOLDER / "report.pdf"
+MODELS = tuple(onnx_files.DEPLOYED)
+TRAINED = MODELS[:3]
 TIMED = ("train_teacher", "teacher_targets", "train_baseline", "distill")
-# Columns of quality.json that the page shows, those of them that the task has.
-SHOWN = {"accuracy": "accuracy %", "balanced_accuracy": "balanced accuracy %", "miou": "mean IoU %",
-         "pixel_accuracy": "pixel accuracy %", "f1": "F1 %", "map": "mAP %", "ece": "ECE %"}
-# Files of plots/test that the page shows, those of them that the task draws: what they are, and what to see there.
+# Metrics of quality.json that the page shows, those of them that the task has.
+SHOWN = {"accuracy": "accuracy, %", "top5": "top-5 accuracy, %", "miou": "mean IoU, %",
+         "pixel_accuracy": "pixel accuracy, %", "balanced_accuracy": "balanced accuracy, %",
+         "precision": "precision, %", "recall": "recall, %", "f1": "F1, %",
+         "precision_weighted": "precision, weighted, %", "recall_weighted": "recall, weighted, %",
+         "f1_weighted": "F1, weighted, %", "map": "mAP, %", "mcc": "Matthews correlation",
+         "ece": "calibration error, %", "brier": "Brier score",
+         "log_loss": "log loss, nats"}
+# Pictures that the page shows, those of them that the task draws: where, what they are, what to see there.
 PICTURES = {
-    "confusion.png": ("confusion matrix of the int8 student",
-                      "Where the int8 student errs (rows are what the image shows):"),
-    "classes.png": ("precision and recall of each class",
-                    "How much of what a model calls a class is of that class, and how much of a class it finds:"),
-    "pictures.png": ("test pictures and what the models make of them",
-                     "Test pictures and what each model makes of them; in the corner that picture's own mean IoU:"),
+    PLOTS / "data/balance.png": ("images of each class, found and kept",
+                                 "What each class has, before and after cleaning:"),
+    PLOTS / "data/findings.png": (
+        "the worst findings of each kind",
+        "The worst findings of each kind, each beside the image it was compared with, if there is one:"),
+    PLOTS / "data/sizes.png": ("sizes and aspect ratios",
+                               "Sizes (a dot is the larger the more images have it) and aspect ratios:"),
+    FOLDER / "curves.png": ("score and loss over the epochs",
+                            "Score and cross-entropy over the epochs. Lines are means over the seeds, bands reach from "
+                            "the lowest to the highest on val:"),
+    FOLDER / "losses.png": ("parts of the losses, and the learning rate",
+                            "What the losses are made of in training, and the learning rate:"),
+    FOLDER / "tradeoff.png": ("score against size and latency",
+                              "Score against size and latency; bars are 95 % intervals, or standard deviations over "
+                              "the seeds where there are none; the dotted line joins what nothing beats:"),
+    PLOTS / "test/confusion.png": ("confusion matrix of the int8 student",
+                                   "Where the int8 student errs (rows are what the image shows):"),
+    PLOTS / "test/classes.png": (
+        "precision and recall of each class",
+        "How much of what a model calls a class is of that class, and how much of a class it finds:"),
+    PLOTS / "test/reliability.png": ("reliability diagram",
+                                     "How often a model is right, by how sure it is; on the diagonal it is as often "
+                                     "right as it thinks:"),
+    PLOTS / "test/precision_recall.png": ("precision against recall",
+                                          "Precision against recall, all classes together, each against the rest:"),
+    PLOTS / "test/pictures.png": (
+        "test pictures and what the models make of them",
+        "Test pictures and what each model makes of them; in the corner that picture's own mean IoU:"),
 }
-# The same of plots/data.
-DATA_PICTURES = {
-    "balance.png": ("images of each class, found and kept", "What each class has, before and after cleaning:"),
-    "findings.png": ("the worst findings of each kind",
-                     "The worst findings of each kind, each beside the image it was compared with, if there is one:"),
-    "sizes.png": ("sizes and aspect ratios", "Sizes (a dot is the larger the more images have it) and aspect ratios:"),
-}
+PHOTOGRAPHS = (PLOTS / "data/findings.png", PLOTS / "test/pictures.png")  # for who allows them on the page
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m stages.report", description="Write report/report.md.")
+    parser = argparse.ArgumentParser(prog="python -m stages.report", description="Write report/.")
     parser.add_argument("--table", action="store_true", help="print the short table instead")
-    print(short_table()) if parser.parse_args().table else write_page()
+    parser.add_argument("--pdf", action="store_true", help="make report/report.pdf of the page that is there")
+    asked = parser.parse_args()
+    if asked.table:
+        print(short_table())
+    elif asked.pdf:
+        print_pdf()
+    else:
+        write_page()
 
 
 def write_page() -> None:
-    import jinja2
+    own = params.load("report", ReportParams)
+    found = gather()
+    draw(found)
+    found["pictures"], found["hidden"], found["examples"] = shown(own.pictures)
 
-    from stages.kit import curves
+    from stages.kit.report import card, page
 
-    facts = gather()
-    curves.draw({name: read(tables.read_csv, PLOTS / f"{name}.csv") for name in MODELS if name != "int8"},
-                facts["quality"]["test"]["named"], FOLDER / "curves.png")
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-                                     keep_trailing_newline=True)
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(facts)
-    with tables.whole(FOLDER / "report.md") as file:
-        file.write(page)
+    head = card.front_matter(found["settings"], found["quality"], found["quantisation"]["form"])
+    text = page.markdown(found)
+    with tables.whole(TEXT) as file:
+        file.write(f"---\n{head}---\n{text}")
+    with tables.whole(PAGE) as file:
+        file.write(page.html(text, own.title, FOLDER))
 
 
 def gather() -> dict[str, object]:
-    """All that the template may say, by name."""
-    quality = measured("quality")
-    timing = {name: measured(f"timing/{name}") for name in TIMED}
-    baseline = timing["train_baseline"]["seconds"]
-    index = read(tables.read_csv, prepared.FOLDER / "index.csv")
-    size, speed, quantisation = (measured(name) for name in ("size", "speed", "quantisation"))
-    tested = [int(row["windows"]) for row in index if row["split"] == "test"]
-    return {
-        "title": params.load("report", ReportParams).title, "name": params.word("data.name"),
-        "networks": {"teacher": params.load("teacher", Network), "student": params.load("student", Network)},
-        "distill": params.load("distill", Distillation),
-        "data": measured("data"),
-        "classes": len(read(lambda path: prepared.classes(), prepared.FOLDER / "classes.txt")),
-        "splits": Counter(row["split"] for row in index),
-        "side": params.load("split", Squares).image_size, "squares": sum(tested) / len(tested),
-        "quality": quality, "size": size, "speed": speed, "models": MODELS,
-        "budget": budget.verdicts(params.load("benchmark.budget", budget.BudgetParams), size, speed, quality),
+    """What was measured and set, by the name that page.md.j2 has for it."""
+    found = {name: measured.metrics(name) for name in ("quality", "size", "speed", "quantisation", "data")}
+    quality = found["quality"]
+    limits = params.load("benchmark.budget", budget.BudgetParams)
+    confused = PLOTS / "test/confused.csv"
+    return found | {
+        "settings": params.whole(), "models": MODELS,
+        "timing": {name: measured.metrics(f"timing/{name}") for name in TIMED},
+        "curves": {name: measured.read(tables.read_csv, PLOTS / f"{name}.csv") for name in TRAINED},
+        "index": measured.read(tables.read_csv, prepared.FOLDER / "index.csv"),
+        "classes": measured.read(lambda path: prepared.classes(), prepared.FOLDER / "classes.txt"),
+        "each_class": measured.read(tables.read_csv, PLOTS / "test/classes.csv"),
+        "confused": tables.read_csv(confused) if confused.is_file() else None,
+        "budget": budget.verdicts(limits, found["size"], found["speed"], quality),
         "shown": {metric: label for metric, label in SHOWN.items() if metric in quality["student"]},
-        "each_iou": list(quality["teacher"].get("iou", ())),  # classes; the teacher has no deviations among them
-        "pictures": _there("test", PICTURES), "data_pictures": _there("data", DATA_PICTURES),
-        "spread": wording.spread, "timing": timing,
-        "sentences": wording.distillation(quality) + wording.small(quality, quantisation),
-        "form": quantisation["form"],
-        "cost": timing["distill"]["seconds"] / baseline,
-        "cost_with_targets": (timing["distill"]["seconds"] + timing["teacher_targets"]["seconds"]) / baseline,
+        "hashes": {path.as_posix(): measured.read(work.sha256, path) for path in (RAW, *onnx_files.DEPLOYED.values())},
     }
 
 
-def _there(folder: str, pictures: dict[str, tuple[str, str]]) -> dict[str, tuple[str, str]]:
-    return {file: said for file, said in pictures.items() if (PLOTS / folder / file).is_file()}
+def draw(found: dict) -> None:
+    from stages.kit.report import curves, tradeoff
+
+    named = found["quality"]["test"]["named"]
+    curves.draw(found["curves"], named, FOLDER / "curves.png")
+    curves.draw_losses(found["curves"], FOLDER / "losses.png")
+    points = tradeoff.rows(MODELS, found["quality"], found["size"], found["speed"])
+    tradeoff.write(points, FOLDER / "tradeoff.csv")
+    tradeoff.draw(points, found["quality"], FOLDER / "tradeoff.png")
+
+
+def shown(photographs: bool) -> tuple[dict[str, dict[str, str]], list[str], list[str]]:
+    """The pictures that there are, by file name; those that params keep off the page; examples of what is confused.
+
+    Examples are copied beside the page, since git doesn't keep data/.
+    """
+    there = {file: words for file, words in PICTURES.items() if file.is_file()}
+    examples = sorted(CONFUSED.glob("*.png"))
+    hidden = [] if photographs else [file for file in (*there, *examples) if file in (*PHOTOGRAPHS, *examples)]
+    pictures = {file.name: {"alt": alt, "said": said, "link": link(file)} for file, (alt, said) in there.items()
+                if file not in hidden}
+    copies = [FOLDER / "confused" / file.name for file in examples if photographs]
+    for copy in copies:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(CONFUSED / copy.name, copy)
+    return pictures, [file.as_posix() for file in hidden], [link(copy) for copy in copies]
+
+
+def link(file: Path) -> str:
+    """As seen from the page."""
+    return file.relative_to(FOLDER).as_posix() if file.is_relative_to(FOLDER) else f"../{file.as_posix()}"
 
 
 def short_table() -> str:
     """Accuracy, parameters, size and latency of the four models, and where to look next."""
-    quality, size, speed = measured("quality"), measured("size"), measured("speed")
+    quality, size, speed = map(measured.metrics, ("quality", "size", "speed"))
     metric = quality["test"]["primary"]
     rows = [("", quality["test"]["named"] + ", %", "deployed", "parameters", "size", "latency")]
-    rows += [(name, wording.spread(quality[name], metric, 2), f"{quality[name]['deployed']:.2f}",
+    rows += [(name, numbers.spread(quality[name], metric, 2), f"{quality[name]['deployed']:.2f}",
               f"{size[name]['parameters_m']:.3f} M", f"{size[name]['size_mb']:.3f} MB",
               f"{speed[name]['latency_ms']:.2f} ms") for name in MODELS]
     rows.append(("teacher/int8", "", "", f"{size['ratio']['parameters']:.1f} ×", f"{size['ratio']['size']:.1f} ×",
@@ -137,16 +179,14 @@ def short_table() -> str:
                       "presets/                            other data sets: copy one over params.yaml, then make"])
 
 
-def measured(name: str) -> dict:
-    return read(tables.read_json, METRICS / f"{name}.json")
+def print_pdf() -> None:
+    """Raises Fault where there is no page yet, or nothing to print it with."""
+    from stages.kit.report import pdf
 
-
-def read(how, path: Path):
-    """`how(path)`. Raises Fault where the file is missing or broken: every one of them is made by a stage."""
-    try:
-        return how(path)
-    except (OSError, ValueError):
-        raise faults.Fault(f"{path} is missing or broken; run dvc repro to make it") from None
+    if not PAGE.is_file():
+        raise faults.Fault(f"{PAGE} is missing; run dvc repro to make it")
+    pdf.write(PAGE, PDF)
+    print(PDF)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ PARENTS = {
     "verify": "fetch split train_teacher train_baseline distill quantize",
     "evaluate": "split quantize verify",
     "benchmark": "quantize",
-    "report": "clean split train_teacher teacher_targets train_baseline distill quantize evaluate benchmark",
+    "report": "fetch clean split train_teacher teacher_targets train_baseline distill quantize evaluate benchmark",
 }
 
 # A module loaded by `named.module("<folder>", …)` is named in dvc.yaml by the key of params.yaml that chooses it.
@@ -79,8 +79,9 @@ def imports(file: str) -> set[str]:
 
 def templates(file: str) -> set[str]:
     """Files of the kit that are no modules, and that `file` names in a string."""
-    kit = {path.name for path in (ROOT / "stages/kit").iterdir() if path.is_file() and path.suffix != ".py"}
-    return {f"stages/kit/{node.value}" for node in nodes(file) if isinstance(node, ast.Constant) and node.value in kit}
+    kit = {path.name: path.relative_to(ROOT).as_posix() for path in (ROOT / "stages/kit").rglob("*.*")
+           if path.suffix not in (".py", ".pyc")}
+    return {kit[node.value] for node in nodes(file) if isinstance(node, ast.Constant) and node.value in kit}
 
 
 def chosen(file: str) -> set[str]:
@@ -113,6 +114,7 @@ def loaded(stage: str) -> list[tuple[str, type | None]]:
     found = []
     for file in sorted(imported.union(*map(members, folders))):
         found += [(ast.literal_eval(key), None) for key, *_ in calls(file, "params.word")]
+        found += [(section, None) for _ in calls(file, "params.whole") for section in params.SECTIONS]
         found += [(ast.literal_eval(key), named(file, ast.unparse(kind))) for key, kind in calls(file, "params.load")]
     return found
 

@@ -167,7 +167,8 @@ def deployed(tmp_path_factory) -> Project:
     tables.write_csv(stored / "index.csv", ("split", "row", "windows"),
                      [{"split": split, "row": 0, "windows": 1} for split in ("train", "test")])
     network.save(net(), project.folder / "models/teacher.safetensors")
-    curve = {"seed": 0, "epoch": 0, "cross_entropy": 1.0, "train_score": 50.0, "val_loss": 1.0, "val_score": 50.0}
+    curve = {"seed": 0, "epoch": 0, "learning_rate": 0.1, "loss": 1.0, "cross_entropy": 1.0, "train_score": 50.0,
+             "val_loss": 1.0, "val_score": 50.0}
     for name in ("teacher", "baseline", "student"):
         tables.write_csv(project.folder / f"plots/{name}.csv", list(curve), [curve, curve | {"epoch": 1}])
     for number, name in enumerate(("baseline", "student")):
@@ -181,6 +182,7 @@ def deployed(tmp_path_factory) -> Project:
     tables.write_json(project.folder / "metrics/data.json",
                       {"images": {"found": 71, "kept": 70, "dropped": 1}, "findings": {"unreadable": 1, "dark": 0},
                        "acted_on": {"unreadable": 1}})
+    (project.folder / "data/raw.zip").write_bytes(b"")
     (project.folder / "models/seeds").mkdir()
     (project.folder / "models/seeds/student-7.onnx").write_text("of a seed that is no longer asked for")
     done = project.run("quantize", "evaluate", "benchmark", "report")
@@ -228,6 +230,7 @@ def test_report_and_table(deployed):
     assert "71 images were found and 1 of them left out" in page and "2.00 times with the teacher's answers" in page
     for link in re.findall(r"\]\((.+?)\)", page):
         assert (deployed.folder / "report" / link).exists()
+    assert (deployed.folder / "report/index.html").is_file()
     shown = subprocess.run([sys.executable, "-m", "stages.report", "--table"], cwd=deployed.folder, capture_output=True,
                            text=True, env={"PYTHONPATH": str(ROOT)}, check=True).stdout
     assert all(name in shown for name in ("teacher", "baseline", "student", "int8", "report/report.md", "dvc metrics"))

@@ -145,9 +145,20 @@ FILES_RERUN = {
     "stages/kit/runner.py": PROOF,
     "stages/kit/budget.py": "benchmark report",
     "stages/kit/colours.py": CLEAN,
-    "stages/kit/curves.py": "report",
-    "stages/kit/wording.py": "report",
-    "stages/kit/report.md.j2": "report",
+    "stages/kit/measured.py": "benchmark report",
+    "stages/kit/report/abstract.py": "report",
+    "stages/kit/report/card.py": "report",
+    "stages/kit/report/curves.py": "report",
+    "stages/kit/report/numbers.py": "report",
+    "stages/kit/report/outlook.py": "report",
+    "stages/kit/report/page.html.j2": "report",
+    "stages/kit/report/page.md.j2": "report",
+    "stages/kit/report/page.py": "report",
+    "stages/kit/report/pdf.py": "report",
+    "stages/kit/report/preparation.py": "report",
+    "stages/kit/report/results.py": "report",
+    "stages/kit/report/tradeoff.py": "report",
+    "stages/kit/report/training.py": "report",
 }
 
 

@@ -1,6 +1,5 @@
 """Metrics, statistics and sentences against values worked out by hand."""
 
-import copy
 import math
 
 import numpy as np
@@ -10,7 +9,7 @@ from sklearn import metrics
 from torchmetrics.functional import classification as torch_metrics
 
 from stages import evaluate
-from stages.kit import calibration, score_plots, statistics, tables, wording
+from stages.kit import calibration, score_plots, statistics, tables
 from stages.kit.plots import classification as plots
 from stages.kit.scores import classification
 
@@ -238,52 +237,3 @@ def test_the_deployed_pair():
 def test_last_bits_and_signs_of_zero_are_rounded_away():
     assert str(evaluate.rounded({"int8": {"ece": 1.23456, "drop": -1e-9}, "seeds": 3})) == (
         "{'int8': {'ece': 1.2346, 'drop': 0.0}, 'seeds': 3}")
-
-
-QUALITY = {
-    "teacher": {"accuracy": 95.0},
-    "baseline": {"accuracy": 90.0, "accuracy_std": 0.4, "deployed": 90.5},
-    "student": {"accuracy": 93.0, "accuracy_std": 0.2, "deployed": 93.5},
-    "int8": {"accuracy": 92.9, "accuracy_std": 0.2, "deployed": 93.5},
-    "distillation": {"gain": 3.0, "gap_recovered": 60.0, "p_value": 0.01, "paired_gain": 3.0, "teacher_agreement": 94.0,
-                     "int8_drop": 0.1},
-    "test": {"images": 360, "seeds": 3, **classification.WORDS},
-}
-
-
-@pytest.mark.parametrize("key, value, sentence", [
-    ("gain", 3.0, "3.00 points above"), ("gain", -1.0, "1.00 point below"), ("gain", -0.001, "level with"),
-    ("p_value", 0.01, "a difference that chance hardly explains"), ("p_value", 0.00001, "p < 0.0001"),
-    ("paired_gain", -2.0, "but image by image the student is 2.00 points behind on average"),
-    ("p_value", 0.3, "no difference can be shown with 360 test images"),
-    ("gap_recovered", 60.0, "recovers 60 % of the gap"), ("gap_recovered", -5.0, "nothing is recovered"),
-    ("gap_recovered", 140.0, "past its teacher"), ("gap_recovered", None, "no gap to recover"),
-])
-def test_sentences_follow_the_numbers(key, value, sentence):
-    quality = copy.deepcopy(QUALITY)
-    quality["distillation"] |= {key: value}
-    assert sentence in " ".join(wording.distillation(quality))
-
-
-@pytest.mark.parametrize("drop, changes, said", [
-    (0.1, {}, "In int8 the student loses 0.10 points."), (-0.2, {}, "In int8 the student gains 0.20 points."),
-    (0.0, {}, "In int8 the student is as good as in float."),
-    (1.0, {"form": "int8 weights"}, "With int8 weights the student loses 1.00 point."),
-    (1.0, {"form": "fp16 weights"}, "With half-float weights the student loses 1.00 point."),
-    (0.1, {"float_layers": ["a"]}, "1 of its layers stays in float"),
-    (0.1, {"float_layers": ["a", "b"]}, "2 of its layers stay in float"),
-    (0.1, {"val": {"drop": 0.8, "max_drop": 0.5}}, "**On val it is 0.80 points behind, more than quantize.max_drop"),
-])
-def test_what_is_said_of_the_small_form(drop, changes, said):
-    quality = {"distillation": QUALITY["distillation"] | {"int8_drop": drop}}
-    usual = {"form": "int8", "float_layers": [], "val": {"drop": 0.1, "max_drop": 0.5}}
-    sentences = wording.small(quality, usual | changes)
-    assert any(said in sentence for sentence in sentences)
-    assert len(sentences) == 1 + bool({"float_layers", "val"} & set(changes))
-
-
-def test_a_single_seed_has_no_spread():
-    quality = copy.deepcopy(QUALITY) | {"test": QUALITY["test"] | {"seeds": 1}}
-    for row in quality.values():
-        row.pop("accuracy_std", None)
-    assert "With one seed" in wording.distillation(quality)[0] and "±" not in wording.distillation(quality)[0]

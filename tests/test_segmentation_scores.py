@@ -12,9 +12,10 @@ from sklearn import metrics
 from torchmetrics.functional import classification as torch_metrics
 
 from stages import evaluate, report
-from stages.kit import calibration, onnx_files, prepared, statistics, tables, windows, wording
+from stages.kit import calibration, onnx_files, prepared, statistics, tables, windows
 from stages.kit.plots import segmentation as plots
 from stages.kit.prepared import IGNORED, UNLABELLED
+from stages.kit.report import results
 from stages.kit.scores import classification, segmentation
 from stages.kit.tasks.segmentation import Score
 from stages.kit.windows import Sizing
@@ -367,15 +368,17 @@ def test_evaluate_is_the_same_twice(evaluated):
 
 
 def test_sentences_speak_of_mean_iou_and_pixels(evaluated):
-    said = wording.distillation(tables.read_json(evaluated.folder / "metrics/quality.json"))
-    assert "distilled student's mean IoU is" in said[0]
-    assert "3 test images (Wilcoxon's signed-rank test over the photographs, p = " in said[1]
-    assert said[2].endswith("% of the test images' pixels.")
+    quality = tables.read_json(evaluated.folder / "metrics/quality.json")
+    assert "distilled student's mean IoU is" in results.gain(quality)
+    assert "3 test images (Wilcoxon's signed-rank test over the photographs, p = " in results.chance(quality)
+    assert results.gap(quality).endswith("% of the test images' pixels.")
 
 
 def test_the_page_shows_the_iou_of_each_class_and_the_pictures(evaluated):
     project = evaluated
-    tables.write_json(project.folder / "metrics/data.json", {"images": {"found": 9, "dropped": 0}, "findings": {}})
+    (project.folder / "data/raw.zip").write_bytes(b"")
+    tables.write_json(project.folder / "metrics/data.json",
+                      {"images": {"found": 9, "dropped": 0}, "findings": {}, "acted_on": {}})
     row = {"parameters_m": 1.0, "size_mb": 1.0, "latency_ms": 1.0, "latency_p95_ms": 1.0, "images_per_s": 1.0,
            "peak_memory_mb": 1.0}
     ratio = {"parameters": 1.0, "size": 1.0, "latency": 1.0, "memory": 1.0}
@@ -388,7 +391,8 @@ def test_the_page_shows_the_iou_of_each_class_and_the_pictures(evaluated):
                           {"seconds": 2.0, "images_per_s": 10.0, "device": "cpu", "threads": 2})
     tables.write_json(project.folder / "metrics/quantisation.json",
                       {"form": "int8", "float_layers": [], "val": {"drop": 0.1, "max_drop": 0.5}})
-    curve = {"seed": 0, "epoch": 1, "cross_entropy": 1.0, "train_score": 50.0, "val_loss": 1.0, "val_score": 50.0}
+    curve = {"seed": 0, "epoch": 1, "learning_rate": 0.1, "loss": 1.0, "cross_entropy": 1.0, "train_score": 50.0,
+             "val_loss": 1.0, "val_score": 50.0}
     for name in ("teacher", "baseline", "student"):
         tables.write_csv(project.folder / f"plots/{name}.csv", list(curve), [curve, curve | {"epoch": 2}])
     tables.write_csv(project.folder / prepared.FOLDER / "index.csv", ("split", "windows"),

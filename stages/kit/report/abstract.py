@@ -1,0 +1,59 @@
+"""The page in under 150 words. In: what was measured. Out: sentences true for any numbers, a function a sentence."""
+
+from collections.abc import Mapping, Sequence
+
+from stages.kit.budget import Verdict
+from stages.kit.report.numbers import bounds, bracketed, counted, escaped, interval, listed, points, spread
+from stages.kit.report.results import images, side
+
+AIMS = {"classification": "tell {classes} apart", "segmentation": "find {classes} in pictures, pixel by pixel"}
+FILES = {"int8": "int8 file", "int8 weights": "file with int8 weights", "fp16 weights": "half-float file"}
+
+
+def aim(size: Mapping, name: str, task: str, classes: int) -> str:
+    """What was trained for what."""
+    said = AIMS.get(task, "answer on {classes}").format(classes=f"{classes} classes")
+    return (f"A teacher of {size['teacher']['parameters_m']:.3g} million parameters taught a student of "
+            f"{size['student']['parameters_m']:.2g} million to {said} (data set: {escaped(name)}).")
+
+
+def cleaning(data: Mapping) -> str:
+    found, dropped = data["images"]["found"], data["images"]["dropped"]
+    return f"Of {counted(found, 'image')}, cleaning left out {dropped or 'none'}."
+
+
+def scores(quality: Mapping) -> str:
+    test = quality["test"]
+    teacher, baseline, student = (spread(quality[name], test["primary"], 2) for name in (
+        "teacher", "baseline", "student"))
+    over = f"; mean ± standard deviation over {test['seeds']} seeds" if test["seeds"] > 1 else "; one seed"
+    return (f"On {images(quality)} the teacher's {test['named']} is {teacher} %, the student's {student} %, and "
+            f"{baseline} % where it was trained without a teacher{over}.")
+
+
+def gain(quality: Mapping) -> str:
+    """Whether the teacher helped."""
+    table, difference = quality["distillation"], points(quality["distillation"]["gain"])
+    if not bounds(table, "gain"):
+        where = f"{difference} {'ahead' if table['gain'] > 0 else 'behind'}" if round(table["gain"], 2) else "level"
+        return f"The taught one is {where}."
+    within = bracketed(f"{interval(table, 'gain')} points")
+    return {"above": f"Distillation gained {difference}{within}.", "below": f"Distillation lost {difference}{within}.",
+            "unclear": f"No difference between the two can be shown{within}."}[side(table, "gain")]
+
+
+def small(quality: Mapping, size: Mapping, speed: Mapping, form: str) -> str:
+    """The file to ship."""
+    primary = quality["test"]["primary"]
+    return (f"Its {FILES[form]} has {spread(quality['int8'], primary, 2)} %, takes {size['int8']['size_mb']:.3g} MB "
+            f"(the teacher's {size['teacher']['size_mb']:.3g}), and answers in {speed['int8']['latency_ms']:.2g} ms "
+            f"({speed['teacher']['latency_ms']:.2g}) on {counted(speed['machine']['threads'], 'thread')} of the "
+            "machine that measured it.")
+
+
+def budget(verdicts: Sequence[Verdict]) -> str:
+    """Empty where the device sets no limits."""
+    broken = [verdict.what.split(",")[0] for verdict in verdicts if not verdict.met]
+    if not verdicts:
+        return ""
+    return f"It fails the device's budget in {listed(broken)}." if broken else "It keeps to the device's budget."

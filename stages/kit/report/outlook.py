@@ -1,0 +1,116 @@
+"""What the numbers ask for next. In: what was measured, the settings. Out: sentences, a function each,
+which says nothing where it doesn't apply.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from stages.kit.budget import Verdict
+from stages.kit.report.numbers import bounds, counted, escaped, listed, points
+from stages.kit.report.results import images, side, unsure_gap, weakest
+
+# Of a two-sided test at 5 % that finds a true difference four times in five: normal quantiles, 1.96 + 0.84.
+QUANTILES = 1.959964 + 0.841621
+FEW_SEEDS = 3  # below which a standard deviation over seeds says next to nothing
+UNCALIBRATED = 5.0  # % of expected calibration error from which on probabilities mislead
+
+
+def more_images(quality: Mapping) -> str:
+    """Where the deployed pair's difference isn't shown: how many test images would show it, were it as large as
+    measured. An interval's width falls with the root of their number.
+    """
+    table, test = quality["distillation"], quality["test"]
+    if side(table, "paired_gain") != "unclear":
+        return ""
+    if not round(table["paired_gain"], 4):
+        return (f"**A larger test set.** The deployed networks, with and without a teacher, are level on "
+                f"{images(quality)}: only more of them could part the two.")
+    if not bounds(table, "paired_gain"):
+        return ""
+    low, high = bounds(table, "paired_gain")
+    error = (high - low) / (2 * 1.959964)  # standard error, in points
+    needed = test["images"] * (QUANTILES * error / table["paired_gain"]) ** 2
+    if needed <= test["images"]:
+        return ""
+    return (f"**A larger test set.** If the deployed networks, with and without a teacher, truly differ by the "
+            f"{points(table['paired_gain'])} measured, and disagree as often as here, it takes about "
+            f"{_rounded(needed)} test images to show it four times in five; there are {test['images']}.")
+
+
+def better_teacher(quality: Mapping) -> str:
+    """Where the teacher isn't ahead of the baseline, or not for sure."""
+    primary = quality["test"]["primary"]
+    lead = quality["teacher"][primary] - quality["baseline"][primary]
+    if lead <= 0:
+        where = f"{points(lead)} behind" if round(lead, 2) else "level with"
+        return (f"**A better teacher first.** It is {where} the network that it is to teach: longer training, more "
+                "layers or pre-trained weights (sections `teacher`, `teacher_training`).")
+    if unsure_gap(quality["distillation"]):
+        return (f"**A better teacher first.** Its lead over the baseline, {points(lead)}, isn't sure: a larger one "
+                "leaves more to be taught (sections `teacher`, `teacher_training`).")
+    return ""
+
+
+def gentler_teaching(quality: Mapping) -> str:
+    return ("**Another way of teaching.** Here the teacher does harm: less of it (`distill.kd_weight`), or another "
+            "`distill.temperature` or `distill.loss`." if side(quality["distillation"], "gain") == "below" else "")
+
+
+def more_seeds(quality: Mapping) -> str:
+    seeds = quality["test"]["seeds"]
+    if seeds >= FEW_SEEDS:
+        return ""
+    return (f"**More seeds.** With {counted(seeds, 'seed')} it can't be told how much of a difference is the luck of a "
+            "start (`student_training.seeds`).")
+
+
+def weak_class(rows: Sequence[Mapping[str, str]], confused: Sequence[Mapping[str, str]], score: str, named: str,
+               overall: float) -> str:
+    """The int8 student's weakest class, and what it is taken for; empty where it isn't below the overall score."""
+    row = weakest(rows, score, "int8")
+    if not row or float(row[score]) >= overall:
+        return ""
+    taken = [pair["predicted"] for pair in confused if pair["actual"] == row["class"]]
+    looks = f", and is most often taken for {escaped(taken[0])}" if taken else ""
+    return (f"**More examples of {escaped(row['class'])}.** It is the int8 student's weakest class ({named} "
+            f"{float(row[score]):.1f} %){looks}.")
+
+
+def smaller_loss(quality: Mapping, quantisation: Mapping) -> str:
+    """Where the small form loses more than is allowed on val, or surely loses on test."""
+    val, drop = quantisation["val"], quality["distillation"]["int8_drop"]
+    ways = "`python -m stages.quantize --explore` tries the ways there are."
+    if val["drop"] > val["max_drop"]:
+        return (f"**Another small form.** It loses {points(val['drop'])} on val, more than `quantize.max_drop` allows; "
+                f"{ways}")
+    if side(quality["distillation"], "int8_drop") == "above":
+        return f"**Another small form.** It surely loses on the test images ({points(drop)}); {ways}"
+    return ""
+
+
+def within_budget(verdicts: Sequence[Verdict]) -> str:
+    broken = [f"{verdict.what} {verdict.measured:.4g} (limit {verdict.limit:g})" for verdict in verdicts
+              if not verdict.met]
+    return f"**Keeping to the budget.** The deployed file fails it: {listed(broken)}." if broken else ""
+
+
+def calibration(quality: Mapping) -> str:
+    error = quality["int8"]["ece"]
+    if error <= UNCALIBRATED:
+        return ""
+    return (f"**Calibration.** The int8 student's probabilities are off by {error:.1f} points on average: a "
+            "temperature fitted on val may mend that.")
+
+
+def doubtful_labels(data: Mapping) -> str:
+    """Label suspects that nothing was done about."""
+    left = data["findings"].get("label_suspect", 0) - data.get("acted_on", {}).get("label_suspect", 0)
+    return (f"**A look at the labels.** {counted(left, 'label')} {'is' if left == 1 else 'are'} doubted and left as "
+            f"{'it is' if left == 1 else 'they are'}; `data/decisions.csv` names {'it' if left == 1 else 'them'}."
+            if left else "")
+
+
+def _rounded(number: float) -> str:
+    """Up, to two digits: 1234 → 1300."""
+    step = 10 ** max(0, math.floor(math.log10(max(number, 1))) - 1)
+    return str(math.ceil(number / step) * step)

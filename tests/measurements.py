@@ -1,0 +1,121 @@
+"""Made-up measurements, as the stages leave them, for tests of the page that is written from them."""
+
+import copy
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+from PIL import Image
+
+from stages.kit import budget, params, tables
+
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = ("teacher", "baseline", "student", "int8")
+SCORES = {"teacher": 95.0, "baseline": 90.0, "student": 92.0, "int8": 91.9}
+OTHERS = {"classification": {"balanced_accuracy": 90.0, "map": 95.0}, "segmentation": {"pixel_accuracy": 90.0}}
+PRIMARY = {"classification": "accuracy", "segmentation": "miou"}
+WORDS = {"classification": {"named": "accuracy", "paired_test": "McNemar's exact test", "counted": "test images"},
+         "segmentation": {"named": "mean IoU", "paired_test": "Wilcoxon's signed-rank test over the photographs",
+                          "counted": "test images' pixels"}}
+PRESETS = {"classification": "digits", "segmentation": "digit_scenes"}
+
+
+def facts(task: str = "classification") -> dict:
+    """What stages/report.py gathers: a gain of 2 points for sure, 1000 test images, 3 seeds, classes cat, dog, owl."""
+    text = (ROOT / f"presets/{PRESETS[task]}.yaml").read_text(encoding="utf-8")
+    found = {
+        "settings": yaml.load(text, Loader=params._Loader), "models": MODELS, "quality": quality(task),
+        "size": {name: {"parameters_m": 0.25, "size_mb": 1.0} for name in MODELS}
+        | {"teacher": {"parameters_m": 1.5, "size_mb": 6.0}, "ratio": {"parameters": 6.0, "size": 6.0}},
+        "speed": {name: {"latency_ms": 8.0 if name == "teacher" else 2.0, "latency_p95_ms": 9.0, "images_per_s": 500.0,
+                         "peak_memory_mb": 70.0} for name in MODELS}
+        | {"ratio": {"latency": 4.0, "memory": 1.0}, "machine": {"processor": "a CPU", "cores": 2, "threads": 1,
+                                                                 "onnxruntime": "1", "python": "3", "system": "Linux"}},
+        "quantisation": {"form": "int8", "float_layers": [], "val": {"drop": 0.1, "max_drop": 0.5}},
+        "data": {"images": {"found": 2000, "kept": 1900, "dropped": 100}, "findings": {"duplicate": 100, "dark": 0},
+                 "acted_on": {"duplicate": 100}, "before": {"train": {"cat": 500, "dog": 500}, "test": {"cat": 1000}},
+                 "after": {"train": {"cat": 400, "dog": 500}, "test": {"cat": 1000}}},
+        "timing": {name: {"seconds": 10.0, "images_per_s": 50.0, "device": "cpu", "threads": 2}
+                   for name in ("train_teacher", "teacher_targets", "train_baseline", "distill")},
+        "curves": {name: curve() for name in MODELS[:3]},
+        "index": [{"split": split, "windows": "1"} for split in ("train", "val", "test")],
+        "classes": ["cat", "dog", "owl"],
+        "each_class": [{"model": "int8", "class": name, "precision": 90.0, "recall": 90.0, "f1": score, "iou": score,
+                        "support": 10} for name, score in (("cat", 95.0), ("dog", 80.0), ("owl", 99.0))],
+        "confused": [{"actual": "dog", "predicted": "cat", "images": 7, "pixels": 7, "percent_of_actual": 70.0}],
+        "shown": {PRIMARY[task]: "score, %", "ece": "calibration error, %"}, "pictures": {}, "hidden": [],
+        "examples": [], "hashes": {},
+    }
+    return judged(found, size_mb=2.0)
+
+
+def quality(task: str) -> dict:
+    """metrics/quality.json."""
+    primary = PRIMARY[task]
+    found = {name: {primary: score, f"{primary}_low": score - 1, f"{primary}_high": score + 1, "deployed": score,
+                    "precision": 90.0, "recall": 90.0, "f1": 90.0, "ece": 2.0, "mcc": 0.9} | OTHERS[task]
+             for name, score in SCORES.items()}
+    for name in MODELS[1:]:
+        found[name] |= {f"{primary}_std": 0.5, "where_teacher_errs": 30.0}
+    if task == "segmentation":
+        for row in found.values():
+            row["iou"] = {"cat": 90.0, "dog": 80.0, "owl": 99.0}
+    distillation = {"p_value": 0.001, "teacher_agreement": 93.0}
+    for key, value, low, high in (("gain", 2.0, 1.0, 3.0), ("gap_recovered", 40.0, 20.0, 60.0),
+                                  ("paired_gain", 2.0, 0.8, 3.2), ("int8_drop", 0.1, -0.2, 0.4)):
+        distillation |= {key: value, f"{key}_low": low, f"{key}_high": high}
+    return found | {"distillation": distillation, "test": {
+        "images": 1000, "seeds": 3, "primary": primary, "teacher_errors": 50, "resamples": 2000, **WORDS[task]}}
+
+
+def curve() -> list[dict[str, str]]:
+    """Two seeds, two epochs."""
+    return [{"seed": seed, "epoch": epoch, "learning_rate": "0.1", "loss": "1.5", "cross_entropy": "1.0",
+             "train_score": "50.0", "val_loss": "1.0", "val_score": str(60 + 10 * int(epoch) + int(seed))}
+            for seed in "01" for epoch in "12"]
+
+
+def judged(found: dict, **limits: float) -> dict:
+    """With the verdicts on these limits of benchmark.budget."""
+    own = budget.BudgetParams(**{name: limits.get(name) for name in budget.BudgetParams.model_fields})
+    return found | {"budget": budget.verdicts(own, found["size"], found["speed"], found["quality"])}
+
+
+def changed(found: Mapping, changes: Mapping[str, object]) -> dict:
+    """A copy with {"quality.distillation.gain": 3}; None takes a key out."""
+    found = copy.deepcopy(dict(found))
+    for key, value in changes.items():
+        *groups, last = key.split(".")
+        group = found
+        for name in groups:
+            group = group[name]
+        if value is None:
+            del group[last]
+        else:
+            group[last] = value
+    return found
+
+
+def write(folder: Path, found: Mapping) -> None:
+    """The files that hold all this, below `folder`; the models are none."""
+    for name in ("quality", "size", "speed", "quantisation", "data"):
+        tables.write_json(folder / f"metrics/{name}.json", found[name])
+    for name, row in found["timing"].items():
+        tables.write_json(folder / f"metrics/timing/{name}.json", row)
+    named = {f"plots/{name}.csv": rows for name, rows in found["curves"].items()}
+    named |= {"data/prepared/index.csv": found["index"], "plots/test/classes.csv": found["each_class"],
+              "plots/test/confused.csv": found["confused"]}
+    for path, rows in named.items():
+        tables.write_csv(folder / path, list(rows[0]), rows)
+    (folder / "data/prepared/classes.txt").write_text("\n".join(found["classes"]) + "\n", encoding="utf-8")
+    (folder / "data/raw.zip").write_bytes(b"raw")
+    (folder / "models").mkdir(exist_ok=True)
+    for name in ("teacher", "baseline", "student", "student.int8"):
+        (folder / f"models/{name}.onnx").write_bytes(name.encode())
+    for name in ("plots/data/findings", "plots/data/balance", "plots/test/confusion", "plots/test/reliability",
+                 "plots/test/pictures", "data/confused/pairs"):
+        path = folder / f"{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (900, 30), tuple(name.encode()[-3:])).save(path)
+    (folder / "params.yaml").write_text(json.dumps(found["settings"]), encoding="utf-8")  # JSON is YAML
