@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from comparisons.copies import files
 from stages.kit import params
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,9 +79,9 @@ def imports(file: str) -> set[str]:
 
 
 def templates(file: str) -> set[str]:
-    """Files of the kit that are no modules, and that `file` names in a string."""
-    kit = {path.name: path.relative_to(ROOT).as_posix() for path in (ROOT / "stages/kit").rglob("*.*")
-           if path.suffix not in (".py", ".pyc")}
+    """The project's files in the kit that are no modules, and that `file` names in a string."""
+    kit = {path.name: path.as_posix() for path in files() if path.parts[:2] == ("stages", "kit")
+           and path.suffix != ".py"}
     return {kit[node.value] for node in nodes(file) if isinstance(node, ast.Constant) and node.value in kit}
 
 
