@@ -34,27 +34,43 @@ def draw(names: Sequence[str], scores: Sequence[Score], metric: str, costs: Mapp
         row = drawn.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, (cost, values) in zip(row, panels.items(), strict=True):
             _panel(axes, names, scores, values, fronts[cost])
-            axes.set_xlabel(LABELS[cost])
-        row[0].set_ylabel(metric)
+            axes.set_xlabel(f"{LABELS[cost]} (equal ones side by side)")
+        bars = "95 % interval" if any(score.low is not None for score in scores) else "± over seeds"
+        row[0].set_ylabel(f"{metric} (bar: {bars})")
 
 
 def _panel(axes, names: Sequence[str], scores: Sequence[Score], costs: Sequence[Score | None],
            best: Sequence[bool]) -> None:
-    shown = [number for number, cost in enumerate(costs) if cost]
-    x, y = (np.array([table[number].value for number in shown]) for table in (costs, scores))
-    reach = np.array([_reach(scores[number]) for number in shown]).T  # (2,N): below, above
-    marked = np.array([best[number] for number in shown])
-    for chosen, colour in ((~marked, "tab:gray"), (marked, "tab:orange")):
-        axes.errorbar(x[chosen], y[chosen], reach[:, chosen], fmt="o", color=colour, ecolor=colour, alpha=0.8,
-                      elinewidth=0.8, markersize=5)
-    line = np.flatnonzero(marked)[np.argsort(x[marked], kind="stable")]
-    axes.step(x[line], y[line], where="post", color="tab:orange", linewidth=1, alpha=0.6)
-    for number in line:
-        axes.annotate(f" {names[shown[number]]}", (x[number], y[number]), fontsize=8, va="bottom")
+    from matplotlib.transforms import ScaledTranslation
+
+    known = [number for number, cost in enumerate(costs) if cost]
+    x, y = (np.array([table[number].value for number in known]) for table in (costs, scores))
+    reach = np.array([_reach(scores[number]) for number in known]).T  # (2,N): below, above
+    front = np.array([best[number] for number in known])
     if x.max() > 8 * x.min() > 0:
         axes.set_xscale("log")
-    axes.margins(x=0.2)
+    axes.errorbar(x, y, reach, fmt="none", alpha=0)  # for the axes' limits, which take no shifted points
+    line = np.flatnonzero(front)[np.lexsort((y[front], x[front]))]
+    axes.step(x[line], y[line], where="post", color="tab:orange", linewidth=1, alpha=0.6)
+    for number, shift in enumerate(_shifts(x, front)):
+        colour = "tab:orange" if front[number] else "tab:gray"
+        axes.errorbar(x[number], y[number], reach[:, number:number + 1], fmt="o", color=colour, elinewidth=0.8,
+                      markersize=5, alpha=0.8, transform=axes.transData + ScaledTranslation(
+                          shift / 72, 0, axes.figure.dpi_scale_trans))
+    for place in sorted({(x[number], y[number]) for number in line}):
+        there = [names[known[number]] for number in line if (x[number], y[number]) == place]
+        axes.annotate(", ".join(there), place, (-5, 3), textcoords="offset points", fontsize=8, ha="right")
+    axes.margins(x=0.3)
     axes.grid(alpha=0.3)
+
+
+def _shifts(x: np.ndarray, front: np.ndarray) -> np.ndarray:
+    """Points (1/72 inch) by which what costs the same is drawn aside, so that its bars can be told apart."""
+    shifts = np.zeros(len(x))
+    for cost in np.unique(x):
+        there = np.flatnonzero(x == cost)
+        shifts[there[np.argsort(~front[there], kind="stable")]] = 5 * np.arange(len(there))
+    return shifts
 
 
 def _reach(score: Score) -> tuple[float, float]:

@@ -39,7 +39,7 @@ def _moved(base: str, since: str) -> str:
 
 
 def sections(base: str, since: str, fresh: bool, prefix: str | None) -> list[str]:
-    """The rest of the page. Figures that don't belong to this code (not `fresh`) are shown, but nothing is said of them.
+    """The rest of the page. Figures that don't belong to this code (not fresh) are shown, but nothing is said of them.
     """
     pairs = differences.metrics(since)
     repeated, timed = differences.metrics_tables(pairs, base)

@@ -148,14 +148,14 @@ def sentences(rows: Sequence[Row], metric: str) -> list[str]:
     how = {("interval", False): "Not distinguishable from {best}, since the 95 % intervals overlap: {names}.",
            ("interval", True): "Behind {best}, the 95 % intervals apart: {names}.",
            ("seeds", False): "Not distinguishable from {best}, being within the ± of the seeds: {names}.",
-           ("seeds", True): "Behind {best} by more than both ± together, which speak of seeds alone and not of the choice "
-                            "of images, so this is a hint and no proof: {names}.",
+           ("seeds", True): "Behind {best} by more than both ± together, which speak of seeds alone and not of the "
+                            "choice of images, so this is a hint and no proof: {names}.",
            ("", False): "Without ± or interval on both sides, nothing tells these from {best}: {names}."}
     said = [how[known.by, known.shown].format(best=best.name, names=", ".join(names))
             for known, names in sorted(groups.items(), key=lambda group: (group[0].shown, group[0].by))]
     if metric.startswith(("int8.", "student.", "baseline.", "teacher.")) and metric not in (SIZE, LATENCY):
         said.append(f"The first of {len(rows)} on the test images owes part of its place to chance: choose on val "
-                    f"(--metric {VAL}), and read off the test score of what was chosen.")
+                    f"(--metric {VAL}), and read off that one's test score.")
     if any(row.score(LATENCY) for row in rows):
         said.append("Each experiment's latency was measured at a time of its own: a few per cent are the machine's.")
     return [" ".join(said)]
