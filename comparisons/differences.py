@@ -112,10 +112,10 @@ def _word(value: object) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown; a column whose every cell begins with a number is flush right. Beyond MOST, rows are only counted."""
-    right = [all(row[column].lstrip("+-–").lstrip()[:1].isdigit() or row[column] in ("–", "") for row in rows)
-             for column in range(len(head))]
-    lines = [head, ["---:" if flush else "---" for flush in right], *rows[:MOST]]
+    """Markdown; a column of numbers is flush right. Beyond MOST, rows are only counted."""
+    filled = [[row[column] for row in rows if row[column] not in ("", "–")] for column in range(len(head))]
+    numbers = [bool(cells) and all(cell.lstrip("+-")[:1].isdigit() for cell in cells) for cells in filled]
+    lines = [head, ["---:" if flush else "---" for flush in numbers], *rows[:MOST]]
     drawn = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
     return drawn + (f"\n\n… and {len(rows) - MOST} rows more." if len(rows) > MOST else "")
 

@@ -26,9 +26,9 @@ def main() -> None:
     asked = parser.parse_args()
     history.check_place()
     since = history.parting(asked.base)
-    found = lock.stale(since)
-    print("\n\n".join(filter(None, [f"## Compared with `{asked.base}`", _moved(asked.base, since), lock.said(found),
-                                    *sections(asked.base, since, not found, asked.images)])))
+    found, base = lock.stale(since), asked.base[:7] if asked.base == history.commit(asked.base) else asked.base
+    print("\n\n".join(filter(None, [f"## Compared with `{base}`", _moved(base, since), lock.said(found),
+                                    *sections(base, since, not found, asked.images)])))
     sys.exit(bool(found))
 
 

@@ -162,7 +162,8 @@ def sentences(rows: Sequence[Row], metric: str) -> list[str]:
 
 
 def left_out(others: Mapping[str, str]) -> str:
-    return f"Not in the table: {', '.join(f'{name} ({state})' for name, state in others.items())}." if others else ""
+    said = ", ".join(f"{name} ({state})" for name, state in sorted(others.items()))
+    return said and f"Not in the table: {said}."
 
 
 if __name__ == "__main__":
