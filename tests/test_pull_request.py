@@ -218,7 +218,7 @@ def test_broken_params_are_one_line(bare):
 
 # Words that follow the numbers
 
-CHANCE = "chance with the 200 test images hardly explains it."
+CHANCE = "chance in the 200 test images and in the seeds hardly explains it."
 NOT_SHOWN = "no difference is shown."
 NOTHING = "Neither interval nor ± on both sides: nothing tells it from chance."
 
@@ -232,6 +232,9 @@ NOTHING = "Neither interval nor ± on both sides: nothing tells it from chance."
     (Score(90, 0.1, 89, 90.5), Score(91, 0.1, 90.4, 92), "1.00 points up", f"The 95 % intervals overlap: {NOT_SHOWN}"),
     (Score(90, 2, 89, 90.5), Score(91, 2, 90.6, 92), "1.00 points up", f"The 95 % intervals do not meet: {CHANCE}"),
     (Score(91, 2, 90.6, 92), Score(90, 2, 89, 90.5), "1.00 points down", f"The 95 % intervals do not meet: {CHANCE}"),
+    (Score(91, 2, 90.6, 92), Score(90, None, 89, 90.5), "1.00 points down",
+     "The 95 % intervals do not meet: chance in the 200 test images hardly explains it, but one seed says nothing of "
+     "others."),
     # An older base without intervals: what both sides have is used.
     (Score(90, 0.5), Score(91, 0.6, 90.9, 91.2), "1.00 points up", f"Within the ± of the seeds: {NOT_SHOWN}"),
     (Score(90, 0.1), Score(90.001, 0.1), "level", f"Within the ± of the seeds: {NOT_SHOWN}"),
@@ -240,8 +243,17 @@ def test_a_difference_is_called_no_more_than_it_is(old, new, how, why):
     assert pull_request.difference(old, new, {"test.images": 200}, same_images=True) == f", {how}. {why}"
 
 
-def test_of_two_equal_scores_nothing_is_said():
-    assert pull_request.difference(Score(90, 0.1), Score(90, 0.1), {}, same_images=True) == ""
+@pytest.mark.parametrize("new", [Score(90, 0.1), Score(90, 0.1, 89, 91)])
+def test_of_two_equal_scores_nothing_is_said(new):
+    assert pull_request.difference(Score(90, 0.1), new, {}, same_images=True) == ""
+
+
+def test_an_unchanged_score_is_called_the_same():
+    pairs = {"metrics/quality.json": {"test.primary": ("accuracy",) * 2, "test.named": ("accuracy",) * 2,
+                                      "int8.accuracy": (90.0,) * 2},
+             "metrics/size.json": {"int8.size_mb": (0.05, 0.04)}}
+    assert pull_request.headline(pairs, "main") == ("**The int8 student's accuracy is the same: 90.00 %.**\n\n"
+                                                    "Its file: 0.04 MB, 0.05 MB before.")
 
 
 def test_other_test_images_are_not_compared():
