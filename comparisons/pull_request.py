@@ -82,7 +82,8 @@ def headline(pairs: Mapping[str, Mapping[str, differences.Pair]], base: str, sam
     lines = [f"{first}{said}", gain(before, now)]
     smaller, small = pairs.get(SIZE, {}).get("int8.size_mb", (None, None))
     if small is not None:
-        lines.append(f"Its file: {small} MB" + (", as before." if smaller == small else f", {smaller or '–'} MB before."))
+        known = "" if smaller is None else ", as before" if smaller == small else f" ({smaller} MB before)"
+        lines.append(f"Its file: {small} MB{known}.")
     return "\n\n".join(filter(None, lines))
 
 

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -253,7 +254,7 @@ def test_an_unchanged_score_is_called_the_same():
                                       "int8.accuracy": (90.0,) * 2},
              "metrics/size.json": {"int8.size_mb": (0.05, 0.04)}}
     assert pull_request.headline(pairs, "main") == ("**The int8 student's accuracy is the same: 90.00 %.**\n\n"
-                                                    "Its file: 0.04 MB, 0.05 MB before.")
+                                                    "Its file: 0.04 MB (0.05 MB before).")
 
 
 def test_other_test_images_are_not_compared():
@@ -385,6 +386,9 @@ def test_make_diff_passes_its_base_on_unread(tmp_path, given, expected):
     python.chmod(0o755)
     done = subprocess.run(["make", "--silent", "diff", *given], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.splitlines() == ["-m", "comparisons.pull_request", *expected]
+    environment = os.environ | dict(word.split("=", 1) for word in given)
+    again = subprocess.run(["make", "--silent", "diff"], cwd=tmp_path, capture_output=True, text=True, env=environment)
+    assert again.stdout == done.stdout
     assert not (tmp_path / "evil").exists()
 
 
