@@ -96,8 +96,7 @@ def _cells(old: figures.Score, new: figures.Score) -> tuple[str, str, str]:
     """Both scores and the difference of their values, to as many decimals as let them be told apart, up to six."""
     if all(isinstance(part, int | None) for score in (old, new) for part in score):
         return str(old.value), str(new.value), f"{new.value - old.value:+d}"
-    least = max(min(figures.decimals(score.value) for score in (old, new)), 0)
-    for places in range(least, 7):
+    for places in range(min(old.decimals(), new.decimals()), 7):
         written = old.rounded(places), new.rounded(places)
         if written[0] != written[1]:
             break

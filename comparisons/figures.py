@@ -23,7 +23,12 @@ class Score(NamedTuple):
 
     def __str__(self) -> str:
         """98.70 ± 0.43 [97.49, 99.72], as much of it as is known."""
-        return self.rounded(decimals(self.value))
+        return self.rounded(self.decimals())
+
+    def decimals(self) -> int:
+        """As many as a reader wants of numbers of this size: 98.70, 0.56 [-1.44, 2.51], 0.0395, 2191."""
+        size = max(abs(part) for part in (self.value, self.low or 0, self.high or 0))
+        return 0 if size >= 1000 else 1 if size > 100 else 2 if size >= 1 or not size else 4
 
     def rounded(self, places: int) -> str:
         said = f"{self.value:.{places}f}"
@@ -59,12 +64,6 @@ def whole_of(name: str, metrics: Mapping[str, object]) -> str:
 
 def lower_is_better(name: str) -> bool:
     return name.rpartition(".")[2] in LOWER
-
-
-def decimals(value: float) -> int:
-    """As many as a reader wants of a number of this size: 98.70, 0.0395, 2191."""
-    size = abs(value)
-    return 0 if size >= 1000 else 1 if size > 100 else 2 if size >= 1 or not size else 4
 
 
 def _is_number(value: object) -> bool:

@@ -311,6 +311,14 @@ def test_a_changed_std_alone_is_a_row():
         "| quality | `int8.f1` | 98.00 ± 0.10 | 98.00 ± 0.20 | 0 |"]
 
 
+@pytest.mark.parametrize(("score", "expected"), [
+    (Score(98.7001, 0.4255), "98.70 ± 0.43"), (Score(100, 0), "100.00 ± 0.00"), (Score(0.0395), "0.0395"),
+    (Score(2191.9), "2192"), (Score(0.5571, None, -1.4367, 2.5082), "0.56 [-1.44, 2.51]"), (Score(0), "0.00"),
+])
+def test_a_score_has_the_decimals_of_its_size(score, expected):
+    assert str(score) == expected
+
+
 def test_new_gone_and_worded_metrics():
     assert rows("metrics/verify.json", a=(None, 1.5), b=(2, None), c=("int8", "fp16 weights"), d=(True, False)) == [
         "| verify | `a` | – | 1.50 |  |", "| verify | `b` | 2.00 | – |  |",
