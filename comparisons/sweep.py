@@ -16,6 +16,8 @@ from comparisons import differences, figures, history, pareto
 from stages.kit import faults
 
 SIZE, LATENCY, GAIN, VAL = "int8.size_mb", "int8.latency_ms", "distillation.gain", "val.int8"
+MODELS = ("teacher", "baseline", "student", "int8")
+UNTESTED = ("size_mb", "parameters_m", "latency_ms", "latency_p95_ms", "images_per_s", "peak_memory_mb")  # on no image
 
 
 class Row(NamedTuple):
@@ -117,10 +119,12 @@ def differing(rows: Sequence[Row]) -> list[str]:
 
 def table(rows: Sequence[Row], metric: str, fronts: Mapping[str, Sequence[bool]]) -> str:
     """Markdown. Columns that no row has anything for are left out."""
-    shown = {metric: metric, VAL: "int8 on val", GAIN: "gain of distillation", SIZE: "size, MB", LATENCY: "latency, ms"}
-    scores = {title: [_cell(row, name) for row in rows] for name, title in shown.items() if name != metric or title}
+    tested = sorted({f"int8.{row.metrics['test.primary']}" for row in rows if "test.primary" in row.metrics})
+    shown = {metric: metric, **{name: name for name in tested}, VAL: "int8 on val", GAIN: "gain of distillation",
+             SIZE: "size, MB", LATENCY: "latency, ms"}
+    scores = {title: [_cell(row, name) for row in rows] for name, title in shown.items()}
     parameters = {f"`{name}`": [_short(row.params.get(name)) for row in rows] for name in differing(rows)}
-    marks = [" and ".join(title.partition(",")[0] for cost, title in list(shown.items())[-2:] if fronts[cost][number])
+    marks = [" and ".join(shown[cost].partition(",")[0] for cost in fronts if fronts[cost][number])
              for number in range(len(rows))]
     columns = {"": [str(number) for number in range(1, len(rows) + 1)], "experiment": [row.name for row in rows],
                **parameters, **scores, "on the front of": marks}
@@ -153,7 +157,8 @@ def sentences(rows: Sequence[Row], metric: str) -> list[str]:
            ("", False): "Without ± or interval on both sides, nothing tells these from {best}: {names}."}
     said = [how[known.by, known.shown].format(best=best.name, names=", ".join(names))
             for known, names in sorted(groups.items(), key=lambda group: (group[0].shown, group[0].by))]
-    if metric.startswith(("int8.", "student.", "baseline.", "teacher.")) and metric not in (SIZE, LATENCY):
+    model, _, name = metric.partition(".")
+    if model in MODELS and name not in UNTESTED:
         said.append(f"The first of {len(rows)} on the test images owes part of its place to chance: choose on val "
                     f"(--metric {VAL}), and read off that one's test score.")
     if any(row.score(LATENCY) for row in rows):

@@ -61,6 +61,12 @@ def test_several_commits_and_a_single_one(swept):
         run(swept, "dvc", "checkout", "--quiet")
 
 
+def test_ranked_by_another_metric_the_test_score_stays(swept):
+    lines = ask(swept, "--metric", "int8.latency_ms").stdout.splitlines()
+    assert lines[0].startswith("|  | experiment | `distill.temperature` | latency, ms | int8.accuracy | gain of")
+    assert lines[2].startswith("| 1 | main | 4 | 0.4000 | 94.00 ± 0.50 |"), "less is better"
+
+
 def test_what_stands_in_the_workspace_alone_is_a_row(swept):
     text = (swept / "metrics/quality.json").read_text()
     try:
@@ -151,10 +157,11 @@ def test_sentences_name_each_row_once_by_the_best_evidence_there_is():
     assert "The first of 5 on the test images owes part of its place to chance" in said
 
 
-def test_a_ranking_on_val_needs_no_warning_of_test_images():
-    rows = [Row(name, {}, {"val.int8": 90}) for name in ("a", "b")]
-    assert sweep.sentences(rows, "val.int8") == ["Without ± or interval on both sides, nothing tells these from a: b."]
-    assert sweep.sentences(rows[:1], "val.int8") == []
+@pytest.mark.parametrize("metric", ["val.int8", "int8.size_mb"])
+def test_what_no_test_image_decides_needs_no_warning_of_them(metric):
+    rows = [Row(name, {}, {metric: 90}) for name in ("a", "b")]
+    assert sweep.sentences(rows, metric) == ["Without ± or interval on both sides, nothing tells these from a: b."]
+    assert sweep.sentences(rows[:1], metric) == []
 
 
 # The front
