@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: run test demo pdf compare help
+.PHONY: run test demo pdf compare diff help
 
 run: .dvc/config.local    ## run the pipeline on params.yaml, as far as it has changed, and print the table
 	@$(VENV) python -m dvc repro
@@ -21,6 +21,12 @@ pdf: .dvc/config.local    ## print report/index.html to report/report.pdf (needs
 
 compare: .dvc/config.local    ## what distillation costs beside the plain baseline and beside the naive way
 	@$(VENV) python -m comparisons.distill_cost
+
+# Through the environment, since a branch's name may hold what a shell or make would act on.
+diff: override export BASE := $(if $(value BASE),$(value BASE),main)
+diff: override export IMAGES := $(value IMAGES)
+diff: .dvc/config.local    ## what this branch changes, as Markdown for its pull request (against another: BASE=v1)
+	@$(VENV) python -m comparisons.pull_request $${IMAGES:+--images "$$IMAGES"} -- "$$BASE"
 
 help:    ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile

@@ -1,0 +1,201 @@
+"""python -m comparisons.sweep: experiments ranked, the Pareto front, and what can't be told from the best."""
+
+import numpy as np
+import pytest
+import small_project
+from PIL import Image
+from small_project import commit, edit, run
+
+from comparisons import figures, pareto, sweep
+from comparisons.figures import Evidence, Score
+from comparisons.sweep import Row
+from stages.kit.faults import Fault
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """Temperatures 4 (committed), 5 (run), −1 (failed), 7 (queued); then a second commit, at 3, with nothing run."""
+    folder = small_project.make(tmp_path_factory.mktemp("swept"))
+    run(folder, "dvc", "exp", "run", "--name", "warmer", "-S", "distill.temperature=5.0")
+    run(folder, "git", "checkout", "--quiet", ".")
+    run(folder, "dvc", "checkout", "--quiet")
+    run(folder, "dvc", "exp", "run", "--queue", "--name", "broken", "-S", "distill.temperature=-1.0")
+    run(folder, "dvc", "exp", "run", "--run-all", check=False)
+    run(folder, "dvc", "exp", "run", "--queue", "--name", "waiting", "-S", "distill.temperature=7.0")
+    return folder
+
+
+def ask(folder, *arguments: str):
+    return run(folder, "python", "-m", "comparisons.sweep", *arguments, check=False)
+
+
+def test_a_real_sweep(swept):
+    done = ask(swept, "--plot", "sweep.png")
+    assert not done.returncode, done.stderr
+    table, told, left_out = done.stdout.rstrip("\n").split("\n\n")
+    assert table.splitlines() == [
+        "|  | experiment | `distill.temperature` | int8.accuracy | gain of distillation | size, MB | latency, ms | "
+        "on the front of |",
+        "| ---: | --- | ---: | ---: | ---: | ---: | ---: | --- |",
+        "| 1 | warmer | 5 | 95.00 ± 0.50 | 0.25 | 0.0400 | 0.5000 | size and latency |",
+        "| 2 | main | 4 | 94.00 ± 0.50 | 0.25 | 0.0400 | 0.4000 | latency |"]
+    assert told.startswith("Not distinguishable from warmer, being within the ± of the seeds: main.")
+    # Both carry the metrics of the commit they start from, which are not theirs.
+    assert left_out == "Not in the table: broken (failed), waiting (queued)."
+    with Image.open(swept / "sweep.png") as drawn:
+        assert drawn.size == (1210, 495)
+
+
+def test_several_commits_and_a_single_one(swept):
+    edit(swept / "params.yaml", "temperature: 4.0", "temperature: 3.0")
+    run(swept, "dvc", "repro", "--quiet")
+    commit(swept, "Cooler")
+    try:
+        assert "warmer" not in ask(swept).stdout
+        assert "| 1 | main | 93.00 ± 0.50 |" in ask(swept).stdout
+        assert "| 1 | warmer | 5 |" in (everything := ask(swept, "-A").stdout) and "| 3 | main | 3 |" in everything
+        named = ask(swept, "main~1").stdout
+        assert "| warmer | 5 |" in named and "| main | 3 |" not in named
+    finally:
+        run(swept, "git", "reset", "--quiet", "--hard", "HEAD~1")
+        run(swept, "dvc", "checkout", "--quiet")
+
+
+def test_ranked_by_another_metric_the_test_score_stays(swept):
+    lines = ask(swept, "--metric", "int8.latency_ms").stdout.splitlines()
+    assert lines[0].startswith("|  | experiment | `distill.temperature` | latency, ms | int8.accuracy | gain of")
+    assert lines[2].startswith("| 1 | main | 4 | 0.4000 | 94.00 ± 0.50 |"), "less is better"
+
+
+def test_what_stands_in_the_workspace_alone_is_a_row(swept):
+    text = (swept / "metrics/quality.json").read_text()
+    try:
+        edit(swept / "metrics/quality.json", "94.0", "97.0")
+        assert "| 1 | workspace |" in ask(swept).stdout
+    finally:
+        (swept / "metrics/quality.json").write_text(text)
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [
+    (["nowhere"], "'nowhere' is no commit known here"),
+    (["--metric", "int8.miou"], "no experiment here has the metric int8.miou; known are, for example, int8.accuracy, "),
+    (["--plot", "sweep.svg"], "--plot sweep.svg: it should end in .png"),
+])
+def test_faults_are_one_line(swept, arguments, expected):
+    done = ask(swept, *arguments)
+    assert done.returncode == 1 and done.stderr.startswith(f"sweep: {expected}") and done.stderr.count("\n") == 1
+
+
+# The JSON of `dvc exp show`
+
+def entry(name: str, accuracy: float | None = None, error: str | None = None, **params) -> dict:
+    metrics = {} if accuracy is None else {"metrics/quality.json": {"data": {
+        "int8": {"accuracy": accuracy}, "test": {"primary": "accuracy"}}}}
+    return {"rev": 40 * "a", "name": name, "error": error and {"msg": error}, "experiments": None,
+            "data": None if error else {"params": {"params.yaml": {"data": params}}, "metrics": metrics}}
+
+
+def test_only_what_has_run_is_taken():
+    tried = [("ran", "success"), ("died", "failed"), ("runs", "running"), ("waits", "queued")]
+    commit = entry("main", 90) | {"experiments": [
+        {"name": name, "revs": [entry(name, 91)], "executor": {"state": state}} for name, state in tried] + [
+        {"name": "older", "revs": [entry("older", 92)], "executor": None},
+        {"name": "torn", "revs": [entry("torn", error="params.yaml is\ncorrupted")], "executor": None}]}
+    rows, others = sweep.gather([entry(None, 90) | {"rev": "workspace"}, commit])
+    assert [row.name for row in rows] == ["main", "ran", "older"]
+    assert others == {"died": "failed", "runs": "running", "waits": "queued",
+                      "torn": "unreadable (params.yaml is corrupted)"}
+
+
+def test_only_parameters_that_differ_are_shown():
+    rows = [Row("a", {"seed": 0, "heat": 4, "loss": "kd"}, {}), Row("b", {"seed": 0, "heat": 4.0, "loss": "dkd"}, {}),
+            Row("c", {"seed": 0, "heat": 4.0, "loss": "kd", "new": 1}, {})]
+    assert sweep.differing(rows) == ["loss", "new"]
+
+
+def test_ranking_by_what_is_better():
+    rows = [Row("a", {}, {"int8.accuracy": 90.0, "int8.ece": 3.0}), Row("b", {}, {"int8.accuracy": 91.0}),
+            Row("d", {}, {"int8.accuracy": 90.0, "int8.size_mb": 2.0, "int8.ece": 1.0}),
+            Row("c", {}, {"int8.accuracy": 90.0, "int8.size_mb": 1.0, "int8.ece": 2.0})]
+    assert [row.name for row in sweep.rank(rows, "int8.accuracy")] == ["b", "a", "c", "d"]
+    assert [row.name for row in sweep.rank(rows, "int8.ece")] == ["d", "c", "a"]
+
+
+def test_two_tasks_need_a_metric():
+    rows = [Row(name, {}, {"test.primary": name}) for name in ("accuracy", "miou")]
+    with pytest.raises(Fault, match="judged by accuracy and miou; choose with --metric"):
+        sweep.leading(rows)
+    assert sweep.leading(rows[1:]) == "int8.miou"
+
+
+# What may be said
+
+@pytest.mark.parametrize(("first", "second", "expected"), [
+    (Score(9, 1, 8, 10), Score(7, 1, 6, 8), Evidence(False, "interval")),  # they meet at 8
+    (Score(9, 1, 8, 10), Score(7, 1, 6, 7.9), Evidence(True, "interval")),
+    (Score(7, 1, 6, 7.9), Score(9, 1, 8, 10), Evidence(True, "interval")),
+    (Score(9, 1, 8, 10), Score(7, 1), Evidence(False, "seeds")),
+    (Score(9, 1), Score(6.9, 1), Evidence(True, "seeds")),
+    (Score(9, 1), Score(1), Evidence(False, "")),
+])
+def test_evidence(first, second, expected):
+    assert figures.evidence(first, second) == expected
+
+
+def test_sentences_name_each_row_once_by_the_best_evidence_there_is():
+    row = {"int8.accuracy": 90, "int8.accuracy_std": 1, "int8.accuracy_low": 88, "int8.accuracy_high": 92}
+    rows = [Row("best", {}, row), Row("near", {}, row | {"int8.accuracy": 89}),
+            Row("far", {}, {"int8.accuracy": 80, "int8.accuracy_low": 79, "int8.accuracy_high": 81}),
+            Row("old", {}, {"int8.accuracy": 70, "int8.accuracy_std": 1}), Row("bare", {}, {"int8.accuracy": 60})]
+    said, = sweep.sentences(rows, "int8.accuracy")
+    assert said.split(". ")[:4] == [
+        "Without ± or interval on both sides, nothing tells these from best: bare",
+        "Not distinguishable from best, since the 95 % intervals overlap: near",
+        "Behind best, the 95 % intervals apart: far",
+        "Behind best by more than both ± together, which speak of seeds alone and not of the choice of images, so this "
+        "is a hint and no proof: old"]
+    assert "The first of 5 on the test images owes part of its place to chance" in said
+
+
+@pytest.mark.parametrize("metric", ["val.int8", "int8.size_mb"])
+def test_what_no_test_image_decides_needs_no_warning_of_them(metric):
+    rows = [Row(name, {}, {metric: 90}) for name in ("a", "b")]
+    assert sweep.sentences(rows, metric) == ["Without ± or interval on both sides, nothing tells these from a: b."]
+    assert sweep.sentences(rows[:1], metric) == []
+
+
+# The front
+
+def scores(*pairs: tuple[float | None, float]) -> list[tuple[Score | None, Score]]:
+    return [(None if cost is None else Score(cost), Score(score)) for cost, score in pairs]
+
+
+@pytest.mark.parametrize(("pairs", "expected"), [
+    ([(1, 5), (2, 6), (3, 6), (2, 5.5)], [True, True, False, False]),
+    ([(1, 5), (1, 5)], [True, True]),  # neither beats the other
+    ([(1, 5), (1, 6)], [False, True]),
+    ([(None, 9), (1, 5)], [False, True]),
+])
+def test_front(pairs, expected):
+    assert pareto.front(scores(*pairs)) == expected
+
+
+def test_front_of_errors():
+    assert pareto.front(scores((1, 5), (2, 6), (2, 4)), lower=True) == [True, False, True]
+
+
+def test_the_picture_is_of_the_same_bytes_every_time(tmp_path):
+    known = [Score(90, 1, 88, 91), Score(91, 1, 89, 93), Score(89), Score(91)]
+    costs = {"int8.size_mb": [Score(1), Score(2), Score(1), Score(50)], "int8.latency_ms": [None] * 4}
+    fronts = {cost: pareto.front(list(zip(values, known, strict=True))) for cost, values in costs.items()}
+    for name in ("one.png", "two.png"):
+        pareto.draw(["a", "b", "c", "d"], known, "int8.accuracy", costs, fronts, tmp_path / name)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    with Image.open(tmp_path / "one.png") as drawn:
+        assert drawn.size == (605, 495), "a panel for the one cost that is known"
+        assert len(np.unique(np.asarray(drawn.convert("L")))) > 20
+
+
+def test_nothing_to_draw(tmp_path):
+    with pytest.raises(Fault, match="nothing to draw"):
+        pareto.draw(["a"], [Score(1)], "x", {"int8.size_mb": [None]}, {}, tmp_path / "a.png")
