@@ -12,7 +12,7 @@ import pytest
 import yaml
 from conftest import Project
 
-from stages.kit.report import card, numbers, outlook, page, preparation, results, tradeoff, training
+from stages.kit.report import card, curves, numbers, outlook, page, preparation, results, tradeoff, training
 
 HEADINGS = ["Abstract", "Data Analysis and Cleaning", "Data Preprocessing", "Model Architecture",
             "Training and Experimentation", "Results and Key Findings", "Future Work"]
@@ -394,3 +394,9 @@ def test_epochs_end_where_the_curves_do():
     """Two seeds, the last of each 80 and 81."""
     assert training.ended({"teacher": measurements.curve()}, "accuracy") == (
         "In the last epoch, accuracy on val is 80.50 % (teacher), the mean of the seeds.")
+
+
+def test_scores_are_no_parts_of_a_loss():
+    columns = ["seed", "epoch", "learning_rate", "loss", "cross_entropy", "dist", "train_score", "train_pixel_accuracy",
+               "val_loss", "val_score", "val_pixel_accuracy"]
+    assert curves.parts(columns) == ["cross_entropy", "dist"]

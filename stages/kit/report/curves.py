@@ -1,17 +1,17 @@
 """Pictures of training. In: rows of plots/<model>.csv. Out: PNGs.
 
-Columns: seed, epoch, learning_rate, loss, train_score, val_loss, val_score, and the parts of the loss, cross_entropy
-the first of them.
+Columns: seed, epoch, learning_rate, loss, its parts (cross_entropy the first of them), and scores and a loss whose names
+begin with train_ or val_.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
 from stages.kit.pictures import COLOURS, figure
 
-NO_PARTS = ("seed", "epoch", "learning_rate", "loss", "train_score", "val_loss", "val_score")
+NO_PARTS = ("seed", "epoch", "learning_rate", "loss")  # nor is what begins with train_ or val_
 STYLES = ("-", "--", ":", "-.")  # of the parts, and last of their sum
 
 
@@ -48,8 +48,8 @@ def draw_losses(models: Mapping[str, list[dict[str, str]]], path: Path) -> None:
     with figure(path, 10, 6.4, layout="constrained") as drawn:
         *panels, last = drawn.subplots(2, 2).flat
         for axes, (model, rows) in zip(panels, models.items(), strict=True):
-            parts = [name for name in rows[0] if name not in NO_PARTS]
-            shown = [name for name in (*parts, *(["loss"] if len(parts) > 1 else [])) if positive(rows, name)]
+            found = parts(rows[0])
+            shown = [name for name in (*found, *(["loss"] if len(found) > 1 else [])) if positive(rows, name)]
             for name, style in zip(shown, STYLES, strict=False):
                 label = "loss, weighted sum" if name == "loss" else name.replace("_", "-")
                 band(axes, rows, name, color=COLOURS[model], linestyle=style, label=label)
@@ -64,6 +64,11 @@ def draw_losses(models: Mapping[str, list[dict[str, str]]], path: Path) -> None:
             axes.set(xlabel="epoch")
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
+
+
+def parts(columns: Iterable[str]) -> list[str]:
+    """Those that hold a part of the loss in training."""
+    return [name for name in columns if name not in NO_PARTS and not name.startswith(("train_", "val_"))]
 
 
 def band(axes, rows: list[dict[str, str]], column: str, **style) -> None:
