@@ -1,7 +1,7 @@
 """Pictures of training. In: rows of plots/<model>.csv. Out: PNGs.
 
-Columns: seed, epoch, learning_rate, loss, its parts (cross_entropy the first of them), and scores and a loss whose names
-begin with train_ or val_.
+Columns: seed, epoch, learning_rate, loss, its parts (cross_entropy the first of them), and what begins with train_ or
+val_: scores, and the loss on val.
 """
 
 from collections import defaultdict
