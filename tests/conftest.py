@@ -1,6 +1,7 @@
 """What several test files use: a temporary project in which stages run as a user runs them."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from sources import Server
 from stages.kit import params
 
 ROOT = Path(__file__).resolve().parents[1]
+# A shell that starts the suite in the background has this ignored, and what a test interrupts would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Project:
