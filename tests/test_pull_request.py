@@ -428,6 +428,54 @@ def test_a_stale_lock_still_gets_its_comment():
     assert after and all("!cancelled()" in step["if"] for step in after)
 
 
+def show(folder: Path, page: str, writes: str = "true", gh: str = "exit 0") -> tuple[int, str, str]:
+    """The workflow's step run with another `gh`: its exit status, the comment's text and the summary."""
+    (folder / "comment.md").write_text(page)
+    (folder / "gh").write_text(f"#!/bin/sh\nfor last; do :; done\ncp \"$last\" {folder}/posted.md\n{gh}\n")
+    (folder / "gh").chmod(0o755)
+    script = next(step["run"] for step in STEPS if step.get("name") == "Show")
+    told = {"PATH": f"{folder}:{os.environ['PATH']}", "RUNNER_TEMP": str(folder), "HEAD": "0123456789", "NUMBER": "1",
+            "GITHUB_STEP_SUMMARY": str(folder / "summary.md"), "WRITES": writes, "RUN": "https://example.org/runs/7"}
+    done = subprocess.run(["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script], env=told)
+    return done.returncode, (folder / "posted.md").read_text(), (folder / "summary.md").read_text()
+
+
+def test_the_page_is_posted_as_it_is(tmp_path):
+    assert show(tmp_path, "## A\n\n94 ± 1\n") == (0, "## A\n\n94 ± 1\n", "## A\n\n94 ± 1\n")
+
+
+def test_without_a_page_the_comment_says_so(tmp_path):
+    said = "## 0123456 could not be compared: see [the job's log](https://example.org/runs/7)\n"
+    assert show(tmp_path, "") == (0, said, said)
+
+
+def test_a_page_too_long_for_a_comment_is_cut(tmp_path):
+    page = "".join(f"± {number}\n" for number in range(20_000))
+    status, posted, summary = show(tmp_path, page)
+    assert status == 0 and summary == page and 60_000 < len(posted.encode()) < 65_536
+    kept, pointer = posted.split("\n\n")
+    assert page.startswith(kept + "\n") and pointer.startswith("… cut here") and "/runs/7" in pointer
+
+
+@pytest.mark.parametrize(("writes", "expected"), [("true", 1), ("false", 0)])
+def test_a_comment_that_fails_is_hidden_for_forks_alone(tmp_path, writes, expected):
+    assert show(tmp_path, "## A\n", writes, gh="exit 1")[0] == expected
+
+
+def test_tests_run_once_for_a_pull_request():
+    tests = yaml.safe_load((ROOT / ".github/workflows/tests.yaml").read_text(encoding="utf-8"))
+    assert tests[True] == {"push": {"branches": ["main"]}, "pull_request": None}
+
+
+@pytest.mark.parametrize("name", ["tests", "pull-request"])
+def test_the_cache_follows_every_pinned_version(name):
+    """What is installed, constraints.txt says too."""
+    jobs = yaml.safe_load((ROOT / f".github/workflows/{name}.yaml").read_text(encoding="utf-8"))["jobs"]
+    paths = [step["with"]["cache-dependency-path"].split() for job in jobs.values() for step in job["steps"]
+             if "setup-python" in step.get("uses", "")]
+    assert paths == [["requirements.txt", "constraints.txt"]]
+
+
 def test_plots_diff_works_on_what_git_holds(origin, tmp_path):
     folder = clone(origin, tmp_path / "branch", "--branch", "warmer")
     done = run(folder, "dvc", "plots", "diff", "origin/main", "--json", "--targets", "plots/student.csv")
