@@ -1,9 +1,10 @@
 """Parameters, metrics and pictures of a commit beside those of the working tree, as Markdown. Asks DVC and git."""
 
 import json
+import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from comparisons import figures, history
@@ -94,7 +95,7 @@ def _rows(path: str, pairs: Mapping[str, Pair]) -> Iterator[tuple[str, ...]]:
 
 def _cells(old: figures.Score, new: figures.Score) -> tuple[str, str, str]:
     """Both scores and the difference of their values, to as many decimals as let them be told apart, up to six."""
-    if all(isinstance(part, int | None) for score in (old, new) for part in score):
+    if old.is_count() and new.is_count():
         return str(old.value), str(new.value), f"{new.value - old.value:+d}"
     for places in range(min(old.decimals(), new.decimals()), 7):
         written = old.rounded(places), new.rounded(places)
@@ -137,3 +138,11 @@ def pictures(since: str, prefix: str | None) -> str:
         shown = [f"![{path}]({prefix}/{revision}/{path})" if there else "–" for revision, there in places]
         lines += ["", f"`{path}`", "", table(("before", "now"), [shown])]
     return "\n".join(lines)
+
+
+def show(paragraphs: Iterable[str]) -> None:
+    """Print those that aren't empty. That a reader has seen enough (`| head`) is no fault."""
+    try:
+        print("\n\n".join(filter(None, paragraphs)), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would try once more as it ends

@@ -7,10 +7,15 @@ A metric `int8.accuracy` may have beside it `int8.accuracy_std`, the standard de
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from stages.kit.faults import Fault
+
 PARTS = ("_std", "_low", "_high")  # of a metric, written into one cell with it
-# Last parts of metrics' names for which less is better.
+# Last parts of metrics' names, without _weighted, for which more or less is better; of others it isn't known.
+HIGHER = frozenset({"accuracy", "top5", "balanced_accuracy", "precision", "recall", "f1", "map", "mcc", "miou",
+                    "pixel_accuracy", "iou", "deployed", "where_teacher_errs", "gain", "paired_gain", "gap_recovered",
+                    "teacher_agreement", "images_per_s", "student", "int8"})  # the last two: val.student, val.int8
 LOWER = frozenset({"ece", "brier", "log_loss", "drop", "int8_drop", "p_value", "size_mb", "parameters_m", "latency_ms",
-                   "latency_p95_ms", "peak_memory_mb", "seconds", "seconds_per_epoch", "error_below"})
+                   "latency_p95_ms", "peak_memory_mb"})
 
 
 class Score(NamedTuple):
@@ -25,8 +30,17 @@ class Score(NamedTuple):
         """98.70 ± 0.43 [97.49, 99.72], as much of it as is known."""
         return self.rounded(self.decimals())
 
+    def __neg__(self) -> "Score":
+        """A loss for a gain, and the other way round."""
+        return Score(-self.value, self.std, *((None, None) if self.low is None else (-self.high, -self.low)))
+
+    def is_count(self) -> bool:
+        return isinstance(self.value, int) and self[1:] == (None, None, None)
+
     def decimals(self) -> int:
-        """As many as a reader wants of numbers of this size: 98.70, 0.56 [-1.44, 2.51], 0.0395, 2191."""
+        """As many as a reader wants of numbers of this size: 98.70, 0.56 [-1.44, 2.51], 0.0395, 2191; 6 of a count."""
+        if self.is_count():
+            return 0
         size = max(abs(part) for part in (self.value, self.low or 0, self.high or 0))
         return 0 if size >= 1000 else 1 if size > 100 else 2 if size >= 1 or not size else 4
 
@@ -63,7 +77,11 @@ def whole_of(name: str, metrics: Mapping[str, object]) -> str:
 
 
 def lower_is_better(name: str) -> bool:
-    return name.rpartition(".")[2] in LOWER
+    """Raises Fault for what is neither a score nor a cost, as a number of images."""
+    metric = "iou" if ".iou." in name else name.rpartition(".")[2].removesuffix("_weighted")
+    if metric not in HIGHER | LOWER:
+        raise Fault(f"whether more or less of {name} is better isn't known, so nothing is ranked by it")
+    return metric in LOWER
 
 
 def _is_number(value: object) -> bool:

@@ -55,6 +55,11 @@ def ahead(base: str, since: str) -> int:
     return int(git("rev-list", "--count", f"{since}..{base}", "--"))
 
 
+def introduced(words: str, path: str) -> str | None:
+    """Hash of the last commit that put `words` into a file; None where no commit did."""
+    return git("log", "-1", "--format=%H", f"-S{words}", "--", path).strip() or None
+
+
 def text(revision: str, path: str) -> str | None:
     """A file of a commit; None where that commit doesn't have it."""
     return git("show", f"{revision}:{path}", allowed=(0, 128)) or None
@@ -80,5 +85,11 @@ def uncommitted(*paths: str) -> list[str]:
 
 def ignored(paths: Iterable[str]) -> set[str]:
     """Those of `paths` that git leaves out, whether they exist here or not."""
-    told = git("check-ignore", "-z", "--stdin", given="\0".join(paths), allowed=(0, 1))
-    return set(filter(None, told.split("\0")))
+    reached = {path: _reached(path) for path in paths}
+    told = git("check-ignore", "-z", "--stdin", given="\0".join(reached.values()), allowed=(0, 1)).split("\0")
+    return {path for path, place in reached.items() if place in told}
+
+
+def _reached(path: str) -> str:
+    """The path, or the first symbolic link on the way to it (models on another disk), beyond which git won't look."""
+    return next((above.as_posix() for above in reversed(Path(path).parents) if above.is_symlink()), path)

@@ -21,14 +21,14 @@ QUALITY, SIZE = "metrics/quality.json", "metrics/size.json"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m comparisons.pull_request",
                                      description="What this branch changes, as Markdown.")
-    parser.add_argument("base", nargs="?", default="main", metavar="BASE", help="a branch, tag or commit (main)")
+    parser.add_argument("base", metavar="BASE", help="a branch, tag or commit")
     parser.add_argument("--images", metavar="URL", help="put pictures in, from URL/<commit>/<path>")
     asked = parser.parse_args()
     history.check_place()
     since = history.parting(asked.base)
-    found, base = lock.stale(since), asked.base[:7] if asked.base == history.commit(asked.base) else asked.base
-    print("\n\n".join(filter(None, [f"## Compared with `{base}`", _moved(base, since), lock.said(found),
-                                    *sections(base, since, not found, asked.images)])))
+    found, base = lock.stale(), asked.base[:7] if asked.base == history.commit(asked.base) else asked.base
+    differences.show([f"## {history.commit('HEAD')[:7]} compared with `{base}`", _moved(base, since), lock.said(found),
+                      *sections(base, since, not found, asked.images)])
     sys.exit(bool(found))
 
 
@@ -58,14 +58,14 @@ def _machines(pairs: Mapping[str, Mapping[str, differences.Pair]]) -> str:
     return f", and it was another one ({', '.join(differing)})" if differing else ""
 
 
-def same_test(since: str) -> bool:
-    """Whether both were scored on the same test images, by dvc.lock."""
-    before, now = (lock.locked(text, "evaluate", "data/prepared/test")
+def same_test(since: str) -> bool | None:
+    """Whether both were scored on the same test images, by dvc.lock; None where it doesn't say."""
+    before, now = (lock.entries(text).get("evaluate", {}).get("data/prepared/test")
                    for text in (history.text(since, lock.FILE), lock.text()))
-    return before is None or before == now
+    return None if None in (before, now) else before == now
 
 
-def headline(pairs: Mapping[str, Mapping[str, differences.Pair]], base: str, same_images: bool = True) -> str:
+def headline(pairs: Mapping[str, Mapping[str, differences.Pair]], base: str, same_images: bool | None) -> str:
     """The int8 student's leading score, before and now, and what may be said of the difference; then gain and size."""
     before, now = (differences.side(pairs.get(QUALITY, {}), number) for number in (0, 1))
     primary, named = (now.get(f"test.{key}") for key in ("primary", "named"))
@@ -87,14 +87,17 @@ def headline(pairs: Mapping[str, Mapping[str, differences.Pair]], base: str, sam
     return "\n\n".join(filter(None, lines))
 
 
-def difference(old: figures.Score, new: figures.Score, now: Mapping[str, object], same_images: bool) -> str:
+def difference(old: figures.Score, new: figures.Score, now: Mapping[str, object],
+               same_images: bool | None) -> str:
     """How far apart two scores are, and no more about it than their chances allow."""
     if old[:2] == new[:2] and same_images:  # an older commit may lack the interval
         return ""
     change = new.value - old.value
     how = f"{abs(change):.2f} points {'up' if change > 0 else 'down'}" if round(change, 2) else "level"
     if not same_images:
-        return f", {how}, but on other test images: the two cannot be compared."
+        return f", {how}, but " + (
+            "on other test images: the two cannot be compared." if same_images is False else
+            f"{lock.FILE} doesn't say on both sides which test images these are: nothing is said of the difference.")
     known = figures.evidence(old, new)
     images = now.get("test.images")
     among = f"the {images} test images" if images else "the test images"
@@ -114,13 +117,17 @@ def gain(before: Mapping[str, object], now: Mapping[str, object]) -> str:
     old, new = (figures.score(values, "distillation.gain") for values in (before, now))
     if new is None:
         return ""
-    said = f"Distillation gains {new.rounded(2)} points over the same network alone"
-    if old is not None:
-        said += " (as before)" if old == new else f" ({old.rounded(2)} before)"
-    if new.low is None:
+    lost = new.value < 0
+    won = -new if lost else new
+    said = f"Distillation {'loses' if lost else 'gains'} {won.rounded(2)} points " \
+           f"{'against' if lost else 'over'} the same network alone"
+    if old == new:
+        said += " (as before)"
+    elif old is not None:
+        said += f" (lost {(-old).rounded(2)} before)" if old.value < 0 else f" (gained {old.rounded(2)} before)"
+    if won.low is None:
         return said + "."
-    sign = "above" if new.low > 0 else "below" if new.high < 0 else None
-    return said + (f": its 95 % interval is {sign} 0." if sign else ": its 95 % interval holds 0, so none is shown.")
+    return f"{said}: its 95 % interval " + ("is above 0." if won.low > 0 else "holds 0, so none is shown.")
 
 
 def verdict() -> str:

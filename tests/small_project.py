@@ -14,10 +14,10 @@ stages:
     cmd: python step.py split
     deps: [data/source, step.py]
     params: [split.seed]
-    outs: [data/prepared]
+    outs: [data/prepared/train, data/prepared/test]
   distill:
     cmd: python step.py distill
-    deps: [data/prepared, distill.py, step.py]
+    deps: [data/prepared/train, distill.py, step.py]
     params: [distill]
     outs:
       - models/student
@@ -52,7 +52,8 @@ def write(path, text):
 params = yaml.safe_load(Path("params.yaml").read_text())
 heat = params["distill"]["temperature"]
 if sys.argv[1] == "split":
-    write("data/prepared/test/images", str(params["split"]["seed"]))
+    for part in ("train", "test"):
+        write(f"data/prepared/{part}/images", part + str(params["split"]["seed"]))
 elif sys.argv[1] == "distill":
     if heat < 0:
         sys.exit("distill: a negative temperature")
@@ -66,7 +67,8 @@ else:
     write("metrics/speed.json", json.dumps({
         "int8": {"latency_ms": heat / 10, "peak_memory_mb": 65.0}, "machine": {"processor": "This one", "cores": 2}}))
 """,
-    ".gitignore": "/data/*\n!/data/source/\n/data/source/*\n!/data/source/overrides.csv\n/models/\n",
+    ".gitignore": "/data/*\n!/data/source/\n/data/source/*\n!/data/source/overrides.csv\n/models\n",
+    ".gitattributes": (ROOT / ".gitattributes").read_text(encoding="utf-8"),
     "data/source/overrides.csv": "path,action,label\n",
 }
 

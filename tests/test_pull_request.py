@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,13 @@ def bare(origin, tmp_path, monkeypatch) -> Path:
     return folder
 
 
+def with_cache(origin: Path, folder: Path) -> Path:
+    """A clone in which a run finds what it made before."""
+    clone(origin, folder)
+    shutil.copytree(origin / ".dvc/cache", folder / ".dvc/cache")
+    return folder
+
+
 def compare(folder: Path, *arguments: str):
     return run(folder, "python", "-m", "comparisons.pull_request", *arguments, check=False)
 
@@ -47,12 +55,12 @@ def compare(folder: Path, *arguments: str):
 
 def test_a_clone_without_data_is_fresh(bare):
     assert not (bare / "data/prepared").exists()
-    assert lock.stale("HEAD") == {}
+    assert lock.stale() == {}
 
 
 @pytest.mark.parametrize(("file", "before", "after", "expected"), [
-    ("params.yaml", "temperature: 4.0", "temperature: 6.0", {"distill": ["`params.yaml`: `distill` modified"]}),
-    ("params.yaml", "kd_weight: 0.9", "kd: 0.9", {"distill": ["`params.yaml`: `distill` modified"]}),
+    ("params.yaml", "temperature: 4.0", "temperature: 6.0", {"distill": ["`params.yaml: distill` modified"]}),
+    ("params.yaml", "kd_weight: 0.9", "kd: 0.9", {"distill": ["`params.yaml: distill` modified"]}),
     ("params.yaml", "size_mb: 0.05", "size_mb: 0.06", {}),
     ("params.yaml", "# a comment", "# another", {}),
     ("step.py", "import yaml", "import yaml # !", {stage: ["`step.py` modified"]
@@ -68,54 +76,125 @@ def test_a_clone_without_data_is_fresh(bare):
 ])
 def test_what_changed_since_the_run_is_stale(bare, file, before, after, expected):
     edit(bare / file, before, after)
-    assert lock.stale("HEAD") == expected
+    assert lock.stale() == expected
 
 
 def test_a_missing_metric_is_stale(bare):
     (bare / "metrics/size.json").unlink()
-    assert lock.stale("HEAD") == {"evaluate": ["`metrics/size.json` deleted"]}
+    assert lock.stale() == {"evaluate": ["`metrics/size.json` deleted"]}
 
 
 def test_without_dvc_lock_everything_is_stale(bare):
     (bare / "dvc.lock").unlink()
-    assert list(lock.stale("HEAD")) == ["split", "distill", "evaluate"]
+    assert list(lock.stale()) == ["split", "distill", "evaluate"]
 
 
-def test_a_lock_merged_by_hand_is_stale(bare):
-    """distill read other data than split made: no status sees that without the data."""
+@pytest.mark.parametrize(("stage", "path"), [("distill", "data/prepared/train"), ("evaluate", "data/prepared/test"),
+                                            ("evaluate", "models/student")])
+def test_a_lock_merged_by_hand_is_stale(bare, stage, path):
+    """A stage read another file than was made: no status sees that without the data."""
     locked = yaml.safe_load((bare / "dvc.lock").read_text())
-    read = next(dep for dep in locked["stages"]["distill"]["deps"] if dep["path"] == "data/prepared")
+    read = next(dep for dep in locked["stages"][stage]["deps"] if dep["path"] == path)
     read["md5"] = 32 * "0" + ".dir"
     (bare / "dvc.lock").write_text(yaml.safe_dump(locked))
-    assert lock.stale("HEAD") == {"distill": ["`data/prepared` in dvc.lock is another than split's"]}
+    maker = "split" if path.startswith("data/") else "distill"
+    assert lock.stale() == {stage: [f"`{path}` in dvc.lock is another than {maker}'s"]}
+
+
+def test_a_run_of_split_alone_leaves_its_readers_stale(origin, tmp_path, monkeypatch):
+    folder = with_cache(origin, tmp_path / "full")
+    edit(folder / "params.yaml", "seed: 0", "seed: 1")
+    run(folder, "dvc", "repro", "--quiet", "split")
+    commit(folder, "Another split")
+    monkeypatch.chdir(clone(folder, tmp_path / "bare"))
+    assert lock.stale() == {"distill": ["`data/prepared/train` in dvc.lock is another than split's"],
+                            "evaluate": ["`data/prepared/test` in dvc.lock is another than split's"]}
+
+
+@pytest.mark.parametrize(("before", "after", "expected"), [
+    ("deps: [data/prepared/train, distill.py,", "deps: [data/prepared/train,",
+     {"distill": ["`distill.py` no longer in dvc.yaml (`dvc repro --force --single-item distill`)"]}),
+    ("      - metrics/speed.json: {cache: false}\n", "",
+     {"evaluate": ["`metrics/speed.json` no longer in dvc.yaml (`dvc repro --force --single-item evaluate`)"]}),
+    ("params: [distill]", "params: [distill.temperature]",
+     {"distill": ["`params.yaml: distill.temperature` not in dvc.lock",
+                  "`params.yaml: distill` no longer in dvc.yaml (`dvc repro --force --single-item distill`)"]}),
+    ("  distill:\n    cmd", "  distil:\n    cmd",
+     {"distil": ["not in dvc.lock"],
+      "distill": ["no longer in dvc.yaml; take it out of dvc.lock, and what it made out of git"]}),
+])
+def test_what_left_dvc_yaml_is_stale(bare, before, after, expected):
+    edit(bare / "dvc.yaml", before, after)
+    assert lock.stale() == expected
+
+
+def test_a_forced_run_drops_what_left_dvc_yaml(origin, tmp_path, monkeypatch):
+    folder = with_cache(origin, tmp_path / "full")
+    run(folder, "dvc", "checkout", "--quiet")
+    edit(folder / "dvc.yaml", "deps: [data/prepared/train, distill.py,", "deps: [data/prepared/train,")
+    run(folder, "dvc", "repro", "--quiet", "--force", "--single-item", "distill")
+    monkeypatch.chdir(folder)
+    assert lock.stale() == {}
+
+
+def test_line_ends_of_another_system_make_nothing_stale(origin, tmp_path, monkeypatch):
+    monkeypatch.chdir(clone(origin, tmp_path / "windows", "--config", "core.autocrlf=true"))
+    assert lock.stale() == {}
+
+
+def test_models_on_another_disk(bare, tmp_path):
+    (tmp_path / "disk").mkdir()
+    (bare / "models").symlink_to(tmp_path / "disk")
+    assert lock.stale() == {}
+    done = compare(bare, "HEAD")
+    assert not done.returncode and "**dvc.lock is fresh**" in done.stdout, done.stderr
+
+
+def test_git_leaves_out_models_that_are_a_link():
+    assert "/models" in (ROOT / ".gitignore").read_text().splitlines(), "/models/ is no link"
 
 
 def test_the_users_own_files_make_nothing_stale(bare):
     (bare / "data/source/photos.zip").write_bytes(b"mine")
-    assert lock.stale("HEAD") == {}
+    assert lock.stale() == {}
+
+
+OVERRIDES = "data/source/overrides.csv"
+STALE = {"split": [f"`{OVERRIDES}` modified"]}
 
 
 def test_overrides_that_no_run_has_seen_are_stale(bare):
-    edit(bare / "data/source/overrides.csv", "label\n", "label\na.png,drop,\n")
-    assert lock.stale("HEAD") == {"split": ["`data/source/overrides.csv` modified"]}
+    edit(bare / OVERRIDES, "label\n", "label\na.png,drop,\n")
+    assert lock.stale() == STALE
     commit(bare, "Overrides")
-    assert lock.stale("HEAD~1") == {"split": ["`data/source/overrides.csv` modified"]}
+    assert lock.stale() == STALE
 
 
-def test_overrides_that_a_run_has_seen_are_fresh(origin, tmp_path, monkeypatch):
-    folder = clone(origin, tmp_path / "full")
-    shutil.copytree(origin / ".dvc/cache", folder / ".dvc/cache")
-    edit(folder / "data/source/overrides.csv", "label\n", "label\na.png,drop,\n")
-    run(folder, "dvc", "repro", "--quiet")
-    commit(folder, "Overrides")
+def test_overrides_that_a_run_has_seen_are_fresh_until_the_next_edit(origin, tmp_path, monkeypatch):
+    folder = with_cache(origin, tmp_path / "full")
     monkeypatch.chdir(folder)
-    assert lock.stale("HEAD~1") == {}
+    edit(folder / OVERRIDES, "label\n", "label\na.png,drop,\n")
+    run(folder, "dvc", "repro", "--quiet")
+    assert lock.stale() == {}
+    edit(folder / OVERRIDES, "drop", "keep")
+    assert lock.stale() == {"split": ["`data/source` modified"]}, "the run isn't committed yet"
+    edit(folder / OVERRIDES, "keep", "drop")
+    commit(folder, "Overrides")
+    assert lock.stale() == {}
+    edit(folder / OVERRIDES, "drop", "keep")
+    assert lock.stale() == STALE
+    edit(folder / "params.yaml", "temperature: 4.0", "temperature: 4.5")
+    run(folder, "dvc", "repro", "--quiet", "--single-item", "distill", "evaluate")
+    commit(folder, "A run that left split alone")
+    monkeypatch.chdir(clone(folder, tmp_path / "bare"))
+    Path("data/source/photos.zip").write_bytes(b"mine")
+    assert lock.stale() == STALE
 
 
 def test_models_lying_about_are_not_looked_at(bare):
     (bare / "models/student").mkdir(parents=True)
     (bare / "models/student/weights").write_text("of another branch")
-    assert lock.stale("HEAD") == {}
+    assert lock.stale() == {}
 
 
 def test_on_the_projects_own_lock(tmp_path, monkeypatch):
@@ -124,14 +203,14 @@ def test_on_the_projects_own_lock(tmp_path, monkeypatch):
     run(tmp_path, "git", "init", "--quiet")
     commit(tmp_path, "All")
     monkeypatch.chdir(tmp_path)
-    before = lock.stale("HEAD")  # empty, unless a run is due
+    before = lock.stale()  # empty, unless a run is due
     edit(tmp_path / "params.yaml", "  temperature: 4.0", "  temperature: 4.5")
     (tmp_path / "plots/student.csv").write_text("x\n")
     new = {stage: [what for what in said if what not in before.get(stage, [])]
-           for stage, said in lock.stale("HEAD").items()}
+           for stage, said in lock.stale().items()}
     assert {stage: said for stage, said in new.items() if said} == {
-        "distill": ["`params.yaml`: `distill` modified", "`plots/student.csv` modified"],
-        "report": ["`plots/student.csv` modified", "`params.yaml`: `distill.temperature` modified"]}
+        "distill": ["`params.yaml: distill` modified", "`plots/student.csv` modified"],
+        "report": ["`plots/student.csv` modified", "`params.yaml: distill` modified"]}
 
 
 # The whole page
@@ -140,6 +219,8 @@ def test_a_branch_beside_main(origin, tmp_path):
     folder = clone(origin, tmp_path / "branch", "--branch", "warmer")
     done = compare(folder, "origin/main")
     assert not done.returncode, done.stderr
+    head = run(folder, "git", "rev-parse", "HEAD").stdout[:7]
+    assert done.stdout.startswith(f"## {head} compared with `origin/main`\n"), "or an old comment would pass for new"
     for line in ("**dvc.lock is fresh**",
                  "**The int8 student's accuracy: 94.00 ± 0.50 % → 95.00 ± 0.50 %**, 1.00 points up. Within the ± of "
                  "the seeds: no difference is shown.",
@@ -156,7 +237,7 @@ def test_a_branch_beside_main(origin, tmp_path):
     edit(folder / "params.yaml", "kd_weight: 0.9", "kd_weight: 0.5")
     done = compare(folder, "origin/main")
     assert done.returncode == 1
-    assert "**dvc.lock is stale**" in done.stdout and "- `distill`: `params.yaml`: `distill` modified" in done.stdout
+    assert "**dvc.lock is stale**" in done.stdout and "- `distill`: `params.yaml: distill` modified" in done.stdout
     assert "Run `dvc repro`" in done.stdout and "Not committed yet: params.yaml." in done.stdout
     assert "| `distill.kd_weight` | 0.9 | 0.5 |" in done.stdout
     assert "points up" not in done.stdout, "nothing is said of figures that aren't this code's"
@@ -213,8 +294,25 @@ def test_not_a_repository(tmp_path, monkeypatch):
 
 def test_broken_params_are_one_line(bare):
     edit(bare / "params.yaml", "split: {seed: 0}", "split: {seed: [0}")
-    done = compare(bare)
+    done = compare(bare, "HEAD")
     assert done.returncode == 1 and done.stderr.count("\n") == 1 and "params.yaml" in done.stderr
+
+
+def test_a_base_has_to_be_named(bare):
+    done = compare(bare)
+    assert done.returncode == 2 and "required: BASE" in done.stderr, "which one is the default, the Makefile says"
+
+
+def test_a_reader_that_stops_early_is_no_fault(bare):
+    """As `| head`; its end of the pipe is closed before the first word."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run([sys.executable, "-m", "comparisons.pull_request", "HEAD"], cwd=bare, text=True,
+                              stdout=write, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    finally:
+        os.close(write)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 # Words that follow the numbers
@@ -253,8 +351,8 @@ def test_an_unchanged_score_is_called_the_same():
     pairs = {"metrics/quality.json": {"test.primary": ("accuracy",) * 2, "test.named": ("accuracy",) * 2,
                                       "int8.accuracy": (90.0,) * 2},
              "metrics/size.json": {"int8.size_mb": (0.05, 0.04)}}
-    assert pull_request.headline(pairs, "main") == ("**The int8 student's accuracy is the same: 90.00 %.**\n\n"
-                                                    "Its file: 0.04 MB (0.05 MB before).")
+    assert pull_request.headline(pairs, "main", True) == ("**The int8 student's accuracy is the same: 90.00 %.**\n\n"
+                                                          "Its file: 0.04 MB (0.05 MB before).")
 
 
 def test_other_test_images_are_not_compared():
@@ -262,35 +360,50 @@ def test_other_test_images_are_not_compared():
     assert said == ", 5.00 points up, but on other test images: the two cannot be compared."
 
 
+@pytest.mark.parametrize("now", [Score(95, 0.1, 94, 96), Score(90, 0.1, 89, 90.5)])
+def test_of_test_images_that_may_be_others_nothing_is_said(now):
+    said = pull_request.difference(Score(90, 0.1, 89, 90.5), now, {}, same_images=None)
+    assert said.endswith(", but dvc.lock doesn't say on both sides which test images these are: nothing is said of the "
+                         "difference.")
+    assert "interval" not in said
+
+
 def test_other_test_images_are_seen_in_the_lock(bare):
-    assert pull_request.same_test("HEAD")
+    assert pull_request.same_test("HEAD") is True
     text = (bare / "dvc.lock").read_text()
-    test = lock.locked(text, "evaluate", "data/prepared/test")
+    test = lock.entries(text)["evaluate"]["data/prepared/test"]
     (bare / "dvc.lock").write_text(text.replace(test, 32 * "0" + ".dir"))
-    assert not pull_request.same_test("HEAD")
+    assert pull_request.same_test("HEAD") is False
+    (bare / "dvc.lock").unlink()
+    assert pull_request.same_test("HEAD") is None
 
 
 def test_another_task_is_not_compared():
     pairs = {"metrics/quality.json": {"test.primary": ("miou", "accuracy"), "test.named": ("mean IoU", "accuracy"),
                                       "int8.miou": (50.0, None), "int8.accuracy": (None, 90.0)}}
-    assert pull_request.headline(pairs, "main") == (
+    assert pull_request.headline(pairs, "main", True) == (
         "**The int8 student's accuracy: 90.00 %.** `main` was judged by mean IoU: there is nothing to compare it with.")
 
 
 @pytest.mark.parametrize(("before", "now", "expected"), [
     ({"gain": 0.25}, {}, ""),
-    ({}, {"gain": 0.5}, "0.50 points over the same network alone."),
-    ({"gain": 0.25}, {"gain": 0.5}, "0.50 points over the same network alone (0.25 before)."),
+    ({}, {"gain": 0.5}, "gains 0.50 points over the same network alone."),
+    ({"gain": 0.5}, {"gain": 0.5}, "gains 0.50 points over the same network alone (as before)."),
+    ({"gain": 0.25}, {"gain": 0.5}, "gains 0.50 points over the same network alone (gained 0.25 before)."),
+    ({"gain": -0.25}, {"gain": 0.5}, "gains 0.50 points over the same network alone (lost 0.25 before)."),
     ({}, {"gain": 0.5, "gain_low": 0.1, "gain_high": 0.9},
-     "0.50 [0.10, 0.90] points over the same network alone: its 95 % interval is above 0."),
+     "gains 0.50 [0.10, 0.90] points over the same network alone: its 95 % interval is above 0."),
     ({}, {"gain": 0.5, "gain_low": -0.1, "gain_high": 0.9},
-     "0.50 [-0.10, 0.90] points over the same network alone: its 95 % interval holds 0, so none is shown."),
+     "gains 0.50 [-0.10, 0.90] points over the same network alone: its 95 % interval holds 0, so none is shown."),
     ({}, {"gain": -0.5, "gain_low": -0.9, "gain_high": -0.1},
-     "-0.50 [-0.90, -0.10] points over the same network alone: its 95 % interval is below 0."),
+     "loses 0.50 [0.10, 0.90] points against the same network alone: its 95 % interval is above 0."),
+    ({"gain": 0.25}, {"gain": -0.5, "gain_low": -0.9, "gain_high": 0.1},
+     "loses 0.50 [-0.10, 0.90] points against the same network alone (gained 0.25 before): its 95 % interval holds 0, "
+     "so none is shown."),
 ])
 def test_the_gain_of_distillation(before, now, expected):
     before, now = ({f"distillation.{name}": value for name, value in side.items()} for side in (before, now))
-    assert pull_request.gain(before, now) == (f"Distillation gains {expected}" if expected else "")
+    assert pull_request.gain(before, now) == (f"Distillation {expected}" if expected else "")
 
 
 # Tables
@@ -313,7 +426,8 @@ def test_a_changed_std_alone_is_a_row():
 
 @pytest.mark.parametrize(("score", "expected"), [
     (Score(98.7001, 0.4255), "98.70 ± 0.43"), (Score(100, 0), "100.00 ± 0.00"), (Score(0.0395), "0.0395"),
-    (Score(2191.9), "2192"), (Score(0.5571, None, -1.4367, 2.5082), "0.56 [-1.44, 2.51]"), (Score(0), "0.00"),
+    (Score(6), "6"), (Score(6.0), "6.00"),
+    (Score(2191.9), "2192"), (Score(0.5571, None, -1.4367, 2.5082), "0.56 [-1.44, 2.51]"), (Score(0.0), "0.00"),
 ])
 def test_a_score_has_the_decimals_of_its_size(score, expected):
     assert str(score) == expected
@@ -321,7 +435,7 @@ def test_a_score_has_the_decimals_of_its_size(score, expected):
 
 def test_new_gone_and_worded_metrics():
     assert rows("metrics/verify.json", a=(None, 1.5), b=(2, None), c=("int8", "fp16 weights"), d=(True, False)) == [
-        "| verify | `a` | – | 1.50 |  |", "| verify | `b` | 2.00 | – |  |",
+        "| verify | `a` | – | 1.50 |  |", "| verify | `b` | 2 | – |  |",
         "| verify | `c` | `int8` | `fp16 weights` |  |", "| verify | `d` | true | false |  |"]
 
 
