@@ -6,20 +6,27 @@ from pathlib import Path
 import numpy as np
 
 from comparisons.figures import Score
-from stages.kit import faults, pictures
+from stages.kit import explore, faults, pictures
 
 LABELS = {"int8.size_mb": "size of the int8 file, MB", "int8.latency_ms": "latency of one image, ms"}
+EQUAL = {"int8.latency_ms": explore.EQUAL}  # share by which two costs differ by chance; of others: 0
+ASIDE, WIDEST = 4, 8  # points (1/72 inch) between what costs the same, and from the true place at most
 
 
-def front(pairs: Sequence[tuple[Score | None, Score | None]], lower: bool = False) -> list[bool]:
+def front(pairs: Sequence[tuple[Score | None, Score | None]], lower: bool = False, equal: float = 0) -> list[bool]:
     """For each (cost, score): no other costs at most as much and scores at least as well, and is better in one.
 
-    lower: of two scores the lower is better. What lacks either is on no front.
+    lower: of two scores the lower is better. equal: share by which two costs may differ and count as the same. What
+    lacks either is on no front.
     """
-    sign = -1 if lower else 1
+    sign, reach = -1 if lower else 1, 1 + equal
     known = [None if None in pair else (pair[0].value, sign * pair[1].value) for pair in pairs]
-    return [own is not None and not any(other and other != own and other[0] <= own[0] and other[1] >= own[1]
-                                        for other in known) for own in known]
+
+    def beaten(own: tuple[float, float]) -> bool:
+        return any(cost <= reach * own[0] and score >= own[1] and (score > own[1] or reach * cost < own[0])
+                   for cost, score in filter(None, known))
+
+    return [own is not None and not beaten(own) for own in known]
 
 
 def draw(names: Sequence[str], scores: Sequence[Score], metric: str, costs: Mapping[str, Sequence[Score | None]],
@@ -52,7 +59,7 @@ def _panel(axes, names: Sequence[str], scores: Sequence[Score], costs: Sequence[
     axes.errorbar(x, y, reach, fmt="none", alpha=0)  # for the axes' limits, which take no shifted points
     line = np.flatnonzero(front)[np.lexsort((y[front], x[front]))]
     axes.step(x[line], y[line], where="post", color="tab:orange", linewidth=1, alpha=0.6)
-    for number, shift in enumerate(_shifts(x, front)):
+    for number, shift in enumerate(shifts(x, front)):
         colour = "tab:orange" if front[number] else "tab:gray"
         axes.errorbar(x[number], y[number], reach[:, number:number + 1], fmt="o", color=colour, elinewidth=0.8,
                       markersize=5, alpha=0.8, transform=axes.transData + ScaledTranslation(
@@ -64,13 +71,18 @@ def _panel(axes, names: Sequence[str], scores: Sequence[Score], costs: Sequence[
     axes.grid(alpha=0.3)
 
 
-def _shifts(x: np.ndarray, front: np.ndarray) -> np.ndarray:
-    """Points (1/72 inch) by which what costs the same is drawn aside, so that its bars can be told apart."""
-    shifts = np.zeros(len(x))
+def shifts(x: np.ndarray, front: np.ndarray) -> np.ndarray:
+    """Points by which what costs the same is drawn aside of its place, the front least, so that bars can be told apart.
+
+    x, front: (N,), and so is what comes back.
+    """
+    aside = np.zeros(len(x))
     for cost in np.unique(x):
         there = np.flatnonzero(x == cost)
-        shifts[there[np.argsort(~front[there], kind="stable")]] = 5 * np.arange(len(there))
-    return shifts
+        half = min(ASIDE * (len(there) - 1) / 2, WIDEST)
+        places = sorted(np.linspace(-half, half, len(there)), key=abs)
+        aside[there[np.argsort(~front[there], kind="stable")]] = places
+    return aside
 
 
 def _reach(score: Score) -> tuple[float, float]:

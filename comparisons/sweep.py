@@ -16,8 +16,8 @@ from comparisons import differences, figures, history, pareto
 from stages.kit import faults
 
 SIZE, LATENCY, GAIN, VAL = "int8.size_mb", "int8.latency_ms", "distillation.gain", "val.int8"
-MODELS = ("teacher", "baseline", "student", "int8")
-UNTESTED = ("size_mb", "parameters_m", "latency_ms", "latency_p95_ms", "images_per_s", "peak_memory_mb")  # on no image
+TEST, VAL_IMAGES = "data/prepared/test", "data/prepared/val"
+SCORED_ON = {"metrics/quality.json": TEST, "metrics/quantisation.json": VAL_IMAGES}
 
 
 class Row(NamedTuple):
@@ -26,9 +26,15 @@ class Row(NamedTuple):
     name: str
     params: Mapping[str, object]
     metrics: Mapping[str, object]
+    images: Mapping[str, tuple[str, str | None]] = {}  # metric → what it was scored on, if on images: folder and md5
 
     def score(self, metric: str) -> figures.Score | None:
         return figures.score(self.metrics, metric)
+
+    def comparable(self, other: "Row", metric: str) -> bool | None:
+        """Whether both were scored on the same images, if on any; None where dvc.lock doesn't say."""
+        (_, own), (_, others) = (row.images.get(metric, ("", "")) for row in (self, other))
+        return None if None in (own, others) else own == others
 
 
 def main() -> None:
@@ -46,9 +52,8 @@ def main() -> None:
     metric = asked.metric or leading(rows)
     ranked = rank(rows, metric)
     others |= {row.name: f"without {metric}" for row in rows if row not in ranked}
-    fronts = {cost: pareto.front([(row.score(cost), row.score(metric)) for row in ranked],
-                                 figures.lower_is_better(metric)) for cost in (SIZE, LATENCY)}
-    print("\n\n".join(filter(None, [table(ranked, metric, fronts), *sentences(ranked, metric), left_out(others)])))
+    fronts = {cost: front(ranked, metric, cost) for cost in pareto.LABELS}
+    differences.show([table(ranked, metric, fronts), *sentences(ranked, metric), left_out(others)])
     if asked.plot:
         pareto.draw([row.name for row in ranked], [row.score(metric) for row in ranked], metric,
                     {cost: [row.score(cost) for row in ranked] for cost in fronts}, fronts, asked.plot)
@@ -57,19 +62,18 @@ def main() -> None:
 def gather(shown: Sequence[Mapping]) -> tuple[list[Row], dict[str, str]]:
     """Rows of what has run, and the state of each experiment that hasn't. shown: as `dvc exp show --json` has it.
 
-    A failed, running or queued experiment holds the metrics of the commit it started from: they are not its own.
+    A failed, running or queued experiment holds the metrics of the commit it started from: they are not its own. The
+    workspace's may be any run's beside any params.
     """
     rows, others = [], {}
     for commit in shown:
-        workspace = commit["rev"] == "workspace"
-        name = "workspace" if workspace else commit["name"] or commit["rev"][:7]
-        _take(name, commit, "success", rows, others)
+        if commit["rev"] == "workspace":
+            continue
+        _take(commit["name"] or commit["rev"][:7], commit, "success", rows, others)
         for experiment in commit["experiments"] or ():
             last = experiment["revs"][0]
             state = (experiment["executor"] or {}).get("state") or "success"
             _take(experiment["name"] or last["rev"][:7], last, state.lower(), rows, others)
-    if rows and rows[0].name == "workspace" and any(rows[0][1:] == row[1:] for row in rows[1:]):
-        del rows[0]  # nothing in it that isn't committed
     return rows, others
 
 
@@ -80,7 +84,7 @@ def _take(name: str, entry: Mapping, state: str, rows: list[Row], others: dict[s
         others[name] = f"unreadable ({faults.one_line(Exception((entry['error'] or {}).get('msg', '')))})"
     else:
         data = entry["data"]
-        rows.append(Row(name, _merged(data["params"]), _merged(data["metrics"])))
+        rows.append(Row(name, _merged(data["params"]), _merged(data["metrics"]), _images(data)))
 
 
 def _merged(files: Mapping[str, Mapping]) -> dict[str, object]:
@@ -89,6 +93,13 @@ def _merged(files: Mapping[str, Mapping]) -> dict[str, object]:
     for path in sorted(files, key=lambda path: path.endswith("quality.json")):
         found |= figures.flat(files[path].get("data") or {})
     return found
+
+
+def _images(data: Mapping) -> dict[str, tuple[str, str | None]]:
+    """Row.images of what `dvc exp show --json` has of an experiment."""
+    md5s = {folder: data["deps"].get(folder, {}).get("hash") for folder in SCORED_ON.values()}
+    return {metric: (folder, md5s[folder]) for path, folder in SCORED_ON.items()
+            for metric in figures.flat(data["metrics"].get(path, {}).get("data") or {})}
 
 
 def leading(rows: Sequence[Row]) -> str:
@@ -109,6 +120,12 @@ def rank(rows: Sequence[Row], metric: str) -> list[Row]:
         raise faults.Fault(f"no experiment here has the metric {metric}; known are, for example, {', '.join(known)}")
     sign, none = 1 if figures.lower_is_better(metric) else -1, figures.Score(0)
     return sorted(scored, key=lambda row: (sign * row.score(metric).value, (row.score(SIZE) or none).value, row.name))
+
+
+def front(rows: Sequence[Row], metric: str, cost: str) -> list[bool]:
+    """Whether each row is on the front of those that may be compared with the first."""
+    pairs = [(row.score(cost) if row.comparable(rows[0], metric) else None, row.score(metric)) for row in rows]
+    return pareto.front(pairs, figures.lower_is_better(metric), pareto.EQUAL.get(cost, 0))
 
 
 def differing(rows: Sequence[Row]) -> list[str]:
@@ -148,22 +165,33 @@ def sentences(rows: Sequence[Row], metric: str) -> list[str]:
         return []
     groups = {}
     for row in rest:
-        groups.setdefault(figures.evidence(best.score(metric), row.score(metric)), []).append(row.name)
-    how = {("interval", False): "Not distinguishable from {best}, since the 95 % intervals overlap: {names}.",
-           ("interval", True): "Behind {best}, the 95 % intervals apart: {names}.",
-           ("seeds", False): "Not distinguishable from {best}, being within the ± of the seeds: {names}.",
-           ("seeds", True): "Behind {best} by more than both ± together, which speak of seeds alone and not of the "
-                            "choice of images, so this is a hint and no proof: {names}.",
-           ("", False): "Without ± or interval on both sides, nothing tells these from {best}: {names}."}
-    said = [how[known.by, known.shown].format(best=best.name, names=", ".join(names))
-            for known, names in sorted(groups.items(), key=lambda group: (group[0].shown, group[0].by))]
-    model, _, name = metric.partition(".")
-    if model in MODELS and name not in UNTESTED:
+        groups.setdefault(_standing(best, row, metric), []).append(row.name)
+    said = [how.format(best=best.name, names=", ".join(groups[how])) for how in STANDINGS.values() if how in groups]
+    if best.images.get(metric, ("",))[0] == TEST:
         said.append(f"The first of {len(rows)} on the test images owes part of its place to chance: choose on val "
                     f"(--metric {VAL}), and read off that one's test score.")
     if any(row.score(LATENCY) for row in rows):
-        said.append("Each experiment's latency was measured at a time of its own: a few per cent are the machine's.")
+        said.append("Each experiment's latency was measured at a time of its own: within "
+                    f"{100 * pareto.EQUAL[LATENCY]:g} % they count as equal.")
     return [" ".join(said)]
+
+
+# What an order rests on, if on anything; by Row.comparable where that isn't True, else by figures.Evidence.
+STANDINGS = {
+    False: "Scored on other images than {best}, so not comparable with it: {names}.",
+    None: "Whether these were scored on the same images as {best}, dvc.lock doesn't say: {names}.",
+    (False, ""): "Without ± or interval on both sides, nothing tells these from {best}: {names}.",
+    (False, "interval"): "No difference from {best} is shown by the 95 % intervals, which overlap: {names}.",
+    (False, "seeds"): "No difference from {best} is shown, being within the ± of the seeds: {names}.",
+    (True, "interval"): "Behind {best}, the 95 % intervals apart: {names}.",
+    (True, "seeds"): "Behind {best} by more than both ± together, which speak of seeds alone and not of the choice of "
+                     "images, so this is a hint and no proof: {names}.",
+}
+
+
+def _standing(best: Row, row: Row, metric: str) -> str:
+    same = row.comparable(best, metric)
+    return STANDINGS[same if same is not True else tuple(figures.evidence(best.score(metric), row.score(metric)))]
 
 
 def left_out(others: Mapping[str, str]) -> str:

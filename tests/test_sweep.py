@@ -1,12 +1,14 @@
 """python -m comparisons.sweep: experiments ranked, the Pareto front, and what can't be told from the best."""
 
+import json
+
 import numpy as np
 import pytest
 import small_project
 from PIL import Image
 from small_project import commit, edit, run
 
-from comparisons import figures, pareto, sweep
+from comparisons import figures, other_runtime, pareto, sweep
 from comparisons.figures import Evidence, Score
 from comparisons.sweep import Row
 from stages.kit.faults import Fault
@@ -39,7 +41,10 @@ def test_a_real_sweep(swept):
         "| ---: | --- | ---: | ---: | ---: | ---: | ---: | --- |",
         "| 1 | warmer | 5 | 95.00 ± 0.50 | 0.25 | 0.0400 | 0.5000 | size and latency |",
         "| 2 | main | 4 | 94.00 ± 0.50 | 0.25 | 0.0400 | 0.4000 | latency |"]
-    assert told.startswith("Not distinguishable from warmer, being within the ± of the seeds: main.")
+    assert told == (
+        "No difference from warmer is shown, being within the ± of the seeds: main. The first of 2 on the test images "
+        "owes part of its place to chance: choose on val (--metric val.int8), and read off that one's test score. Each "
+        "experiment's latency was measured at a time of its own: within 5 % they count as equal.")
     # Both carry the metrics of the commit they start from, which are not theirs.
     assert left_out == "Not in the table: broken (failed), waiting (queued)."
     with Image.open(swept / "sweep.png") as drawn:
@@ -67,18 +72,21 @@ def test_ranked_by_another_metric_the_test_score_stays(swept):
     assert lines[2].startswith("| 1 | main | 4 | 0.4000 | 94.00 ± 0.50 |"), "less is better"
 
 
-def test_what_stands_in_the_workspace_alone_is_a_row(swept):
-    text = (swept / "metrics/quality.json").read_text()
+def test_what_stands_in_the_workspace_alone_is_no_row(swept):
+    """Its params may be edited with nothing run, and its metrics be those of another run."""
+    before = ask(swept).stdout
     try:
+        edit(swept / "params.yaml", "temperature: 4.0", "temperature: 4.5")
         edit(swept / "metrics/quality.json", "94.0", "97.0")
-        assert "| 1 | workspace |" in ask(swept).stdout
+        assert ask(swept).stdout == before
     finally:
-        (swept / "metrics/quality.json").write_text(text)
+        run(swept, "git", "checkout", "--quiet", ".")
 
 
 @pytest.mark.parametrize(("arguments", "expected"), [
     (["nowhere"], "'nowhere' is no commit known here"),
     (["--metric", "int8.miou"], "no experiment here has the metric int8.miou; known are, for example, int8.accuracy, "),
+    (["--metric", "test.images"], "whether more or less of test.images is better isn't known, so nothing is ranked by"),
     (["--plot", "sweep.svg"], "--plot sweep.svg: it should end in .png"),
 ])
 def test_faults_are_one_line(swept, arguments, expected):
@@ -92,7 +100,7 @@ def entry(name: str, accuracy: float | None = None, error: str | None = None, **
     metrics = {} if accuracy is None else {"metrics/quality.json": {"data": {
         "int8": {"accuracy": accuracy}, "test": {"primary": "accuracy"}}}}
     return {"rev": 40 * "a", "name": name, "error": error and {"msg": error}, "experiments": None,
-            "data": None if error else {"params": {"params.yaml": {"data": params}}, "metrics": metrics}}
+            "data": None if error else {"params": {"params.yaml": {"data": params}}, "metrics": metrics, "deps": {}}}
 
 
 def test_only_what_has_run_is_taken():
@@ -121,6 +129,21 @@ def test_ranking_by_what_is_better():
     assert [row.name for row in sweep.rank(rows, "int8.ece")] == ["d", "c", "a"]
 
 
+@pytest.mark.parametrize(("metric", "lower"), [
+    ("int8.iou.road", False), ("int8.f1_weighted", False), ("val.int8", False), ("val.drop", True), ("int8.ece", True)])
+def test_which_way_is_better(metric, lower):
+    assert figures.lower_is_better(metric) is lower
+
+
+def test_of_every_score_and_cost_it_is_known_which_way_is_better():
+    for name in ("quality", "size", "speed"):
+        metrics = figures.flat(json.loads((small_project.ROOT / f"metrics/{name}.json").read_text()))
+        assert len(metrics) > 5
+        for metric in metrics.keys() - {part for part in metrics if figures.whole_of(part, metrics) != part}:
+            if metric.partition(".")[0] not in ("test", "machine", "ratio"):
+                figures.lower_is_better(metric)
+
+
 def test_two_tasks_need_a_metric():
     rows = [Row(name, {}, {"test.primary": name}) for name in ("accuracy", "miou")]
     with pytest.raises(Fault, match="judged by accuracy and miou; choose with --metric"):
@@ -144,17 +167,23 @@ def test_evidence(first, second, expected):
 
 def test_sentences_name_each_row_once_by_the_best_evidence_there_is():
     row = {"int8.accuracy": 90, "int8.accuracy_std": 1, "int8.accuracy_low": 88, "int8.accuracy_high": 92}
-    rows = [Row("best", {}, row), Row("near", {}, row | {"int8.accuracy": 89}),
-            Row("far", {}, {"int8.accuracy": 80, "int8.accuracy_low": 79, "int8.accuracy_high": 81}),
-            Row("old", {}, {"int8.accuracy": 70, "int8.accuracy_std": 1}), Row("bare", {}, {"int8.accuracy": 60})]
+    on = {"int8.accuracy": (sweep.TEST, "a")}
+    rows = [Row("best", {}, row, on), Row("near", {}, row | {"int8.accuracy": 89}, on),
+            Row("far", {}, {"int8.accuracy": 80, "int8.accuracy_low": 79, "int8.accuracy_high": 81}, on),
+            Row("old", {}, {"int8.accuracy": 70, "int8.accuracy_std": 1}, on),
+            Row("bare", {}, {"int8.accuracy": 60}, on),
+            Row("elsewhere", {}, row, {"int8.accuracy": (sweep.TEST, "b")}),
+            Row("somewhere", {}, row, {"int8.accuracy": (sweep.TEST, None)})]
     said, = sweep.sentences(rows, "int8.accuracy")
-    assert said.split(". ")[:4] == [
+    assert said.split(". ")[:6] == [
+        "Scored on other images than best, so not comparable with it: elsewhere",
+        "Whether these were scored on the same images as best, dvc.lock doesn't say: somewhere",
         "Without ± or interval on both sides, nothing tells these from best: bare",
-        "Not distinguishable from best, since the 95 % intervals overlap: near",
+        "No difference from best is shown by the 95 % intervals, which overlap: near",
         "Behind best, the 95 % intervals apart: far",
         "Behind best by more than both ± together, which speak of seeds alone and not of the choice of images, so this "
         "is a hint and no proof: old"]
-    assert "The first of 5 on the test images owes part of its place to chance" in said
+    assert "The first of 7 on the test images owes part of its place to chance" in said
 
 
 @pytest.mark.parametrize("metric", ["val.int8", "int8.size_mb"])
@@ -162,6 +191,31 @@ def test_what_no_test_image_decides_needs_no_warning_of_them(metric):
     rows = [Row(name, {}, {metric: 90}) for name in ("a", "b")]
     assert sweep.sentences(rows, metric) == ["Without ± or interval on both sides, nothing tells these from a: b."]
     assert sweep.sentences(rows[:1], metric) == []
+
+
+@pytest.mark.parametrize("metric", ["int8.accuracy", "distillation.gain", "distillation.paired_gain"])
+def test_every_score_of_test_images_owes_to_chance(metric):
+    shown = [entry(name, 90) for name in ("a", "b")]
+    for one in shown:
+        one["data"]["metrics"]["metrics/quality.json"]["data"]["distillation"] = {"gain": 1.0, "paired_gain": 1.0}
+        one["data"]["deps"] = {"data/prepared/test": {"hash": "a"}}
+    rows, _ = sweep.gather(shown)
+    assert "owes part of its place to chance" in sweep.sentences(rows, metric)[0]
+
+
+def test_an_experiment_on_other_test_images_is_not_judged(swept):
+    """Another seed of the split: the same numbers, from other images, as DVC knows."""
+    run(swept, "dvc", "exp", "run", "--name", "resplit", "-S", "split.seed=1", "-S", "distill.temperature=4.5")
+    try:
+        lines = ask(swept).stdout.splitlines()
+        resplit = next(line for line in lines if "resplit" in line)
+        assert resplit.endswith("| 94.50 ± 0.50 | 0.25 | 0.0400 | 0.4500 |  |"), "on no front"
+        assert "Scored on other images than warmer, so not comparable with it: resplit. No difference from warmer is " \
+               "shown, being within the ± of the seeds: main." in "\n".join(lines)
+    finally:
+        run(swept, "dvc", "exp", "remove", "resplit")
+        run(swept, "git", "checkout", "--quiet", ".")
+        run(swept, "dvc", "checkout", "--quiet")
 
 
 # The front
@@ -184,6 +238,24 @@ def test_front_of_errors():
     assert pareto.front(scores((1, 5), (2, 6), (2, 4)), lower=True) == [True, False, True]
 
 
+@pytest.mark.parametrize(("pairs", "expected"), [
+    ([(1.0, 5), (1.007, 6)], [False, True]),  # 0.7 % more is no cost
+    ([(1.0, 6), (1.007, 6)], [True, True]),
+    ([(1.0, 5), (1.06, 6)], [True, True]),
+    ([(1.0, 6), (1.06, 6)], [True, False]),
+])
+def test_costs_that_differ_by_chance_are_equal(pairs, expected):
+    assert pareto.front(scores(*pairs), equal=0.05) == expected
+
+
+def test_equal_costs_stay_about_their_place():
+    cost, front = np.array([0.0395] * 9 + [0.1, 0.2, 0.2]), np.arange(12) == 4
+    aside = pareto.shifts(cost, front)
+    assert aside[4] == 0, "the front itself stays where it is"
+    assert sorted(aside[:9]) == [-8, -6, -4, -2, 0, 2, 4, 6, 8]
+    assert aside[9] == 0 and sorted(aside[10:]) == [-2, 2]
+
+
 def test_the_picture_is_of_the_same_bytes_every_time(tmp_path):
     known = [Score(90, 1, 88, 91), Score(91, 1, 89, 93), Score(89), Score(91)]
     costs = {"int8.size_mb": [Score(1), Score(2), Score(1), Score(50)], "int8.latency_ms": [None] * 4}
@@ -199,3 +271,14 @@ def test_the_picture_is_of_the_same_bytes_every_time(tmp_path):
 def test_nothing_to_draw(tmp_path):
     with pytest.raises(Fault, match="nothing to draw"):
         pareto.draw(["a"], [Score(1)], "x", {"int8.size_mb": [None]}, {}, tmp_path / "a.png")
+
+
+# Another runtime
+
+def test_two_runtimes_go_first_in_turn():
+    order, seconds = [], {"one": [], "two": []}
+    runs = {name: lambda image, name=name: order.append(name) or np.array([name]) for name in seconds}
+    for backwards in (False, True):
+        assert np.concatenate(other_runtime.turn(runs, np.zeros(1), seconds, backwards)).tolist() == ["one", "two"]
+    assert order == ["one", "two", "two", "one"]
+    assert [len(spent) for spent in seconds.values()] == [2, 2]
