@@ -215,6 +215,18 @@ def test_quality_of_the_whole_chain(deployed):
     assert "accuracy_std" not in quality["teacher"] and quality["test"]["images"] == 30
 
 
+def test_the_shipped_scores_are_those_of_the_small_file_alone(deployed):
+    """Its seeds differ, so that their means wouldn't do."""
+    quality = tables.read_json(deployed.folder / "metrics/quality.json")
+    logits = torch.from_numpy(onnx_files.open_model(deployed.folder / "models/student.int8.onnx", 1)(pictures(30)))
+    targets, shipped = torch.arange(30) % 3, quality["shipped"]
+    assert shipped["accuracy"] == pytest.approx(100 * float((logits.argmax(1) == targets).float().mean()), abs=1e-4)
+    assert shipped["log_loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, targets)), abs=1e-4)
+    assert shipped["log_loss"] != quality["int8"]["log_loss"] and shipped["accuracy"] == quality["int8"]["deployed"]
+    parts = ("_std", "_low", "_high", "deployed")
+    assert list(shipped) == [name for name in quality["int8"] if not name.endswith(parts)]
+
+
 def test_evaluation_is_the_same_twice(deployed):
     made = [deployed.folder / "metrics/quality.json", *(deployed.folder / "plots").rglob("*.*"),
             *(deployed.folder / "data/confused").iterdir()]

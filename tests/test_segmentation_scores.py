@@ -336,6 +336,8 @@ def test_evaluate_scores_whole_photographs(evaluated, monkeypatch):
     assert set(quality["student"]["iou"]) == {"sea", "sea_std", "land", "land_std", "boat", "boat_std"}
     assert set(quality["teacher"]["iou"]) == {"sea", "land", "boat"} and "miou_std" not in quality["teacher"]
     assert quality["teacher"]["deployed"] == quality["teacher"]["miou"]
+    assert quality["shipped"]["miou"] == quality["int8"]["deployed"] != quality["int8"]["miou"]
+    assert set(quality["shipped"]["iou"]) == {"sea", "land", "boat"} and "miou_low" not in quality["shipped"]
     assert quality["distillation"]["gain"] == pytest.approx(quality["student"]["miou"] - quality["baseline"]["miou"],
                                                             abs=1e-3)
     assert 0 < quality["distillation"]["p_value"] <= 1
