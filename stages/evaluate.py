@@ -23,6 +23,7 @@ class EvaluateParams(params.Section):
 
 
 QUALITY, PLOTS, CONFUSED = Path("metrics/quality.json"), Path("plots/test"), Path("data/confused")
+SHARES, DIFFERENCES = (0, 100), (-100, 100)  # % and points that there can be; intervals of two seeds would go beyond
 
 
 def main() -> None:
@@ -36,7 +37,7 @@ def main() -> None:
 
     draws = statistics.resample({name: [result.tally for result in own] for name, own in results.items()},
                                 scores.score_of, settings.resamples, settings.seed)
-    quality = {name: summary([result.scores for result in own]) | interval(scores.PRIMARY, draws[name].clip(0, 100))
+    quality = {name: summary([result.scores for result in own]) | interval(scores.PRIMARY, draws[name], SHARES)
                | {"deployed": test.result(onnx_files.DEPLOYED[name]).scores[scores.PRIMARY]}
                for name, own in results.items()}
     # Beside the means over the seeds, every score of the very file that is handed on: a model card publishes these.
@@ -122,11 +123,11 @@ def summary(rows: list[dict]) -> dict:
     return table
 
 
-def interval(name: str, draws: np.ndarray) -> dict[str, float]:
-    """{name_low, name_high}; neither where the draws are all one: a single test image, or images that all came out the
-    same, can't tell how others would.
+def interval(name: str, draws: np.ndarray, limits: tuple[float, float]) -> dict[str, float]:
+    """{name_low, name_high} within the limits; neither where the draws are all one: a single test image, or images that
+    all came out the same, can't tell how others would.
     """
-    ends = statistics.interval(draws)
+    ends = np.clip(statistics.interval(draws), *limits).tolist()
     return dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True)) if np.ptp(draws) else {}
 
 
@@ -137,14 +138,15 @@ def distillation(quality: dict[str, dict], draws: dict[str, np.ndarray], primary
     where the teacher isn't surely ahead.
     """
     means = {name: quality[name][primary] for name in draws}
-    table = {"gain": means["student"] - means["baseline"], **interval("gain", draws["student"] - draws["baseline"])}
+    table = {"gain": means["student"] - means["baseline"],
+             **interval("gain", draws["student"] - draws["baseline"], DIFFERENCES)}
     recovered = statistics.gap_recovered(means["teacher"], means["baseline"], means["student"])
     if recovered is not None:
         ends = statistics.ratio_interval(draws["student"] - draws["baseline"], draws["teacher"] - draws["baseline"])
         table |= {"gap_recovered": recovered} | (
             {"gap_recovered_low": ends[0], "gap_recovered_high": ends[1]} if ends else {})
     return table | {"int8_drop": means["student"] - means["int8"],
-                    **interval("int8_drop", draws["student"] - draws["int8"])}
+                    **interval("int8_drop", draws["student"] - draws["int8"], DIFFERENCES)}
 
 
 def paired(first, second, scores, settings: EvaluateParams) -> dict[str, float]:
@@ -155,7 +157,7 @@ def paired(first, second, scores, settings: EvaluateParams) -> dict[str, float]:
     draws = statistics.resample({"ahead": [ahead[:, None]]}, lambda totals: totals[..., 0] / len(ahead),
                                 settings.resamples, settings.seed)["ahead"]
     return {"p_value": scores.compare(first, second), "paired_gain": float(ahead.mean()),
-            **interval("paired_gain", draws)}
+            **interval("paired_gain", draws, DIFFERENCES)}
 
 
 def rounded(table: dict) -> dict:

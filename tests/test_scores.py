@@ -225,6 +225,19 @@ def test_gains_and_gaps_have_intervals():
     assert unsure["gap_recovered"] > 100 and not {"gap_recovered_low", "gap_recovered_high"} & set(unsure)
 
 
+def test_intervals_keep_to_what_there_can_be():
+    """Of two seeds or images Student's t, at one degree of freedom, reaches 12.7 standard errors to either side."""
+    right = {"teacher": [380], "baseline": [300, 200], "student": [200, 300], "int8": [300, 200]}
+    table = distilled(right)  # the seeds' gains are −25 and 25 points: 12.7 · 25 beyond 0
+    assert [table[f"{name}_{end}"] for name in ("gain", "int8_drop") for end in ("low", "high")] == [-100, 100] * 2
+    draws = np.linspace(-10, 120, 131)
+    assert evaluate.interval("f1", draws, evaluate.SHARES) == {"f1_low": 0, "f1_high": 100}
+    assert evaluate.interval("f1", draws, evaluate.DIFFERENCES) == pytest.approx({"f1_low": -6.75, "f1_high": 100})
+    two = [answers([[0.9, 0.1]] * 2, [0, wrong]) for wrong in (1, 0)]
+    table = evaluate.paired(*two, classification, SETTINGS)  # 0 and 100 points on two images: 50 ± 50 · 9.2
+    assert (table["paired_gain_low"], table["paired_gain_high"]) == (-100, 100)
+
+
 def test_the_deployed_pair():
     first, second = (answers([[0.9, 0.1]] * right + [[0.1, 0.9]] * (300 - right), [0] * 300) for right in (200, 230))
     table = evaluate.paired(first, second, classification, SETTINGS)
