@@ -1,18 +1,28 @@
 """The plots of a test split that masks and classes share. In: what kit/scores counted. Out: CSVs for DVC, PNGs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from stages.kit import calibration, tables
+from stages.kit import calibration, pictures, tables
 from stages.kit.pictures import COLOURS, DPI, GAP, figure
 
 ROWS = 200  # of a precision-recall table at most
 WORST = 10  # pairs of classes in the table of the confused
 SIDE, LINE = 96, 22  # of their pictures, in pixels: the longer side, the line of text above
+
+
+class Counts(NamedTuple):
+    """What a model's answers come to."""
+
+    rows: Iterable[tuple[int, int]]  # (actual, predicted) of images or sampled pixels, which DVC's template counts
+    each: Sequence[Mapping[str, object]]  # a class each, in the columns of classes.csv
+    confusion: np.ndarray  # int64 (C,C): images or pixels, actual by predicted
+    reliability: Sequence[calibration.Bin]
+    curve: tuple[np.ndarray, np.ndarray]  # recall, precision: (T,) each, in [0, 1]
 
 
 class Pair(NamedTuple):
@@ -22,6 +32,28 @@ class Pair(NamedTuple):
     predicted: int
     count: int  # images or pixels of the first that are taken for the second
     percent: float  # of the first
+
+
+def draw(models: Mapping[str, Counts], classes: Sequence[str], counted: str, title: str,
+         cell: Callable[[int, float], str], folder: Path) -> list[Pair]:
+    """All but the bars of the classes and the test pictures; `confused` of the last model, whose confusion is drawn.
+
+    counted: what there is a number of, images or pixels. title: what comes after "<model>: <accuracy> % of ". cell:
+    images or pixels, their share of the row in % → what is written there.
+    """
+    for model, counts in models.items():
+        tables.write_csv(folder / "confusion" / f"{model}.csv", ("actual", "predicted"),
+                         ({"actual": classes[actual], "predicted": classes[predicted]}
+                          for actual, predicted in counts.rows))
+    tables.write_csv(folder / "classes.csv", ("model", *next(iter(models.values())).each[0]),
+                     ({"model": model} | row for model, counts in models.items() for row in counts.each))
+    reliability({model: counts.reliability for model, counts in models.items()}, counted, folder)
+    precision_recall({model: counts.curve for model, counts in models.items()}, folder)
+    model = list(models)[-1]
+    confusion = models[model].confusion
+    right = 100 * np.trace(confusion) / confusion.sum()
+    pictures.confusion(confusion, cell, classes, f"{model}: {right:.2f} % of {title}", folder / "confusion.png")
+    return confused(confusion, classes, counted, folder / "confused.csv")
 
 
 def reliability(models: Mapping[str, Sequence[calibration.Bin]], counted: str, folder: Path) -> None:

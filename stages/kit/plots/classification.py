@@ -24,26 +24,16 @@ def draw(models: Mapping, scores, classes: list[str], bins: int, photographs: Ca
     """models: name → Answers of `scores`, the module kit/scores/classification.py. photographs: a picture's number →
     uint8 (H,W,3). folder: of all but the images, which go to `shown`.
     """
-    for model, answers in models.items():
-        tables.write_csv(folder / "confusion" / f"{model}.csv", ("actual", "predicted"),
-                         ({"actual": classes[actual], "predicted": classes[predicted]}
-                          for actual, predicted in zip(answers.targets, answers.predicted, strict=True)))
-    each = {model: _each_class(answers, classes) for model, answers in models.items()}
-    tables.write_csv(folder / "classes.csv", ("model", "class", *SHARES, "support"),
-                     ({"model": model} | row for model, rows in each.items() for row in rows))
+    counts = {model: score_plots.Counts(
+        zip(answers.targets, answers.predicted, strict=True), _each_class(answers, classes),
+        _confusion(answers, len(classes)), scores.reliability(answers, bins), scores.precision_recall(answers))
+        for model, answers in models.items()}
+    last = list(models.values())[-1]
+    pairs = score_plots.draw(counts, classes, "images", f"{len(last.targets)} test images right",
+                             lambda images, share: str(images), folder)
     if len(classes) <= DRAWN:
-        _draw_classes(each, folder / "classes.png")
-    score_plots.reliability({model: scores.reliability(answers, bins) for model, answers in models.items()},
-                            "images", folder)
-    score_plots.precision_recall({model: scores.precision_recall(answers)
-                                  for model, answers in models.items()}, folder)
-    model, answers = list(models.items())[-1]
-    counts = _confusion(answers, len(classes))
-    pictures.confusion(counts, lambda images, share: str(images), classes,
-                       f"{model}: {100 * answers.hits.mean():.2f} % of {len(answers.targets)} test images right",
-                       folder / "confusion.png")
-    pairs = score_plots.confused(counts, classes, "images", folder / "confused.csv")
-    _draw_confused(pairs, answers, classes, photographs, shown)
+        _draw_classes({model: own.each for model, own in counts.items()}, folder / "classes.png")
+    _draw_confused(pairs, last, classes, photographs, shown)
 
 
 def _confusion(answers, classes: int) -> np.ndarray:

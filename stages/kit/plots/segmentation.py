@@ -28,23 +28,15 @@ def draw(models: Mapping, scores, classes: list[str], bins: int, photographs: Ca
     DVC's template counts the rows of a confusion table, so that these hold a sample, the same pixels for each model: at
     most SAMPLED of them, at even distances over all pictures.
     """
-    for model, answers in models.items():
-        tables.write_csv(folder / "confusion" / f"{model}.csv", ("actual", "predicted"),
-                         ({"actual": classes[actual], "predicted": classes[predicted]}
-                          for actual, predicted in _sample(answers)))
     totals = {model: answers.confusion.sum(0) for model, answers in models.items()}
     shares = {model: scores.each_class(total) for model, total in totals.items()}
-    tables.write_csv(folder / "classes.csv", ("model", "class", "precision", "recall", "f1", "iou", "support"),
-                     (row for model in models for row in _rows(model, shares[model], totals[model].sum(1), classes)))
-    model, total = list(totals.items())[-1]
-    _draw_classes(shares, np.flatnonzero(total.any(1)), classes, folder / "classes.png")
-    score_plots.reliability({model: scores.reliability(answers, bins) for model, answers in models.items()}, "pixels",
-                            folder)
-    score_plots.precision_recall({model: scores.precision_recall(answers) for model, answers in models.items()}, folder)
-    pictures.confusion(total, lambda pixels, share: f"{share:.0f}" if share >= 0.5 else "", classes,
-                       f"{model}: {100 * np.trace(total) / total.sum():.2f} % of pixels right,\n"
-                       f"{len(models[model].targets)} test images", folder / "confusion.png")
-    score_plots.confused(total, classes, "pixels", folder / "confused.csv")
+    counts = {model: score_plots.Counts(
+        _sample(answers), _each_class(shares[model], totals[model].sum(1), classes), totals[model],
+        scores.reliability(answers, bins), scores.precision_recall(answers)) for model, answers in models.items()}
+    first = next(iter(models))
+    score_plots.draw(counts, classes, "pixels", f"pixels right,\n{len(models[first].targets)} test images",
+                     lambda pixels, share: f"{share:.0f}" if share >= 0.5 else "", folder)
+    _draw_classes(shares, np.flatnonzero(totals[first].any(1)), classes, folder / "classes.png")
     _draw_pictures(models, scores, classes, photographs, folder / "pictures.png")
     with tables.whole(shown / "none.txt") as file:
         file.write("plots/test/pictures.png shows what the models take for what.\n")
@@ -65,12 +57,10 @@ def _sample(answers) -> Iterator[tuple[int, int]]:
         start = (start - len(actual)) % step
 
 
-def _rows(model: str, shares: Mapping[str, np.ndarray], support: np.ndarray, classes: list[str]) -> list[
-        dict[str, object]]:
-    """shares: (C,) each, in [0, 1]; support: pixels (C,)."""
-    return [{"model": model, "class": name, "support": int(support[label])}
-            | {share: score_plots.percent(values[label]) for share, values in shares.items()}
-            for label, name in enumerate(classes)]
+def _each_class(shares: Mapping[str, np.ndarray], support: np.ndarray, classes: list[str]) -> list[dict[str, object]]:
+    """In %. shares: (C,) each, in [0, 1]; support: pixels (C,)."""
+    return [{"class": name} | {share: score_plots.percent(values[label]) for share, values in shares.items()}
+            | {"support": int(support[label])} for label, name in enumerate(classes)]
 
 
 def _draw_classes(shares: Mapping[str, Mapping[str, np.ndarray]], present: np.ndarray, classes: list[str],
