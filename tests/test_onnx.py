@@ -215,6 +215,20 @@ def test_quality_of_the_whole_chain(deployed):
     assert "accuracy_std" not in quality["teacher"] and quality["test"]["images"] == 30
 
 
+def test_models_are_compared_with_the_right_ones(deployed):
+    quality, images = tables.read_json(deployed.folder / "metrics/quality.json"), pictures(30)
+    batch = torch.from_numpy(images).permute(0, 3, 1, 2)
+    teacher, baseline, student = (net(seed)(batch).argmax(1) for seed in (0, 1, 11))  # seeds 1 are deployed
+    found, right = quality["distillation"], torch.arange(30) % 3
+    gain = 100 * float((student == right).float().mean() - (baseline == right).float().mean())
+    assert abs(gain) > 10 and found["paired_gain"] == pytest.approx(gain, abs=1e-3)
+    agreements = [100 * float((one == teacher).float().mean()) for one in (baseline, student)]
+    assert agreements[0] != agreements[1] == pytest.approx(found["teacher_agreement"], abs=1e-3)
+    for name, first in (("baseline", 0), ("student", 10)):
+        hits = [(net(first + seed)(batch).argmax(1) == right)[teacher != right].float().mean() for seed in (0, 1)]
+        assert quality[name]["where_teacher_errs"] == pytest.approx(100 * float(sum(hits)) / 2, abs=1e-3)
+
+
 def test_the_shipped_scores_are_those_of_the_small_file_alone(deployed):
     """Its seeds differ, so that their means wouldn't do."""
     quality = tables.read_json(deployed.folder / "metrics/quality.json")

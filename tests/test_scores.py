@@ -9,7 +9,7 @@ from sklearn import metrics
 from torchmetrics.functional import classification as torch_metrics
 
 from stages import evaluate
-from stages.kit import calibration, score_plots, statistics, tables
+from stages.kit import calibration, pictures, score_plots, statistics, tables
 from stages.kit.plots import classification as plots
 from stages.kit.scores import classification
 
@@ -110,11 +110,12 @@ def test_a_curve_is_thinned_evenly_and_keeps_its_ends():
 
 
 def test_what_is_confused_most_comes_first(tmp_path):
-    counts = np.array([[8, 2, 0], [2, 2, 1], [0, 0, 0]])
+    counts = np.array([[8, 2, 0], [2, 2, 1], [0, 3, 97]])  # three of many come before two of few
     pairs = score_plots.confused(counts, CLASSES, "images", tmp_path / "confused.csv")
-    assert [(pair.actual, pair.predicted) for pair in pairs] == [(1, 0), (0, 1), (1, 2)]
+    assert [(pair.actual, pair.predicted) for pair in pairs] == [(2, 1), (1, 0), (0, 1), (1, 2)]
     assert (tmp_path / "confused.csv").read_text() == (
-        "actual,predicted,images,percent_of_actual\nbee,ape,2,40.0\nape,bee,2,20.0\nbee,\"cat, big\",1,20.0\n")
+        "actual,predicted,images,percent_of_actual\n\"cat, big\",bee,3,3.0\nbee,ape,2,40.0\nape,bee,2,20.0\n"
+        "bee,\"cat, big\",1,20.0\n")
     many = np.ones((5, 5), int)
     assert len(score_plots.confused(many, list("abcde"), "pixels", tmp_path / "many.csv")) == score_plots.WORST
 
@@ -132,6 +133,13 @@ def test_mean_average_precision_masks_an_absent_class():
 def test_calibration_error(bins, expected):
     four = answers([[0.9, 0.1], [0.9, 0.1], [0.55, 0.45], [0.7, 0.3]], [0, 1, 0, 0])
     assert calibration.error(classification.reliability(four, bins)) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_a_bin_holds_its_upper_end(classes):
+    """Of even odds the top probability is 1/2 or 1/4, just between two bins."""
+    even = classification.Answers(np.zeros((2, classes), np.float32), np.array([0, 1]))
+    assert classification.reliability(even, classes) == [(0, 1 / classes, 2, 1 / classes, 0.5)]
 
 
 def test_a_very_sure_model_has_finite_scores():
@@ -171,6 +179,28 @@ def test_tables_and_pictures(tmp_path):
         "from,to,images,confidence,accuracy\n33.33,66.67,1,50.0,100.0\n66.67,100.0,3,73.33,33.33\n")
     curve = tables.read_csv(tmp_path / "once/test/precision_recall/int8.csv")
     assert list(curve[0]) == ["recall", "precision"] and curve[-1] == {"recall": "0.0", "precision": "100.0"}
+
+
+def test_what_is_confused_is_told_of_the_last_model(tmp_path, monkeypatch):
+    """Three of the first's answers are wrong, and one of the last's."""
+    seen = []
+    monkeypatch.setattr(pictures, "confusion", lambda counts, cell, classes, title, path: seen.append((counts, title)))
+    one = answers([[0.8, 0.1, 0.1], [0.3, 0.5, 0.2], [0.2, 0.1, 0.7], [0.1, 0.7, 0.2]], [0, 1, 0, 1])
+    asked = []
+    plots.draw({"teacher": answers([[0.1, 0.8, 0.1]] * 4, [0, 0, 0, 1]), "int8": one}, classification, CLASSES, 3,
+               lambda picture: asked.append(picture) or np.zeros((4, 4, 3), np.uint8), tmp_path, tmp_path / "shown")
+    (counts, title), = seen
+    assert counts.tolist() == [[1, 0, 1], [0, 2, 0], [0, 0, 0]] and title == "int8: 75.00 % of 4 test images right"
+    assert (tmp_path / "confused.csv").read_text().splitlines()[1:] == ["ape,\"cat, big\",1,50.0"]
+    assert asked == [2]
+
+
+def test_of_what_is_confused_the_surest_are_shown(tmp_path):
+    sure = [0.52, 0.9, 0.6, 0.8, 0.55, 0.95, 0.7, 0.65, 0.85, 0.75]  # that the ape is a bee
+    asked = []
+    plots.draw({"int8": answers([[1 - much, much, 1e-9] for much in sure], [0] * len(sure))}, classification, CLASSES,
+               3, lambda picture: asked.append(picture) or np.zeros((4, 4, 3), np.uint8), tmp_path, tmp_path / "shown")
+    assert asked == [5, 1, 8, 3, 9, 6, 7, 2]
 
 
 def test_where_nothing_is_confused_a_note_says_so(tmp_path):

@@ -12,7 +12,7 @@ from sklearn import metrics
 from torchmetrics.functional import classification as torch_metrics
 
 from stages import evaluate, report
-from stages.kit import calibration, onnx_files, prepared, statistics, tables, windows
+from stages.kit import calibration, onnx_files, pictures, prepared, statistics, tables, windows
 from stages.kit.plots import segmentation as plots
 from stages.kit.prepared import IGNORED, UNLABELLED
 from stages.kit.report import results
@@ -154,6 +154,13 @@ def test_calibration_and_log_loss_are_those_of_a_classifier_of_pixels(bins):
     assert calibration.error(rows) == pytest.approx(expected["ece"] / 100, rel=1e-5)
 
 
+@pytest.mark.parametrize("classes", [2, 4])
+def test_a_bin_holds_its_upper_end(classes):
+    """Of even odds the top probability is 1/2 or 1/4, just between two bins."""
+    even = collect(np.zeros((1, classes, 2, 2), np.float32), np.array([[[0, 0], [0, 1]]]))
+    assert segmentation.reliability(even, classes) == [(0, 1 / classes, 4, 1 / classes, 0.75)]
+
+
 def test_ignored_pixels_change_nothing():
     logits, targets = random_answers(0)
     others = np.where((targets < 0)[:, None], np.random.default_rng(9).normal(0, 9, logits.shape), logits)
@@ -182,6 +189,11 @@ def test_agreement_is_of_pixels():
 def test_wilcoxon(differences, p):
     second = np.array(differences, float) / 10 + 0.3
     assert statistics.wilcoxon(np.full(len(second), 0.3), second) == pytest.approx(p)
+
+
+def test_last_bits_are_no_differences():
+    """0.1 + 0.2 is a bit more than 0.3; of five photographs all of which that favours p would be 2 / 2⁵."""
+    assert statistics.wilcoxon(np.full(5, 0.3), np.full(5, 0.1 + 0.2)) == 1
 
 
 def test_the_test_is_over_photographs():
@@ -235,6 +247,19 @@ def test_training_scores_an_epoch_as_evaluate_does():
     unlabelled = Score()
     unlabelled.update(torch.zeros(2, 3, 4, 4), torch.full((2, 4, 4), UNLABELLED))
     assert unlabelled.values() == {"miou": 0, "pixel_accuracy": 0}
+
+
+def test_the_confusion_drawn_is_the_last_models(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(pictures, "confusion", lambda counts, cell, classes, title, path: seen.append((counts, title)))
+    targets = np.array([[[0, 0], [1, 1]]])
+    models = {name: collect(onehot(np.array([said])), targets) for name, said in (
+        ("teacher", [[1, 1], [1, 1]]), ("int8", [[0, 0], [1, 2]]))}
+    plots.draw(models, segmentation, CLASSES, 5, lambda picture: np.zeros((2, 2, 3), np.uint8), tmp_path, tmp_path)
+    (counts, title), = seen
+    assert counts.tolist() == [[2, 0, 0, 0], [0, 1, 1, 0], [0] * 4, [0] * 4]
+    assert title == "int8: 75.00 % of pixels right,\n1 test images"
+    assert (tmp_path / "confused.csv").read_text().splitlines()[1:] == ["land,boat,1,50.0"]
 
 
 def test_tables_and_pictures(tmp_path):
@@ -329,6 +354,44 @@ def evaluated(tmp_path_factory) -> Project:
     return project
 
 
+def said(path) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Of each photograph the classes of its pixels, actual and predicted by a file."""
+    rows, images, targets = (read("test") for read in (prepared.windows, prepared.images, prepared.targets))
+    actual, predicted, model = [], [], onnx_files.open_model(path, 1)
+    for number in range(3):  # a model that sees single pixels says the same of a photograph as of its squares
+        squares = np.flatnonzero(rows[:, 0] == number)
+        actual.append(windows.whole(rows[squares], targets[squares]).ravel())
+        predicted.append(model(windows.whole(rows[squares], images[squares])[None]).argmax(1).ravel())
+    return actual, predicted
+
+
+def test_models_are_compared_with_the_right_ones(evaluated, monkeypatch):
+    quality = tables.read_json(evaluated.folder / "metrics/quality.json")
+    monkeypatch.chdir(evaluated.folder)
+    told, ious = {}, {}
+    for name in ("teacher", "baseline", "student"):
+        actual, told[name] = said(onnx_files.DEPLOYED[name])
+        ious[name] = [metrics.jaccard_score(*maps, labels=np.unique(maps[0]), average="macro")
+                      for maps in zip(actual, told[name], strict=True)]
+    found, gain = quality["distillation"], 100 * np.subtract(ious["student"], ious["baseline"])
+    assert gain.mean() > 1 and found["paired_gain"] == pytest.approx(gain.mean(), abs=1e-3)
+    teacher, baseline, student = (np.concatenate(told[name]) for name in ("teacher", "baseline", "student"))
+    agreements = [100 * (one == teacher).mean() for one in (baseline, student)]
+    assert abs(np.diff(agreements)) > 1 and found["teacher_agreement"] == pytest.approx(agreements[1], abs=1e-3)
+    hard = np.concatenate(actual) != teacher
+    for name in ("baseline", "student", "int8"):
+        right = [100 * (np.concatenate(said(onnx_files.SEEDS / f"{name}-{seed}.onnx")[1]) == np.concatenate(actual))[
+            hard].mean() for seed in (0, 1)]
+        assert quality[name]["where_teacher_errs"] == pytest.approx(np.mean(right), abs=1e-3)
+
+
+def test_intervals_end_where_scores_do(evaluated):
+    """The small file's two seeds differ by much: Student's t at one degree of freedom goes far beyond."""
+    quality = tables.read_json(evaluated.folder / "metrics/quality.json")
+    assert (quality["int8"]["miou_low"], quality["int8"]["miou_high"]) == (0, 100)
+    assert [quality["distillation"][f"int8_drop_{end}"] for end in ("low", "high")] == [-100, 100]
+
+
 def test_evaluate_scores_whole_photographs(evaluated, monkeypatch):
     quality = tables.read_json(evaluated.folder / "metrics/quality.json")
     errors = quality["test"].pop("teacher_errors")
@@ -342,14 +405,7 @@ def test_evaluate_scores_whole_photographs(evaluated, monkeypatch):
                                                             abs=1e-3)
     assert 0 < quality["distillation"]["p_value"] <= 1
     monkeypatch.chdir(evaluated.folder)
-    rows, images, targets = (read("test") for read in (prepared.windows, prepared.images, prepared.targets))
-    actual, predicted = [], []
-    for number in range(3):  # a model that sees single pixels says the same of a photograph as of its squares
-        squares = np.flatnonzero(rows[:, 0] == number)
-        model = onnx_files.open_model(onnx_files.DEPLOYED["teacher"], 1)
-        actual.append(windows.whole(rows[squares], targets[squares]).ravel())
-        predicted.append(model(windows.whole(rows[squares], images[squares])[None]).argmax(1).ravel())
-    actual, predicted = map(np.concatenate, (actual, predicted))
+    actual, predicted = (np.concatenate(photographs) for photographs in said(onnx_files.DEPLOYED["teacher"]))
     expected = metrics.jaccard_score(actual, predicted, labels=range(3), average="macro")
     assert quality["teacher"]["miou"] == pytest.approx(100 * expected, abs=1e-3)
     assert errors == (actual != predicted).sum()

@@ -102,6 +102,12 @@ def test_a_ratio_has_an_interval_where_there_surely_is_a_gap():
     assert statistics.ratio_interval(part, whole) == pytest.approx(tuple(expected), rel=1e-2)
     whole[:600] = -1  # 3 %
     assert statistics.ratio_interval(part, whole) is None
+    # One of 31 draws lies beyond the ends, which are the second from either side; but the gap's own interval, from
+    # between the first and the second, holds 0.
+    few = np.array([-100, *range(1, 31)], float)
+    assert statistics.interval(few)[0] == pytest.approx(-100 / 4 + 3 / 4)
+    assert statistics.ratio_interval(few, few) is None
+    assert statistics.ratio_interval(few[1:], few[1:]) == (100, 100)
 
 
 def networks(random: np.random.Generator, images: int, seeds: int, spread: float) -> tuple[np.ndarray, float]:
