@@ -68,6 +68,14 @@ def test_seeds_are_paired():
     assert draws["second"] - draws["first"] == pytest.approx(np.ones(500))
 
 
+def test_what_another_teacher_would_bring_is_left_out():
+    """Images all fare alike, and the teacher is one network: beside students of several seeds nothing moves it."""
+    tallies = {name: [np.full((50, 2), (score, 100)) for score in some]
+               for name, some in (("teacher", [80]), ("student", [70, 75, 71]))}
+    draws = statistics.resample(tallies, classification.score_of, 500, 0)
+    assert np.ptp(draws["teacher"]) == 0 and np.ptp(draws["student"]) > 5
+
+
 def test_a_mean_iou_is_of_the_sums_of_resampled_photographs():
     counts = np.array([[[8, 2], [0, 0]], [[1, 1], [2, 4]]]).reshape(2, 4)
     draws = statistics.resample({"one": [counts]}, segmentation.score_of, 4000, 0)["one"]
