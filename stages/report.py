@@ -98,7 +98,8 @@ def write_page() -> None:
 
     from stages.kit.report import card, page
 
-    head = card.front_matter(found["settings"], found["quality"], found["quantisation"]["form"])
+    with page.complete():
+        head = card.front_matter(found["settings"], found["quality"], found["quantisation"]["form"])
     text = page.markdown(found)
     with tables.whole(TEXT) as file:
         file.write(f"---\n{head}---\n{text}")

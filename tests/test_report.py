@@ -28,15 +28,25 @@ NEGATIVE = {"quality.distillation.gain": -2.0, "quality.distillation.gain_low": 
             "quality.distillation.paired_gain_low": -3.2, "quality.distillation.paired_gain_high": -0.8,
             "quality.student.deployed": 88.0, "quality.distillation.gap_recovered": -40.0,
             "quality.distillation.gap_recovered_low": -60.0, "quality.distillation.gap_recovered_high": -20.0}
+ONE_SEED = {"quality.test.seeds": 1, "quality.baseline.accuracy_std": None, "quality.student.accuracy_std": None,
+            "quality.int8.accuracy_std": None, "settings.student_training.seeds": [0]}
 NO_GAP = dict.fromkeys(f"quality.distillation.gap_recovered{end}" for end in ("", "_low", "_high"))
+
+
+def found(**issues: int) -> dict[str, int]:
+    """Findings of these kinds, and of no others."""
+    return measurements.NO_FINDINGS | issues
+
+
 # What is changed, what the page then says, and what it doesn't say any more.
 CASES = {
     "as it is": ({}, [
         "the distilled student's accuracy is 2.00 points above",
         "1.00 to 3.00 points, lies above 0: the teacher helped",
         "Distillation gained 2.00 points",
-        "92.00 % and 90.00 %: a difference that chance hardly explains with 1000 test images "
-        "(McNemar's exact test, p = 0.0010; 95 % interval 0.80 to 3.20 points)",
+        "Of the deployed networks, each the best of its seeds on val, the student has 92.00 % and the baseline "
+        "90.00 %: a difference that chance hardly explains with 1000 test images (McNemar's exact test, p = 0.0010; "
+        "gain in accuracy 2.00 points, 95 % interval 0.80 to 3.20).",
         "recovers 40 % of the gap between baseline and teacher (95 % interval 20 to 60)",
         "the teacher gets 50 wrong; of these the others get right: baseline 30.0 %, student 30.0 % and int8 30.0 %",
         "In int8 the student loses 0.10 points (95 % interval −0.20 to 0.40 points lost; no difference can be shown)",
@@ -51,7 +61,7 @@ CASES = {
         "it takes about 8200 test images to show it four times in five; there are 1000"],
         ["the teacher helped", "Distillation gained", "chance hardly explains"]),
     "gain unclear and nothing between the deployed": (UNCLEAR | {"quality.distillation.paired_gain": 0.0}, [
-        "are level on 1000 test images: only more of them could part the two"], ["four times in five"]),
+        "are level in accuracy on 1000 test images: only more of them could part the two"], ["four times in five"]),
     "gain negative": (NEGATIVE, [
         "2.00 points below", "−3.00 to −1.00 points, lies below 0: the teacher did harm",
         "Distillation lost 2.00 points",
@@ -61,17 +71,20 @@ CASES = {
               ["points below the"]),
     "surely not by chance": ({"quality.distillation.p_value": 0.00001}, ["p < 0.0001"], ["p = 0.0000"]),
     "mean over images and score of all part ways": ({"quality.distillation.paired_gain": -1.5}, [
-        "but image by image the student is 1.50 points behind on average"], ["a difference that chance"]),
+        "; but picture by picture the student is 1.50 points behind on average"], ["a difference that chance"]),
     "the same answers": ({f"quality.distillation.{key}{end}": value for key in ("gain", "paired_gain", "int8_drop")
-                          for end, value in (("", 0.0), ("_low", None), ("_high", None))}, [
-        "The taught one is level.", "are level on 1000 test images: only more", "the student scores as in float."],
+                          for end, value in (("", 0.0), ("_low", None), ("_high", None))} | {
+                              "quality.distillation.p_value": 1.0}, [
+        "The taught one is level.", "are level in accuracy on 1000 test images: only more",
+        "the student scores as in float."],
         ["Distillation gained", "Distillation lost"]),
-    "one seed": ({"quality.test.seeds": 1, "quality.baseline.accuracy_std": None, "quality.student.accuracy_std": None,
-                  "quality.int8.accuracy_std": None, "settings.student_training.seeds": [0]}, [
+    "one seed": (ONE_SEED, [
         "With one seed, the distilled", "these two networks differ; whether others would, one seed doesn't tell",
         "for new images and these networks: one seed doesn't tell", "**More seeds.**",
+        "The taught one is 2.00 points ahead (95 % interval 1.00 to 3.00 points); whether others would be, one seed",
         "There is one seed each", "(92.00 % against 90.00 %)", "One seed: another start may give other scores"],
-        ["Over 3 seeds", "the teacher helped", "standard deviation over", "newly trained networks"]),
+        ["Over 3 seeds", "the teacher helped", "standard deviation over", "newly trained networks",
+         "Distillation gained", "best of its seeds", "it is the best"]),
     "teacher behind the baseline": (NO_GAP | {"quality.teacher.accuracy": 89.0}, [
         "The teacher (89.00 %) is not ahead of the baseline", "**A better teacher first.** It is 1.00 point behind"],
         ["gap between"]),
@@ -97,15 +110,15 @@ CASES = {
         "In int8 the student gains 0.10 points (95 % interval −0.40 to 0.20 points gained"],
                    ["the student loses"]),
     "int8 weights": ({"quantisation.form": "int8 weights"}, [
-        "Its file with int8 weights has 91.90 ± 0.50 %", "With int8 weights the student loses"], ["In int8 the"]),
+        "The student's file with int8 weights has 91.80 %", "With int8 weights the student loses"], ["In int8 the"]),
     "half floats": ({"quantisation.form": "fp16 weights"}, [
-        "Its half-float file has", "With half-float weights the student loses"], ["In int8 the"]),
+        "The student's half-float file has", "With half-float weights the student loses"], ["In int8 the"]),
     "uncalibrated": ({"quality.int8.ece": 9.0}, ["**Calibration.**", "off by 9.0 points", "9.0 points (int8)"], []),
-    "nothing dropped": ({"data.images": {"found": 2000, "kept": 2000, "dropped": 0}, "data.findings": {"dark": 3},
+    "nothing dropped": ({"data.images": {"found": 2000, "kept": 2000, "dropped": 0}, "data.findings": found(dark=3),
                          "data.acted_on": {}}, [
         "none of them left out", "Of 2000 images, cleaning left out none", "3 findings were only reported",
         "| dark | 3 | 0 |"], ["100 of them", "| duplicate |"]),
-    "doubted labels": ({"data.findings": {"label_suspect": 5}, "data.acted_on": {"label_suspect": 1},
+    "doubted labels": ({"data.findings": found(label_suspect=5), "data.acted_on": {"label_suspect": 1},
                         "data.labels": {"judged": 900, "out_of_fold_accuracy": 87.5}}, [
         "4 labels are doubted and left as they are", "Of 900 labels, 87.5 % were foretold"], []),
     "both drawn": ({"data.before": {"undivided": {"cat": 5, "dog": 5}}}, [
@@ -116,9 +129,16 @@ CASES = {
     "taught otherwise": ({"settings.distill.temperature": 7.0, "settings.distill.loss": "dkd",
                           "settings.distill.kd_weight": 2.0, "settings.targets.mode": "online"}, [
         "2 × T² × decoupled knowledge distillation (Zhao et al., 2022), at a temperature T of 7",
-        "The teacher answers in every step"], ["Hinton", "asked once"]),
+        "The teacher answers in every step",
+        "the student's views are the same for every seed, where each seed of the baseline has its own. The weights"],
+        ["Hinton", "asked once", "all that differs"]),
+    "taught about unlabelled images": ({"index": [{"split": split, "windows": "1"} for split in (
+        "train", "test", "unlabelled", "unlabelled")], "settings.distill.unlabelled": True}, [
+        "this differs: the student also learns from 2 unlabelled images. The weights"], ["all that differs"]),
     "asked about views": ({"settings.targets.mode": "views", "settings.targets.views": 4}, [
-        "about 4 views of each"], []),
+        "about 4 views of each",
+        "Beside the teacher, this differs: the student sees 4 views of each image, the same for every seed, where the "
+        "baseline sees new ones in each epoch. The weights"], ["all that differs"]),
     "fine-tuned": ({"settings.teacher.mode": "finetune", "settings.teacher.weights": "net.safetensors"}, [
         "those of `data/weights/net.safetensors`; fine-tuned as a whole"], ["from scratch"]),
     "cropped": ({"settings.split.resize": "crop", "settings.split.image_size": 48}, [
@@ -126,11 +146,55 @@ CASES = {
         ["32×32 pixels,"]),
     "unlabelled": ({"index": [{"split": split, "windows": "1"} for split in ("train", "test", "unlabelled")],
                     "settings.split.labelled_fraction": 0.5, "settings.distill.unlabelled": False}, [
-        "1 image has no label here (only 50 % of the training labels are shown); the student is not shown them"], []),
+        "1 image has no label here (only 50 % of the training labels are shown); the student is not shown them",
+        "so that the teacher is all that differs; the weights of"], []),
     "mirrored and averaged": ({"settings.student_training.augment.flip": True,
                                "settings.student_training.ema_decay": 0.99}, [
         "about each image as it is and mirrored;", "mirrored half of the time",
         "the weights, averaged over steps (`ema_decay` 0.99), of the last epoch"], []),
+    "one seed, behind": (NEGATIVE | ONE_SEED, [
+        "The taught one is 2.00 points behind (95 % interval −3.00 to −1.00 points); whether others would be",
+        "these two networks differ; whether others would, one seed doesn't tell", "**More seeds.**"],
+        ["Distillation lost", "did harm", "does harm", "**Another way of teaching.**"]),
+    "interval that only rounding keeps from 0": ({"quality.distillation.gain_low": 0.003,
+                                                  "quality.distillation.gain_high": 0.9}, [
+        "0.00 to 0.90 points, holds 0: no difference can be shown",
+        "No difference between the two can be shown (95 % interval 0.00 to 0.90 points)"],
+        ["lies above 0", "Distillation gained"]),
+    # 359 images, 7 gained and 1 lost: the exact test and the interval part ways.
+    "p says no, the interval yes": ({"quality.distillation.p_value": 0.0703, "quality.distillation.paired_gain": 1.6713,
+                                     "quality.distillation.paired_gain_low": 0.27,
+                                     "quality.distillation.paired_gain_high": 3.35, "quality.test.images": 359}, [
+        "no difference can be shown with 359 test images (McNemar's exact test, p = 0.0703; gain in accuracy 1.67 "
+        "points, 95 % interval 0.27 to 3.35), a borderline case: the interval does not hold 0.",
+        # (2.801586 · 3.08 / 3.919928 / 1.6713)² · 359 = 622.8
+        "truly differ in accuracy by the 1.67 points measured", "about 630 test images"], ["hardly explains"]),
+    "p says yes, the interval no": ({"quality.distillation.p_value": 0.04,
+                                     "quality.distillation.paired_gain_low": -0.1}, [
+        "a difference that chance hardly explains", "a borderline case: the interval holds 0."],
+        ["**A larger test set.**", "can be shown with 1000 test images (McNemar"]),
+    "enough images, had p not said otherwise": ({"quality.distillation.p_value": 0.06}, [
+        "a borderline case: the interval does not hold 0"], ["**A larger test set.**"]),
+    "gap that may be none": ({"quality.distillation.gap_recovered_low": -40.0}, [
+        "recovers 40 % of the gap between baseline and teacher by these scores; whether any is recovered can't be told "
+        "(95 % interval −40 to 60)"], []),
+    "no gap recovered, or some": ({"quality.distillation.gap_recovered": -5.0,
+                                   "quality.distillation.gap_recovered_low": -40.0,
+                                   "quality.distillation.gap_recovered_high": 30.0}, [
+        "nothing is recovered by these scores; whether any is recovered can't be told (95 % interval −40 to 30)"], []),
+    "several teachers": ({"settings.teacher_training.seeds": [0, 1]}, [
+        "The teacher is the best on val of 2 seeds; the others' scores are means over theirs"], []),
+    "leaks": ({"data.findings": found(leak=3, near_leak=2), "data.acted_on": {"leak": 1}}, [
+        "has seen (but 4 images of other splits are copies, or nearly, of val or test images);"], []),
+    "one near leak": ({"data.findings": found(near_leak=1), "data.acted_on": {}}, [
+        "has seen (but 1 image of other splits is a copy, or nearly, of val or test images);"], []),
+    "alike, and drawn apart": ({"data.findings": found(near_duplicate=2), "data.acted_on": {}}, [
+        "has seen (but 2 images that are like others of the source may lie in another split than that);"], []),
+    "alike, in train": ({"data.findings": found(near_duplicate=2), "data.acted_on": {},
+                         "data.before": {"train": {"cat": 5}, "val": {"cat": 5}, "test": {"cat": 5}}}, [
+        "no choice of a seed has seen;"], ["may lie in another"]),
+    "intervals": ({}, ["95 % intervals, by 2000 resamples, are for new images and newly trained networks; those of the "
+                       "teacher and of the deployed pair are for new images and these networks."], []),
     "stopped early": ({"settings.student_training.keep": "best"}, ["the epoch that is best on val"],
                       ["the last epoch are"]),
 }
@@ -168,6 +232,21 @@ def test_masks_are_told_of_in_pixels():
     assert "McNemar" not in shown and "accuracy is" not in shown
 
 
+@pytest.mark.parametrize(("changes", "said"), [
+    ({}, "gain in mean IoU, picture by picture, 2.00 points, 95 % interval 0.80 to 3.20"),
+    ({"quality.baseline.deployed": 92.0}, "92.00 % and the baseline 92.00 %; but picture by picture the student is "
+                                          "2.00 points ahead on average, and chance hardly explains that"),
+    ({"quality.distillation.paired_gain": 0.001}, "picture by picture the student is not level, and chance hardly"),
+    ({"quality.distillation.p_value": 0.5, "quality.distillation.paired_gain": 0.0},
+     "are level in mean IoU, picture by picture, on 1000 test images: only more of them"),
+    ({"quality.distillation.p_value": 0.5, "quality.distillation.paired_gain": 0.5},
+     "truly differ in mean IoU, picture by picture, by the 0.50 points measured"),
+])
+def test_the_deployed_pair_of_masks_is_told_of_picture_by_picture(changes, said):
+    shown = text(measurements.changed(measurements.facts("segmentation"), changes))
+    assert said in shown and ("92.00 %: a difference" not in shown)
+
+
 def test_tiles_are_told_of():
     found = measurements.changed(measurements.facts("segmentation"), {
         "settings.split.resize": "tiles", "settings.split.scale": 0.5, "settings.split.overlap": 16,
@@ -190,8 +269,7 @@ def test_without_intervals_nothing_is_said_of_chance_but_by_the_test():
     found["quality"] = {name: {key: value for key, value in row.items() if not key.endswith(("_low", "_high"))}
                         for name, row in found["quality"].items()}
     shown = text(found)
-    assert "interval" not in shown.split("## Model Card")[0].replace("bars are 95 % intervals", "").replace(
-        "95 % intervals, by 2000 resamples", "")
+    assert "interval" not in shown.split("## Model Card")[0].replace("bars are 95 % intervals", "")
     assert "recovers 40 % of the gap between baseline and teacher." in shown
 
 
@@ -254,7 +332,14 @@ def test_front_matter_is_what_a_model_hub_reads(made):
     assert {"tags", "datasets", "metrics"} <= set(head) and "accuracy" in head["metrics"]
     result, = head["model-index"][0]["results"]
     assert result["task"]["type"] == "image-classification" and {"name", "type"} <= set(result["dataset"])
-    assert result["metrics"][0] == {"type": "accuracy", "name": "accuracy, %", "value": 91.9}
+    assert result["metrics"][0] == {"type": "accuracy", "name": "accuracy, %", "value": 91.8}
+
+
+def test_a_card_without_the_shipped_scores_is_one_line(tmp_path):
+    project = Project(tmp_path)
+    measurements.write(tmp_path, measurements.changed(measurements.facts(), {"quality.shipped": None}))
+    done = project.run("report")
+    assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and "'shipped'" in done.stderr
 
 
 def test_links_lead_to_files(made):
@@ -375,8 +460,9 @@ def test_numbers_in_words():
 
 def test_images_needed_by_hand():
     """A standard error of 1 point with 100 images; to see 1 point takes (1.96 + 0.84)² = 7.85 times as many."""
-    table = {"paired_gain": 1.0, "paired_gain_low": 1 - 1.959964, "paired_gain_high": 1 + 1.959964}
-    assert "about 790 test images" in outlook.more_images({"distillation": table, "test": {"images": 100}})
+    table = {"p_value": 0.3, "paired_gain": 1.0, "paired_gain_low": 1 - 1.959964, "paired_gain_high": 1 + 1.959964}
+    test = {"images": 100, "primary": "accuracy"}
+    assert "about 790 test images" in outlook.more_images({"distillation": table, "test": test})
 
 
 def test_augmentation_and_weights_in_words():

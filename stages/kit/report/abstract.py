@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 
 from stages.kit.budget import Verdict
-from stages.kit.report.numbers import bounds, bracketed, counted, escaped, interval, listed, points, spread
-from stages.kit.report.results import images, side
+from stages.kit.report.numbers import bracketed, counted, escaped, interval, listed, points, spread
+from stages.kit.report.results import images, verdict
 
 AIMS = {"classification": "tell {classes} apart", "segmentation": "find {classes} in pictures, pixel by pixel"}
-FILES = {"int8": "int8 file", "int8 weights": "file with int8 weights", "fp16 weights": "half-float file"}
+FILES = {"int8": "int8 file", "int8 weights": "file with int8 weights", "fp16 weights": "half-float file"}  # student's
 
 
 def aim(size: Mapping, name: str, task: str, classes: int) -> str:
@@ -34,21 +34,24 @@ def scores(quality: Mapping) -> str:
 def gain(quality: Mapping) -> str:
     """Whether the teacher helped."""
     table, difference = quality["distillation"], points(quality["distillation"]["gain"])
-    if not bounds(table, "gain"):
+    found = verdict(quality)
+    if found == "untold":
         where = f"{difference} {'ahead' if table['gain'] > 0 else 'behind'}" if round(table["gain"], 2) else "level"
         return f"The taught one is {where}."
     within = bracketed(f"{interval(table, 'gain')} points")
-    return {"above": f"Distillation gained {difference}{within}.", "below": f"Distillation lost {difference}{within}.",
-            "unclear": f"No difference between the two can be shown{within}."}[side(table, "gain")]
+    if found in ("ahead", "behind"):
+        return f"The taught one is {difference} {found}{within}; whether others would be, one seed doesn't tell."
+    return {"helped": f"Distillation gained {difference}{within}.",
+            "harmed": f"Distillation lost {difference}{within}.",
+            "unclear": f"No difference between the two can be shown{within}."}[found]
 
 
 def small(quality: Mapping, size: Mapping, speed: Mapping, form: str) -> str:
     """The file to ship."""
-    primary = quality["test"]["primary"]
-    return (f"Its {FILES[form]} has {spread(quality['int8'], primary, 2)} %, takes {size['int8']['size_mb']:.3g} MB "
-            f"(the teacher's {size['teacher']['size_mb']:.3g}), and answers in {speed['int8']['latency_ms']:.2g} ms "
-            f"({speed['teacher']['latency_ms']:.2g}) on {counted(speed['machine']['threads'], 'thread')} of the "
-            "machine that measured it.")
+    return (f"The student's {FILES[form]} has {quality['int8']['deployed']:.2f} %, takes "
+            f"{size['int8']['size_mb']:.3g} MB (the teacher's {size['teacher']['size_mb']:.3g}), and answers in "
+            f"{speed['int8']['latency_ms']:.2g} ms ({speed['teacher']['latency_ms']:.2g}) on "
+            f"{counted(speed['machine']['threads'], 'thread')} of the machine that measured it.")
 
 
 def budget(verdicts: Sequence[Verdict]) -> str:

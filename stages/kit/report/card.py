@@ -25,6 +25,7 @@ SOURCES = (
     ("scores of teacher, baseline, student and int8", "quality.json", "{model}.{primary}", "dvc repro evaluate"),
     ("their standard deviation over seeds", "quality.json", "student.{primary}_std", "dvc repro evaluate"),
     ("scores of the deployed files", "quality.json", "{model}.deployed", "dvc repro evaluate"),
+    ("all scores of the small student's file", "quality.json", "shipped.{primary}", "dvc repro evaluate"),
     ("gain of distillation", "quality.json", "distillation.gain", "dvc repro evaluate"),
     ("gap recovered", "quality.json", "distillation.gap_recovered", "dvc repro evaluate"),
     ("p-value of the deployed pair", "quality.json", "distillation.p_value", "dvc repro evaluate"),
@@ -38,14 +39,14 @@ SOURCES = (
 
 
 def front_matter(settings: Mapping, quality: Mapping, form: str) -> str:
-    """YAML as a model hub reads it from the head of a card; the results are the int8 student's.
+    """YAML as a model hub reads it from the head of a card; the results are those of the file that ships.
 
     form: of its numbers, as metrics/quantisation.json has it.
     """
     task, name, report = settings["data"]["task"], settings["data"]["name"], settings["report"]
     kind = PIPELINES.get(task, "other")
-    scored = {metric: hub for metric, hub in METRICS.items() if metric in quality["int8"]}
-    results = [{"type": hub, "name": f"{metric}{'' if metric in PLAIN else ', %'}", "value": quality["int8"][metric]}
+    scored = {metric: hub for metric, hub in METRICS.items() if metric in quality["shipped"]}
+    results = [{"type": hub, "name": f"{metric}{'' if metric in PLAIN else ', %'}", "value": quality["shipped"][metric]}
                for metric, hub in scored.items()]
     return yaml.safe_dump({
         "license": report["licence"], "library_name": "onnx", "pipeline_tag": kind,

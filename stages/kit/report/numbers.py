@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from stages.kit.statistics import LEVEL
+
 
 def spread(row: Mapping[str, float], metric: str, digits: int) -> str:
     """97.12 ± 0.30, or 97.12 where there is a single seed."""
@@ -27,14 +29,14 @@ def signed(value: float, digits: int) -> str:
 
 
 def bounds(row: Mapping[str, float], key: str) -> tuple[float, float] | None:
-    """The 95 % interval of `key`, where it has one."""
+    """The interval of `key`, where it has one."""
     return (row[f"{key}_low"], row[f"{key}_high"]) if f"{key}_low" in row else None
 
 
 def interval(row: Mapping[str, float], key: str, digits: int = 2) -> str:
     """95 % interval −0.37 to 1.30; empty where there is none."""
     found = bounds(row, key)
-    return f"95 % interval {reach(*found, digits)}" if found else ""
+    return f"{LEVEL} % interval {reach(*found, digits)}" if found else ""
 
 
 def reach(low: float, high: float, digits: int = 2) -> str:

@@ -4,13 +4,16 @@ which says nothing where it doesn't apply.
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 
 from stages.kit.budget import Verdict
 from stages.kit.report.numbers import bounds, counted, escaped, listed, points
-from stages.kit.report.results import images, side, unsure_gap, weakest
+from stages.kit.report.results import PAIRED, SIGNIFICANT, images, side, unsure_gap, verdict, weakest
+from stages.kit.statistics import LEVEL
 
-# Of a two-sided test at 5 % that finds a true difference four times in five: normal quantiles, 1.96 + 0.84.
-QUANTILES = 1.959964 + 0.841621
+# Normal quantiles: how many standard errors half an interval has, and how many a test needs beyond them to find a true
+# difference four times in five.
+HALF, POWER = NormalDist().inv_cdf(0.5 + LEVEL / 200), NormalDist().inv_cdf(0.8)
 FEW_SEEDS = 3  # below which a standard deviation over seeds says next to nothing
 UNCALIBRATED = 5.0  # % of expected calibration error from which on probabilities mislead
 
@@ -20,29 +23,30 @@ def more_images(quality: Mapping) -> str:
     measured. An interval's width falls with the root of their number.
     """
     table, test = quality["distillation"], quality["test"]
-    if side(table, "paired_gain") != "unclear":
+    if table["p_value"] < SIGNIFICANT:
         return ""
-    if not round(table["paired_gain"], 4):
-        return (f"**A larger test set.** The deployed networks, with and without a teacher, are level on "
+    within = f"in {PAIRED[test['primary']]}"
+    if not round(table["paired_gain"], 2):
+        return (f"**A larger test set.** The deployed networks, with and without a teacher, are level {within} on "
                 f"{images(quality)}: only more of them could part the two.")
     if not bounds(table, "paired_gain"):
         return ""
     low, high = bounds(table, "paired_gain")
-    error = (high - low) / (2 * 1.959964)  # standard error, in points
-    needed = test["images"] * (QUANTILES * error / table["paired_gain"]) ** 2
+    error = (high - low) / (2 * HALF)  # standard error, in points
+    needed = test["images"] * ((HALF + POWER) * error / table["paired_gain"]) ** 2
     if needed <= test["images"]:
         return ""
-    return (f"**A larger test set.** If the deployed networks, with and without a teacher, truly differ by the "
-            f"{points(table['paired_gain'])} measured, and disagree as often as here, it takes about "
+    return (f"**A larger test set.** If the deployed networks, with and without a teacher, truly differ {within} by "
+            f"the {points(table['paired_gain'])} measured, and disagree as often as here, it takes about "
             f"{_rounded(needed)} test images to show it four times in five; there are {test['images']}.")
 
 
 def better_teacher(quality: Mapping) -> str:
     """Where the teacher isn't ahead of the baseline, or not for sure."""
     primary = quality["test"]["primary"]
-    lead = quality["teacher"][primary] - quality["baseline"][primary]
+    lead = round(quality["teacher"][primary] - quality["baseline"][primary], 2)
     if lead <= 0:
-        where = f"{points(lead)} behind" if round(lead, 2) else "level with"
+        where = f"{points(lead)} behind" if lead else "level with"
         return (f"**A better teacher first.** It is {where} the network that it is to teach: longer training, more "
                 "layers or pre-trained weights (sections `teacher`, `teacher_training`).")
     if unsure_gap(quality["distillation"]):
@@ -53,7 +57,7 @@ def better_teacher(quality: Mapping) -> str:
 
 def gentler_teaching(quality: Mapping) -> str:
     return ("**Another way of teaching.** Here the teacher does harm: less of it (`distill.kd_weight`), or another "
-            "`distill.temperature` or `distill.loss`." if side(quality["distillation"], "gain") == "below" else "")
+            "`distill.temperature` or `distill.loss`." if verdict(quality) == "harmed" else "")
 
 
 def more_seeds(quality: Mapping) -> str:

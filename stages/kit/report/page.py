@@ -4,6 +4,7 @@ page.md.j2 is the text; front matter makes it a model card. page.html.j2 is the 
 """
 
 import base64
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -45,18 +46,25 @@ class Heading(NamedTuple):
 def markdown(found: Mapping[str, object]) -> str:
     """The text, without front matter. found: what stages/report.py gathers.
 
-    Raises Fault where something is missing, which then was measured by other code than this.
+    Raises Fault where something is missing.
     """
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
                                      keep_trailing_newline=True)
     environment.globals |= {"card": card, "preparation": preparation, "results": results, "training": training,
                             "counted": numbers.counted, "escaped": numbers.escaped, "spread": numbers.spread}
     template = environment.from_string((HERE / TEXT).read_text(encoding="utf-8"))
-    try:
+    with complete():
         text = template.render(found | derived(found))
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+@contextlib.contextmanager
+def complete() -> Iterator[None]:
+    """Raises Fault where something is missing, which then was measured by other code than this."""
+    try:
+        yield
     except (jinja2.UndefinedError, KeyError) as error:
         raise Fault(f"the page lacks {one_line(error)}; run dvc repro to measure it") from None
-    return re.sub(r"\n{3,}", "\n\n", text)
 
 
 def derived(found: Mapping) -> dict[str, object]:

@@ -24,6 +24,22 @@ def reported(data: Mapping) -> str:
             "kinds are acted on.")
 
 
+def copies(data: Mapping) -> str:
+    """What else has seen a picture of val or test, as the end of a sentence; empty where nothing has."""
+    left = {issue: data["findings"][issue] - data["acted_on"].get(issue, 0) for issue in (
+        "leak", "near_leak", "duplicate", "conflicting_label", "near_duplicate", "near_conflict")}
+    across = left.pop("leak") + left.pop("near_leak")
+    said = []
+    if across:
+        are = "is a copy" if across == 1 else "are copies"
+        said.append(f"{counted(across, 'image')} of other splits {are}, or nearly, of val or test images")
+    # Splits that are drawn may part two images that are alike.
+    if inside := sum(left.values()) if {"val", "test"} - set(data["before"]) else 0:
+        said.append(f"{counted(inside, 'image')} that {'is like another' if inside == 1 else 'are like others'} of the "
+                    "source may lie in another split than that")
+    return f" (but {listed(said)})" if said else ""
+
+
 def labels(data: Mapping) -> str:
     """How far doubts about labels can be trusted; empty where none was judged."""
     if "labels" not in data:

@@ -5,23 +5,53 @@ Out: sentences no stronger than that, a function a sentence.
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from stages.kit.report.numbers import bounds, bracketed, counted, escaped, interval, listed, points, reach, spread
+from stages.kit.report.numbers import (
+    bounds,
+    bracketed,
+    counted,
+    escaped,
+    interval,
+    listed,
+    points,
+    reach,
+    signed,
+    spread,
+)
+from stages.kit.statistics import LEVEL
 
 SIGNIFICANT = 0.05  # the p-value below which a difference is called one
+PAIRED = {"accuracy": "accuracy", "miou": "mean IoU, picture by picture,"}  # what paired_gain is a gain in
 FORMS = {"int8": "In int8", "int8 weights": "With int8 weights", "fp16 weights": "With half-float weights"}
 
 
-def sentences(quality: Mapping, quantisation: Mapping) -> list[str]:
-    """What the teacher brought, whether chance explains it, how far the student got, what being small costs."""
-    said = [gain(quality), chance(quality), gap(quality), where_teacher_errs(quality), small(quality, quantisation),
-            in_float(quantisation), too_far(quantisation)]
+def sentences(quality: Mapping, quantisation: Mapping, teachers: int) -> list[str]:
+    """What the teacher brought, whether chance explains it, how far the student got, what being small costs.
+
+    teachers: how many seeds the teacher was chosen from.
+    """
+    said = [gain(quality), chance(quality), gap(quality, teachers), where_teacher_errs(quality),
+            small(quality, quantisation), in_float(quantisation), too_far(quantisation)]
     return [sentence for sentence in said if sentence]
 
 
-def side(row: Mapping[str, float], key: str) -> Literal["above", "below", "unclear"]:
-    """Where the interval of a difference lies, seen from 0; unclear also where there is no interval."""
-    low, high = bounds(row, key) or (0.0, 0.0)
+def side(row: Mapping[str, float], key: str, digits: int = 2) -> Literal["above", "below", "unclear"]:
+    """Where the interval of a difference lies, seen from 0, with its ends as they are printed; unclear also where there
+    is no interval.
+    """
+    low, high = (round(end, digits) for end in bounds(row, key) or (0.0, 0.0))
     return "above" if low > 0 else "below" if high < 0 else "unclear"
+
+
+def verdict(quality: Mapping) -> Literal["helped", "harmed", "ahead", "behind", "unclear", "untold"]:
+    """What may be said of the teacher. One seed tells that its student is ahead or behind, not that another's would be;
+    nothing is told without an interval.
+    """
+    table = quality["distillation"]
+    if not bounds(table, "gain"):
+        return "untold"
+    several = quality["test"]["seeds"] > 1
+    return {"above": "helped" if several else "ahead", "below": "harmed" if several else "behind",
+            "unclear": "unclear"}[side(table, "gain")]
 
 
 def gain(quality: Mapping) -> str:
@@ -31,49 +61,67 @@ def gain(quality: Mapping) -> str:
     how = _level(table["gain"], "above", "below")
     said = (f"{over} distilled student's {test['named']} is {how} the same network's trained without a teacher "
             f"({student} % against {baseline} %).")
-    if not bounds(table, "gain"):
+    found = verdict(quality)
+    if found == "untold":
         return said
-    if test["seeds"] == 1 and side(table, "gain") != "unclear":
-        return (f"{said} The 95 % interval of that difference, {reach(*bounds(table, 'gain'))} points, doesn't hold 0: "
-                "these two networks differ; whether others would, one seed doesn't tell.")
-    where = {"above": "lies above 0: the teacher helped", "below": "lies below 0: the teacher did harm",
-             "unclear": f"holds 0: no difference can be shown with {evidence(quality)}"}[side(table, "gain")]
-    return f"{said} The 95 % interval of that difference, {reach(*bounds(table, 'gain'))} points, {where}."
+    differ = "doesn't hold 0: these two networks differ; whether others would, one seed doesn't tell"
+    where = {"helped": "lies above 0: the teacher helped", "harmed": "lies below 0: the teacher did harm",
+             "ahead": differ, "behind": differ,
+             "unclear": f"holds 0: no difference can be shown with {evidence(quality)}"}[found]
+    return f"{said} The {LEVEL} % interval of that difference, {reach(*bounds(table, 'gain'))} points, {where}."
 
 
 def chance(quality: Mapping) -> str:
-    """Of the two files that are deployed."""
-    table, p = quality["distillation"], quality["distillation"]["p_value"]
+    """Of the two files that are deployed. The p-value decides; where the interval says otherwise, so does this."""
+    table, test, p = quality["distillation"], quality["test"], quality["distillation"]["p_value"]
     student, baseline = quality["student"]["deployed"], quality["baseline"]["deployed"]
-    test = f"{quality['test']['paired_test']}, p {'< 0.0001' if p < 0.0001 else f'= {p:.4f}'}"
-    within = interval(table, "paired_gain")
-    said = (f"The two networks that are deployed have {student:.2f} % and {baseline:.2f} %: ",
-            bracketed(test, within and f"{within} points"))
+    chosen = ", each the best of its seeds on val" if test["seeds"] > 1 else ""
+    had = f"Of the deployed networks{chosen}, the student has {student:.2f} % and the baseline {baseline:.2f} %"
+    within, gained = interval(table, "paired_gain"), signed(table["paired_gain"], 2)
+    how = bracketed(f"{test['paired_test']}, p {'< 0.0001' if p < 0.0001 else f'= {p:.4f}'}",
+                    f"gain in {PAIRED[test['primary']]} {gained} points{within and ', '}{within}")
+    if within and (p < SIGNIFICANT) == (side(table, "paired_gain") == "unclear"):
+        how += f", a borderline case: the interval {'holds' if p < SIGNIFICANT else 'does not hold'} 0"
     if p >= SIGNIFICANT:
-        return f"{said[0]}no difference can be shown with {images(quality)}{said[1]}."
-    paired = table["paired_gain"]
-    if paired * (student - baseline) < 0:  # a mean over images and a score of all images together may part ways
-        return (f"{said[0]}but image by image the student is {points(paired)} {'ahead' if paired > 0 else 'behind'} on "
-                f"average, and chance hardly explains that{said[1]}.")
-    return f"{said[0]}a difference that chance hardly explains with {images(quality)}{said[1]}."
+        return f"{had}: no difference can be shown with {images(quality)}{how}."
+    paired = round(table["paired_gain"], 2)
+    if paired * round(student - baseline, 2) > 0:
+        return f"{had}: a difference that chance hardly explains with {images(quality)}{how}."
+    # A mean over images and a score of all images together may part ways.
+    where = f"{points(paired)} {'ahead' if paired > 0 else 'behind'} on average" if paired else "not level"
+    return f"{had}; but picture by picture the student is {where}, and chance hardly explains that{how}."
 
 
-def gap(quality: Mapping) -> str:
+def gap(quality: Mapping, teachers: int) -> str:
+    """How far the student got from its baseline to its teacher, and how often the two say the same."""
     table, test = quality["distillation"], quality["test"]
-    lead = quality["teacher"][test["primary"]] - quality["baseline"][test["primary"]]
+    lead = round(quality["teacher"][test["primary"]] - quality["baseline"][test["primary"]], 2)
     teacher = f"{quality['teacher'][test['primary']]:.2f}"
-    agree = f"Student and teacher say the same about {table['teacher_agreement']:.1f} % of the {test['counted']}."
-    recovered, how = table.get("gap_recovered"), bracketed(interval(table, "gap_recovered", 0))
+    also = [f"The teacher is the best on val of {teachers} seeds; the others' scores are means over theirs."
+            if teachers > 1 else "",
+            f"The deployed student and the teacher say the same about {table['teacher_agreement']:.1f} % of the "
+            f"{test['counted']}."]
     if lead <= 0:
-        return f"The teacher ({teacher} %) is not ahead of the baseline: there is no gap to recover. {agree}"
-    if unsure_gap(table):
-        return (f"The teacher ({teacher} %) is {points(lead)} ahead of the baseline, but not for sure: what share of "
-                f"that gap the student recovers can't be said. {agree}")
-    if recovered <= 0:
-        return f"Of the gap between baseline and teacher, nothing is recovered{how}. {agree}"
-    if recovered > 100:
-        return f"The student's mean is above its teacher's ({teacher} %): {recovered:.0f} % of the gap{how}. {agree}"
-    return f"The student recovers {recovered:.0f} % of the gap between baseline and teacher{how}. {agree}"
+        said = f"The teacher ({teacher} %) is not ahead of the baseline: there is no gap to recover."
+    elif unsure_gap(table):
+        said = (f"The teacher ({teacher} %) is {points(lead)} ahead of the baseline, but not for sure: what share of "
+                "that gap the student recovers can't be said.")
+    else:
+        said = recovered(table, teacher)
+    return " ".join(filter(None, (said, *also)))
+
+
+def recovered(table: Mapping, teacher: str) -> str:
+    """The share of the gap. teacher: its score, in %."""
+    share, how = table["gap_recovered"], bracketed(interval(table, "gap_recovered", 0))
+    said = f"The student recovers {share:.0f} % of the gap between baseline and teacher"
+    if share <= 0:
+        said = "Of the gap between baseline and teacher, nothing is recovered"
+    elif share > 100:
+        said = f"The student's mean is above its teacher's ({teacher} %): {share:.0f} % of the gap"
+    if how and side(table, "gap_recovered", 0) == "unclear":
+        said += " by these scores; whether any is recovered can't be told"
+    return f"{said}{how}."
 
 
 def unsure_gap(table: Mapping) -> bool:
@@ -97,7 +145,7 @@ def small(quality: Mapping, quantisation: Mapping) -> str:
     table, drop = quality["distillation"], round(quality["distillation"]["int8_drop"], 2)
     told = f"{'loses' if drop > 0 else 'gains'} {points(drop)}" if drop else "scores as in float"
     low, high = bounds(table, "int8_drop") or (0.0, 0.0)
-    within = interval(table, "int8_drop") and "95 % interval " + (
+    within = interval(table, "int8_drop") and f"{LEVEL} % interval " + (
         f"{reach(-high, -low)} points gained" if drop < 0 else f"{reach(low, high)} points lost")
     unclear = "no difference can be shown" if within and drop and side(table, "int8_drop") == "unclear" else ""
     return f"{FORMS[quantisation['form']]} the student {told}{bracketed(within, unclear)}."
@@ -147,12 +195,13 @@ def most_confused(rows: Sequence[Mapping[str, str]], unit: str) -> str:
 
 def intervals(quality: Mapping) -> str:
     """What the intervals are for; empty where there are none."""
-    test = quality["test"]
-    if "resamples" not in test:
+    if not any(key.endswith("_low") for row in quality.values() for key in row):
         return ""
-    whose = ("newly trained networks" if test["seeds"] > 1 else
-             "these networks: one seed doesn't tell how others would do")
-    return f"95 % intervals, by {test['resamples']} resamples, are for new images and {whose}."
+    said = f"{LEVEL} % intervals, by {quality['test']['resamples']} resamples, are for new images and"
+    if quality["test"]["seeds"] == 1:
+        return f"{said} these networks: one seed doesn't tell how others would do."
+    return (f"{said} newly trained networks; those of the teacher and of the deployed pair are for new images and "
+            "these networks.")
 
 
 def evidence(quality: Mapping) -> str:

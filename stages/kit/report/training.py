@@ -45,14 +45,28 @@ def asked(targets: Mapping, flip: bool) -> str:
             "sees.")
 
 
-def kept(recipe: Mapping) -> str:
-    """Which weights of a run count, of baseline and student."""
+def differs(settings: Mapping, splits: Sequence[tuple[str, int, int]]) -> list[str]:
+    """What, beside the teacher, the student has otherwise than the baseline. splits: as preparation.table has them."""
+    shown = {"clean": "", "views": f"the student sees {settings['targets']['views']} views of each image, the same for "
+                                   "every seed, where the baseline sees new ones in each epoch",
+             "online": "the student's views are the same for every seed, where each seed of the baseline has its own"}
+    unlabelled = sum(count for name, count, _ in splits if name == "unlabelled")
+    more = unlabelled and settings["distill"]["unlabelled"]
+    return [said for said in (shown[settings["targets"]["mode"]],
+                              f"the student also learns from {counted(unlabelled, 'unlabelled image')}" if more else "")
+            if said]
+
+
+def kept(recipe: Mapping, differing: Sequence[str]) -> str:
+    """Which weights of a run count, of baseline and student; differing: as `differs` has it."""
     which = "the last epoch" if recipe["keep"] == "last" else "the epoch that is best on val"
     averaged = f", averaged over steps (`ema_decay` {recipe['ema_decay']:g})," if recipe["ema_decay"] else ""
     seeds = (f"Of {len(recipe['seeds'])} seeds each, the network that is best on val is deployed."
              if len(recipe["seeds"]) > 1 else "There is one seed each.")
-    return (f"Baseline and student share network, recipe and seeds, so that the teacher is all that differs; the "
-            f"weights{averaged} of {which} are kept. {seeds}")
+    alone = (f". Beside the teacher, this differs: {listed(differing)}. The" if differing else
+             ", so that the teacher is all that differs; the")
+    return (f"Baseline and student share network, recipe and seeds{alone} weights{averaged} of {which} are kept. "
+            f"{seeds}")
 
 
 def settings(teacher: Mapping, student: Mapping, prefix: str = "") -> Iterator[tuple[str, str, str]]:
