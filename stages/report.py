@@ -15,8 +15,11 @@ from pathlib import Path
 
 import pydantic
 
-from stages.kit import budget, faults, measured, onnx_files, params, prepared, tables, work
+from stages.kit import budget, faults, measured, onnx_files, params, prepared, statistics, tables, work
 from stages.kit.report import numbers
+
+# What a text of the page may not hold, as markdown-it names it: it ends the text's section, or never ends itself.
+REFUSED = {"heading_open": "a heading", "fence": "a code fence", "html_block": "HTML", "html_inline": "HTML"}
 
 
 class ReportParams(params.Section):
@@ -29,6 +32,18 @@ class ReportParams(params.Section):
     out_of_scope: str = pydantic.Field(min_length=1)  # what it is not for
     pictures: bool  # whether photographs of the data get inside the page, which git keeps
 
+    @pydantic.field_validator("provenance", "intended", "out_of_scope")
+    @classmethod
+    def _stays_in_its_place(cls, text: str) -> str:
+        from markdown_it import MarkdownIt
+
+        tokens = MarkdownIt("commonmark").parse(text)
+        found = {token.type for outer in tokens for token in (outer, *(outer.children or ()))}
+        if kinds := dict.fromkeys(kind for token, kind in REFUSED.items() if token in found):
+            raise ValueError(f"holds {' and '.join(kinds)}, which would change the page around it; write paragraphs "
+                             "and lists, a < as \\<")
+        return text
+
 
 FOLDER, PLOTS, CONFUSED, RAW = Path("report"), Path("plots"), Path("data/confused"), Path("data/raw.zip")
 PAGE, TEXT, PDF = FOLDER / "index.html", FOLDER / "report.md", FOLDER / "report.pdf"
@@ -36,13 +51,14 @@ MODELS = tuple(onnx_files.DEPLOYED)
 TRAINED = MODELS[:3]
 TIMED = ("train_teacher", "teacher_targets", "train_baseline", "distill")
 # Metrics of quality.json that the page shows, those of them that the task has.
-SHOWN = {"accuracy": "accuracy, %", "top5": "top-5 accuracy, %", "miou": "mean IoU, %",
-         "pixel_accuracy": "pixel accuracy, %", "balanced_accuracy": "balanced accuracy, %",
-         "precision": "precision, %", "recall": "recall, %", "f1": "F1, %",
-         "precision_weighted": "precision, weighted, %", "recall_weighted": "recall, weighted, %",
-         "f1_weighted": "F1, weighted, %", "map": "mAP, %", "mcc": "Matthews correlation",
-         "ece": "calibration error, %", "brier": "Brier score",
-         "log_loss": "log loss, nats"}
+SHOWN = {"accuracy": "accuracy (weighted recall), %", "top5": "top-5 accuracy, %", "miou": "mean IoU, %",
+         "pixel_accuracy": "pixel accuracy (weighted recall), %",
+         "balanced_accuracy": "balanced accuracy (macro recall), %",
+         "precision": "precision, macro, %", "recall": "recall, macro, %", "f1": "F1, macro, %",
+         "precision_weighted": "precision, weighted, %", "f1_weighted": "F1, weighted, %",
+         "map": "mAP, %", "mcc": "Matthews correlation", "ece": "expected calibration error (ECE), %",
+         "brier": "Brier score", "log_loss": "log loss, nats"}
+TWICE = {"recall": "balanced_accuracy"}  # of one number under two names, where there are both: the other is shown
 # Pictures that the page shows, those of them that the task draws: where, what they are, what to see there.
 PICTURES = {
     PLOTS / "data/balance.png": ("images of each class, found and kept",
@@ -56,12 +72,14 @@ PICTURES = {
                             "Score and cross-entropy over the epochs. Lines are means over the seeds, bands reach from "
                             "the lowest to the highest on val:"),
     FOLDER / "losses.png": ("parts of the losses, and the learning rate",
-                            "What the losses are made of in training, and the learning rate:"),
+                            "What the losses are made of in training (parts unweighted; the teacher's has T² in it), "
+                            "and the learning rate:"),
     FOLDER / "tradeoff.png": ("score against size and latency",
-                              "Score against size and latency; bars are 95 % intervals, or standard deviations over "
-                              "the seeds where there are none; the dotted line joins what nothing beats:"),
-    PLOTS / "test/confusion.png": ("confusion matrix of the int8 student",
-                                   "Where the int8 student errs (rows are what the image shows):"),
+                              f"Score against size and latency; bars are {statistics.LEVEL} % intervals, or standard "
+                              "deviations over the seeds where there are none; the dotted line joins what nothing "
+                              "beats:"),
+    PLOTS / "test/confusion.png": ("confusion matrix of the small student",
+                                   "Where the small student errs (rows are what the image shows):"),
     PLOTS / "test/classes.png": (
         "precision and recall of each class",
         "How much of what a model calls a class is of that class, and how much of a class it finds:"),
@@ -122,7 +140,8 @@ def gather() -> dict[str, object]:
         "each_class": measured.read(tables.read_csv, PLOTS / "test/classes.csv"),
         "confused": tables.read_csv(confused) if confused.is_file() else None,
         "budget": budget.verdicts(limits, found["size"], found["speed"], quality),
-        "shown": {metric: label for metric, label in SHOWN.items() if metric in quality["student"]},
+        "shown": {metric: label for metric, label in SHOWN.items() if metric in quality["student"]
+                  and TWICE.get(metric) not in quality["student"]},
         "hashes": {path.as_posix(): measured.read(work.sha256, path) for path in (RAW, *onnx_files.DEPLOYED.values())},
     }
 

@@ -38,6 +38,18 @@ def found(**issues: int) -> dict[str, int]:
     return measurements.NO_FINDINGS | issues
 
 
+def rows(support: int = 10, **scores: float) -> list[dict]:
+    """Of plots/test/classes.csv."""
+    return [{"model": "int8", "class": name, "f1": score, "iou": score, "support": support}
+            for name, score in scores.items()]
+
+
+def pairs(*images: int) -> list[dict]:
+    """Of plots/test/confused.csv: a0 taken for b, a1 for b, …"""
+    return [{"actual": f"a{number}", "predicted": "b", "images": count, "pixels": count, "percent_of_actual": 70.0}
+            for number, count in enumerate(images)]
+
+
 # What is changed, what the page then says, and what it doesn't say any more.
 CASES = {
     "as it is": ({}, [
@@ -48,7 +60,8 @@ CASES = {
         "90.00 %: a difference that chance hardly explains with 1000 test images (McNemar's exact test, p = 0.0010; "
         "gain in accuracy 2.00 points, 95 % interval 0.80 to 3.20).",
         "recovers 40 % of the gap between baseline and teacher (95 % interval 20 to 60)",
-        "the teacher gets 50 wrong; of these the others get right: baseline 30.0 %, student 30.0 % and int8 30.0 %",
+        "the teacher gets 50 wrong; of these the others get right: baseline 30.0 %, student 30.0 % and small student "
+        "30.0 % (means over the seeds).",
         "In int8 the student loses 0.10 points (95 % interval −0.20 to 0.40 points lost; no difference can be shown)",
         "2000 images were found and 100 of them left out", "between 400 (cat) and 500 (dog) images in train: 1.2 times",
         "It keeps to the device's budget", "More examples of dog", "Most often it takes dog for cat: 7 test images"],
@@ -84,7 +97,7 @@ CASES = {
         "The taught one is 2.00 points ahead (95 % interval 1.00 to 3.00 points); whether others would be, one seed",
         "There is one seed each", "(92.00 % against 90.00 %)", "One seed: another start may give other scores"],
         ["Over 3 seeds", "the teacher helped", "standard deviation over", "newly trained networks",
-         "Distillation gained", "best of its seeds", "it is the best"]),
+         "Distillation gained", "best of its seeds", "means over", "it is the best"]),
     "teacher behind the baseline": (NO_GAP | {"quality.teacher.accuracy": 89.0}, [
         "The teacher (89.00 %) is not ahead of the baseline", "**A better teacher first.** It is 1.00 point behind"],
         ["gap between"]),
@@ -113,7 +126,8 @@ CASES = {
         "The student's file with int8 weights has 91.80 %", "With int8 weights the student loses"], ["In int8 the"]),
     "half floats": ({"quantisation.form": "fp16 weights"}, [
         "The student's half-float file has", "With half-float weights the student loses"], ["In int8 the"]),
-    "uncalibrated": ({"quality.int8.ece": 9.0}, ["**Calibration.**", "off by 9.0 points", "9.0 points (int8)"], []),
+    "uncalibrated": ({"quality.int8.ece": 9.0}, ["**Calibration.**", "9.0 points (small student)",
+        "small student's expected calibration error is 9.0 points"], []),
     "nothing dropped": ({"data.images": {"found": 2000, "kept": 2000, "dropped": 0}, "data.findings": found(dark=3),
                          "data.acted_on": {}}, [
         "none of them left out", "Of 2000 images, cleaning left out none", "3 findings were only reported",
@@ -122,9 +136,10 @@ CASES = {
                         "data.labels": {"judged": 900, "out_of_fold_accuracy": 87.5}}, [
         "4 labels are doubted and left as they are", "Of 900 labels, 87.5 % were foretold"], []),
     "both drawn": ({"data.before": {"undivided": {"cat": 5, "dog": 5}}}, [
-        "were drawn, in this order: `test` (20 %) and `val` (15 %)"], ["The source has"]),
+        "Drawn were, to the nearest whole number: `test`, 20 % of all; then `val`, 15 % of what remains (`split.seed"],
+                   ["The source has"]),
     "both given": ({"data.before": {"train": {"cat": 5}, "val": {"cat": 5}, "test": {"cat": 5}}}, [
-        "The source has `val` and `test`."], ["were drawn"]),
+        "The source has `val` and `test`."], ["Drawn was", "Drawn were"]),
     "nothing confused": ({"confused": []}, ["confuses no two classes"], ["Most often it takes", "| dog | cat |"]),
     "taught otherwise": ({"settings.distill.temperature": 7.0, "settings.distill.loss": "dkd",
                           "settings.distill.kd_weight": 2.0, "settings.targets.mode": "online"}, [
@@ -140,13 +155,13 @@ CASES = {
         "Beside the teacher, this differs: the student sees 4 views of each image, the same for every seed, where the "
         "baseline sees new ones in each epoch. The weights"], ["all that differs"]),
     "fine-tuned": ({"settings.teacher.mode": "finetune", "settings.teacher.weights": "net.safetensors"}, [
-        "those of `data/weights/net.safetensors`; fine-tuned as a whole"], ["from scratch"]),
+        "those of data/weights/net.safetensors; fine-tuned as a whole"], ["from scratch"]),
     "cropped": ({"settings.split.resize": "crop", "settings.split.image_size": 48}, [
         "Of each picture the square in the middle is brought to 48×48 pixels", "images of 48×48 pixels"],
         ["32×32 pixels,"]),
     "unlabelled": ({"index": [{"split": split, "windows": "1"} for split in ("train", "test", "unlabelled")],
                     "settings.split.labelled_fraction": 0.5, "settings.distill.unlabelled": False}, [
-        "1 image has no label here (only 50 % of the training labels are shown); the student is not shown them",
+        "1 image has no label here (only 50 % of the training labels are shown); the student is not shown it",
         "so that the teacher is all that differs; the weights of"], []),
     "mirrored and averaged": ({"settings.student_training.augment.flip": True,
                                "settings.student_training.ema_decay": 0.99}, [
@@ -195,6 +210,62 @@ CASES = {
         "no choice of a seed has seen;"], ["may lie in another"]),
     "intervals": ({}, ["95 % intervals, by 2000 resamples, are for new images and newly trained networks; those of the "
                        "teacher and of the deployed pair are for new images and these networks."], []),
+    "test drawn": ({"data.before": {"train": {"cat": 5}, "val": {"cat": 5}}}, [
+        "The source has `val`. Drawn was, to the nearest whole number: `test`, 20 % of the other images (`split"], []),
+    "another small form": ({"quantisation.form": "fp16 weights"}, [
+        "*small student* the student in fp16 weights; files and pictures call it `int8`",
+        "| | teacher | baseline | student | small student | teacher / small |", "The small student does worst on dog",
+        "It is the small student's weakest class"], ["int8 student", "| int8", "(int8)", "*int8*"]),
+    "large": ({"size.teacher.parameters_m": 138.4, "size.student.parameters_m": 0.02, "size.teacher.size_mb": 5216.3,
+               "speed.teacher.latency_ms": 470.1, "speed.int8.latency_ms": 0.0395}, [
+        "A teacher of 138 million parameters taught a student of 20 thousand to",
+        "(the teacher's 5216), and answers in 0.04 ms (470) on 1 thread"], ["e+0", "million to"]),
+    "correlated": ({"settings.distill.loss": "dist"}, [
+        "T² × (1 − the correlation of answers, between and within classes; Huang et al., 2022), at"], []),
+    "cross-entropy": ({}, [
+        "is 0.1 × cross-entropy + 0.9 × T² × the KL divergence from the teacher's soft targets"], []),
+    "with Dice": ({"settings.student_training.dice_weight": 0.5}, [
+        "is 0.1 × (cross-entropy + 0.5 × the Dice loss) + 0.9 × T²"], []),
+    "long name": ({"settings.data.name": "x y " * 99}, ["to tell 3 classes apart. Of"], ["(data set"]),
+    "of one": ({"each_class": rows(cat=90.0, dog=80.0, support=1), "confused": pairs(1)}, [
+        "The small student does worst on dog: F1 80.0 % on 1 test image.",
+        "Most often it takes a0 for b: 1 test image, 70.0 % of the class."], ["1 test images", "on 1 images"]),
+    "two equally weak": ({"each_class": rows(cat=80.0, dog=80.04, owl=90.0), "confused": pairs(7, 7)}, [
+        "The small student does worst on cat and dog: F1 80.0 % each.",
+        "Most often it takes a0 for b and a1 for b: 7 test images each.",
+        "**More examples of cat and dog.** They are the small student's weakest classes (F1 80.0 % each)."],
+        ["weakest class (", "of the class."]),
+    "many equally weak": ({"each_class": rows(a=80.0, b=80.0, c=80.0, d=80.0, e=90.0),
+                           "confused": pairs(7, 7, 7, 7, 3)}, [
+        "does worst on a, b, c and 1 more: F1", "a0 for b, a1 for b, a2 for b and others: 7 test images each"], []),
+    "all equally weak": ({"each_class": rows(a=80.0, b=80.0)}, [], ["does worst on", "**More examples"]),
+    "weakest, but above the whole": ({"quality.int8.f1": 79.0}, ["does worst on dog"], ["**More examples"]),
+    "weakest, taken for two": ({"confused": [
+        {"actual": "dog", "predicted": other, "images": "2", "pixels": "2", "percent_of_actual": "20"}
+        for other in ("cat", "owl")]}, [
+        "weakest class (F1 80.0 %), and is most often taken for cat and owl."], []),
+    "surely loses on test": ({"quality.distillation.int8_drop": 0.4, "quality.distillation.int8_drop_low": 0.1,
+                              "quality.distillation.int8_drop_high": 0.7}, [
+        "**Another small form.** It surely loses on the test images (0.40 points)"], []),
+    "a little uncalibrated": ({"quality.int8.ece": 5.1}, ["**Calibration.**"], []),
+    "two seeds": ({"quality.test.seeds": 2}, ["**More seeds.** With 2 seeds"], []),
+    "p at the border": ({"quality.distillation.p_value": 0.05}, [
+        "no difference can be shown with 1000 test images (Mc"], ["hardly explains"]),
+    "a little past its teacher": ({"quality.distillation.gap_recovered": 110.0}, ["The student's mean is above"], []),
+    "undivided": ({"data.after": {"undivided": {"cat": 5, "dog": 10}}}, [
+        "between 5 (cat) and 10 (dog) images: 2.0 times as many"], ["images in train"]),
+    "as many of each class": ({"data.after": {"train": {"cat": 5, "dog": 5}}}, [
+        "Every class has 5 images after cleaning in train."], ["between 5"]),
+    "as few of two": ({"data.after": {"train": {"cat": 5, "dog": 5, "owl": 6}}}, [
+        "between 5 (cat and dog) and 6 (owl)"], []),
+    "one stratum": ({"data.after": {"train": {"all": 5}}}, [], ["Every class has", "the classes have"]),
+    "doubts": ({"data.labels": {"judged": 900, "out_of_fold_accuracy": 87.5}}, ["(its out-of-fold accuracy)"], []),
+    "learns from one": ({"index": [{"split": split, "windows": "1"} for split in ("train", "test", "unlabelled")]}, [
+        "1 image has no label here; the student learns from the teacher alone on it."], []),
+    "odd file": ({"settings.teacher.weights": "a|`b`.safetensors", "timing.distill.device": "a|b"}, [
+        "data/weights/a\\|\\`b\\`.safetensors", "a\\|b, 2 threads"], []),
+    "teacher taught by its answers": ({"timing.teacher_targets.seconds": 5.0}, [
+        "took 1.00 times as long as the baseline, 1.50 times with the teacher's answers"], []),
     "stopped early": ({"settings.student_training.keep": "best"}, ["the epoch that is best on val"],
                       ["the last epoch are"]),
 }
@@ -226,7 +297,8 @@ def test_the_abstract_is_short_and_the_headings_stand(case, task):
 def test_masks_are_told_of_in_pixels():
     shown = text(measurements.facts("segmentation"))
     for said in ("student's mean IoU is 2.00 points above", "find 3 classes in pictures, pixel by pixel",
-                 "Of the test images' pixels, the teacher gets 50 wrong", "IoU 80.0 % on 10 pixels", "| owl | 99.00 |",
+                 "Of the test images' pixels, the teacher gets 50 wrong", "IoU 80.0 % on 10 test pixels",
+                 "| owl | 99.00 |", "but for the table of IoU: means over the seeds",
                  "Wilcoxon's signed-rank test over the photographs", "a logit for each class, pixel by pixel"):
         assert said in shown
     assert "McNemar" not in shown and "accuracy is" not in shown

@@ -3,18 +3,30 @@
 from collections.abc import Mapping, Sequence
 
 from stages.kit.budget import Verdict
-from stages.kit.report.numbers import bracketed, counted, escaped, interval, listed, points, spread
+from stages.kit.report.numbers import (
+    bracketed,
+    counted,
+    escaped,
+    interval,
+    listed,
+    parameters,
+    plain,
+    points,
+    spread,
+)
 from stages.kit.report.results import images, verdict
 
 AIMS = {"classification": "tell {classes} apart", "segmentation": "find {classes} in pictures, pixel by pixel"}
 FILES = {"int8": "int8 file", "int8 weights": "file with int8 weights", "fp16 weights": "half-float file"}  # student's
+NAME = (5, 60)  # words and letters of a data set's name; a longer one is left out
 
 
 def aim(size: Mapping, name: str, task: str, classes: int) -> str:
     """What was trained for what."""
     said = AIMS.get(task, "answer on {classes}").format(classes=f"{classes} classes")
-    return (f"A teacher of {size['teacher']['parameters_m']:.3g} million parameters taught a student of "
-            f"{size['student']['parameters_m']:.2g} million to {said} (data set: {escaped(name)}).")
+    teacher, student = (parameters(size[model]["parameters_m"]) for model in ("teacher", "student"))
+    of = f" (data set: {escaped(name)})" if len(name.split()) <= NAME[0] and len(name) <= NAME[1] else ""
+    return f"A teacher of {teacher} parameters taught a student of {student} to {said}{of}."
 
 
 def cleaning(data: Mapping) -> str:
@@ -49,8 +61,8 @@ def gain(quality: Mapping) -> str:
 def small(quality: Mapping, size: Mapping, speed: Mapping, form: str) -> str:
     """The file to ship."""
     return (f"The student's {FILES[form]} has {quality['int8']['deployed']:.2f} %, takes "
-            f"{size['int8']['size_mb']:.3g} MB (the teacher's {size['teacher']['size_mb']:.3g}), and answers in "
-            f"{speed['int8']['latency_ms']:.2g} ms ({speed['teacher']['latency_ms']:.2g}) on "
+            f"{plain(size['int8']['size_mb'], 3)} MB (the teacher's {plain(size['teacher']['size_mb'], 3)}), and "
+            f"answers in {plain(speed['int8']['latency_ms'], 2)} ms ({plain(speed['teacher']['latency_ms'], 2)}) on "
             f"{counted(speed['machine']['threads'], 'thread')} of the machine that measured it.")
 
 

@@ -22,7 +22,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "pillow", "scikit-learn", "scipy", 
             "ImageHash", "cleanvision", "cleanlab", "dvc")
 # What is measured, its file and key below metrics/, and the command that makes it; {primary} is the leading metric.
 SOURCES = (
-    ("scores of teacher, baseline, student and int8", "quality.json", "{model}.{primary}", "dvc repro evaluate"),
+    ("scores of the four models", "quality.json", "{model}.{primary}", "dvc repro evaluate"),
     ("their standard deviation over seeds", "quality.json", "student.{primary}_std", "dvc repro evaluate"),
     ("scores of the deployed files", "quality.json", "{model}.deployed", "dvc repro evaluate"),
     ("all scores of the small student's file", "quality.json", "shipped.{primary}", "dvc repro evaluate"),

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from statistics import NormalDist
 
 from stages.kit.budget import Verdict
-from stages.kit.report.numbers import bounds, counted, escaped, listed, points
-from stages.kit.report.results import PAIRED, SIGNIFICANT, images, side, unsure_gap, verdict, weakest
+from stages.kit.report.numbers import bounds, counted, few, listed, plain, points
+from stages.kit.report.results import PAIRED, SIGNIFICANT, images, most, side, unsure_gap, verdict, weakest
 from stages.kit.statistics import LEVEL
 
 # Normal quantiles: how many standard errors half an interval has, and how many a test needs beyond them to find a true
@@ -69,15 +69,20 @@ def more_seeds(quality: Mapping) -> str:
 
 
 def weak_class(rows: Sequence[Mapping[str, str]], confused: Sequence[Mapping[str, str]], score: str, named: str,
-               overall: float) -> str:
-    """The int8 student's weakest class, and what it is taken for; empty where it isn't below the overall score."""
-    row = weakest(rows, score, "int8")
-    if not row or float(row[score]) >= overall:
+               unit: str, overall: float) -> str:
+    """The small student's weakest class, and what it is taken for; of several the names. Empty where none is below the
+    overall score.
+    """
+    weak = weakest(rows, score)
+    if not weak or float(weak[0][score]) >= overall:
         return ""
-    taken = [pair["predicted"] for pair in confused if pair["actual"] == row["class"]]
-    looks = f", and is most often taken for {escaped(taken[0])}" if taken else ""
-    return (f"**More examples of {escaped(row['class'])}.** It is the int8 student's weakest class ({named} "
-            f"{float(row[score]):.1f} %){looks}.")
+    least, names = float(weak[0][score]), [row["class"] for row in weak]
+    if len(weak) > 1:
+        return (f"**More examples of {few(names)}.** They are the small student's weakest classes ({named} "
+                f"{least:.1f} % each).")
+    taken = most([pair for pair in confused if pair["actual"] == names[0]], unit)
+    looks = f", and is most often taken for {few([pair['predicted'] for pair in taken])}" if taken else ""
+    return f"**More examples of {few(names)}.** It is the small student's weakest class ({named} {least:.1f} %){looks}."
 
 
 def smaller_loss(quality: Mapping, quantisation: Mapping) -> str:
@@ -93,7 +98,7 @@ def smaller_loss(quality: Mapping, quantisation: Mapping) -> str:
 
 
 def within_budget(verdicts: Sequence[Verdict]) -> str:
-    broken = [f"{verdict.what} {verdict.measured:.4g} (limit {verdict.limit:g})" for verdict in verdicts
+    broken = [f"{verdict.what} {plain(verdict.measured, 4)} (limit {plain(verdict.limit, 4)})" for verdict in verdicts
               if not verdict.met]
     return f"**Keeping to the budget.** The deployed file fails it: {listed(broken)}." if broken else ""
 
@@ -102,13 +107,13 @@ def calibration(quality: Mapping) -> str:
     error = quality["int8"]["ece"]
     if error <= UNCALIBRATED:
         return ""
-    return (f"**Calibration.** The int8 student's probabilities are off by {error:.1f} points on average: a "
+    return (f"**Calibration.** The small student's expected calibration error is {error:.1f} points: a "
             "temperature fitted on val may mend that.")
 
 
 def doubtful_labels(data: Mapping) -> str:
     """Label suspects that nothing was done about."""
-    left = data["findings"].get("label_suspect", 0) - data.get("acted_on", {}).get("label_suspect", 0)
+    left = data["findings"]["label_suspect"] - data["acted_on"].get("label_suspect", 0)
     return (f"**A look at the labels.** {counted(left, 'label')} {'is' if left == 1 else 'are'} doubted and left as "
             f"{'it is' if left == 1 else 'they are'}; `data/decisions.csv` names {'it' if left == 1 else 'them'}."
             if left else "")

@@ -32,7 +32,7 @@ class Each(NamedTuple):
     overall: str
 
 
-EACH = {"f1": Each("f1", "F1", "images", "f1"), "iou": Each("iou", "IoU", "pixels", "miou")}
+EACH = {"f1": Each("f1", "F1", "image", "f1"), "iou": Each("iou", "IoU", "pixel", "miou")}
 
 
 class Heading(NamedTuple):
@@ -50,8 +50,8 @@ def markdown(found: Mapping[str, object]) -> str:
     """
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
                                      keep_trailing_newline=True)
-    environment.globals |= {"card": card, "preparation": preparation, "results": results, "training": training,
-                            "counted": numbers.counted, "escaped": numbers.escaped, "spread": numbers.spread}
+    environment.globals |= {"card": card, "preparation": preparation, "results": results, "training": training}
+    environment.globals |= {name: getattr(numbers, name) for name in ("counted", "escaped", "plain", "spread")}
     template = environment.from_string((HERE / TEXT).read_text(encoding="utf-8"))
     with complete():
         text = template.render(found | derived(found))
@@ -77,6 +77,7 @@ def derived(found: Mapping) -> dict[str, object]:
         "abstract": summary(found), "outlook": next_steps(found, each), "each": each,
         "each_iou": list(quality["teacher"].get("iou", ())),  # classes; the teacher has no deviations among them
         "splits": preparation.table(index), "tiled": any(int(row["windows"]) > 1 for row in index),
+        "names": [numbers.called(model) for model in found["models"]],
         "squares": sum(tested) / len(tested), "side": settings["split"]["image_size"],
         "hashes": [*found["hashes"].items(), ("params.yaml, canonical", card.settings_sha256(settings))],
         "sources": list(card.sources(measured | {"timing/distill": found["timing"]["distill"]},
@@ -100,7 +101,7 @@ def next_steps(found: Mapping, each: Each) -> list[str]:
     said = (outlook.better_teacher(quality), outlook.gentler_teaching(quality), outlook.more_images(quality),
             outlook.more_seeds(quality), outlook.within_budget(found["budget"]),
             outlook.smaller_loss(quality, found["quantisation"]),
-            outlook.weak_class(found["each_class"], found["confused"] or [], each.key, each.label,
+            outlook.weak_class(found["each_class"], found["confused"] or [], each.key, each.label, each.unit,
                                quality["int8"][each.overall]),
             outlook.calibration(quality), outlook.doubtful_labels(data))
     return [sentence for sentence in said if sentence]

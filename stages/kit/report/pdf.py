@@ -21,10 +21,13 @@ def write(page: Path, path: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, "page.pdf")
         # The page is our own and asks for nothing, so that a container without user namespaces may print it too.
-        done = subprocess.run([browser, "--headless", "--no-sandbox", "--disable-gpu",
-                               f"--user-data-dir={folder}/profile", "--no-pdf-header-footer",
-                               f"--print-to-pdf={made}", page.resolve().as_uri()],
-                              capture_output=True, text=True, errors="replace", timeout=SECONDS)
+        command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile",
+                   "--no-pdf-header-footer", f"--print-to-pdf={made}", page.resolve().as_uri()]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            raise Fault(f"{browser} made no PDF of {page} in {SECONDS} seconds; run this again when the machine is "
+                        "less busy, or open the page in any browser and print it") from None
         if not made.is_file():
             last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
             raise Fault(f"{browser} made no PDF of {page}: {one_line(ValueError(last))[:200]}")

@@ -5,7 +5,7 @@ Out: sentences.
 from collections.abc import Mapping, Sequence
 
 from stages.kit.prepared import SPLITS
-from stages.kit.report.numbers import counted, escaped, listed
+from stages.kit.report.numbers import counted, few, listed
 
 
 def found(data: Mapping) -> str:
@@ -17,7 +17,7 @@ def found(data: Mapping) -> str:
 
 def reported(data: Mapping) -> str:
     """Findings that changed nothing; empty where there is none."""
-    left = sum(data["findings"].values()) - sum(data.get("acted_on", {}).values())
+    left = sum(data["findings"].values()) - sum(data["acted_on"].values())
     if not left:
         return ""
     return (f"{counted(left, 'finding')} {_were(left)} only reported: `params.yaml`, section `clean`, says which "
@@ -45,21 +45,22 @@ def labels(data: Mapping) -> str:
     if "labels" not in data:
         return ""
     return (f"Of {counted(data['labels']['judged'], 'label')}, {data['labels']['out_of_fold_accuracy']:.1f} % were "
-            "foretold by a simple classifier that had not seen them: so far can its doubts about the others be "
-            "trusted.")
+            "foretold by a simple classifier that had not seen them (its out-of-fold accuracy): so far can its doubts "
+            "about the others be trusted.")
 
 
 def balance(data: Mapping) -> str:
     """Of the images that training draws from; empty where a class can't be told of an image."""
-    kept = data.get("after", {})
-    counts = kept.get("train") or kept.get("undivided") or {}
+    kept = data["after"]
+    counts = kept["train"] if "train" in kept else kept["undivided"]
     if len(counts) < 2:
         return ""
-    least, most = (choose(counts, key=counts.get) for choose in (min, max))
-    if counts[least] == counts[most]:
-        return f"Every class has {counted(counts[most], 'image')} after cleaning{_where(kept)}."
-    return (f"After cleaning, the classes have between {counts[least]} ({escaped(least)}) and {counts[most]} "
-            f"({escaped(most)}) images{_where(kept)}: {counts[most] / max(counts[least], 1):.1f} times as many.")
+    least, most = min(counts.values()), max(counts.values())
+    if least == most:
+        return f"Every class has {counted(most, 'image')} after cleaning{_where(kept)}."
+    fewest, largest = (few([name for name, count in counts.items() if count == end]) for end in (least, most))
+    return (f"After cleaning, the classes have between {least} ({fewest}) and {most} ({largest}) images{_where(kept)}: "
+            f"{most / least:.1f} times as many.")
 
 
 def _where(kept: Mapping) -> str:
@@ -77,18 +78,17 @@ def sizing(split: Mapping) -> str:
 
 
 def drawn(data: Mapping, split: Mapping) -> str:
-    """Which splits the source has and which are drawn; empty where that isn't known."""
-    before = data.get("before")
-    if before is None:
-        return ""
+    """Which splits the source has and which are drawn."""
+    before = data["before"]
     given = [name for name in ("val", "test") if name in before]
     own = [name for name in ("test", "val") if name not in before]
     said = [f"The source has {listed([f'`{name}`' for name in given])}."] if given else []
     if own:
-        shares = listed([f"`{name}` ({100 * split[f'{name}_fraction']:g} %)" for name in own])
-        order = ", in this order" if len(own) > 1 else ""
-        said.append(f"About these shares of the rest were drawn{order}: {shares} (`split.seed` {split['seed']}, "
-                    f"`split.fold` {split['fold']}).")
+        of = ("of all", "of what remains") if len(own) > 1 else ("of the other images" if given else "of all",)
+        shares = "; then ".join(f"`{name}`, {100 * split[f'{name}_fraction']:g} % {whole}"
+                                for name, whole in zip(own, of, strict=True))
+        said.append(f"Drawn {'was' if len(own) == 1 else 'were'}, to the nearest whole number: {shares} (`split.seed` "
+                    f"{split['seed']}, `split.fold` {split['fold']}).")
     return " ".join(said)
 
 
@@ -99,7 +99,8 @@ def unlabelled(splits: Sequence[tuple[str, int, int]], split: Mapping, distill: 
         return ""
     hidden = (f" (only {100 * split['labelled_fraction']:g} % of the training labels are shown)"
               if split["labelled_fraction"] < 1 else "")
-    use = "learns from the teacher alone on them" if distill["unlabelled"] else "is not shown them"
+    them = "it" if count == 1 else "them"
+    use = f"learns from the teacher alone on {them}" if distill["unlabelled"] else f"is not shown {them}"
     return f"{counted(count, 'image')} {'has' if count == 1 else 'have'} no label here{hidden}; the student {use}."
 
 

@@ -1,15 +1,18 @@
-"""What the numbers allow to be said of the result. In: metrics/quality.json, quantisation.json as mappings.
-Out: sentences no stronger than that, a function a sentence.
+"""What the numbers allow to be said of the result. In: metrics/quality.json, quantisation.json, rows of
+plots/test/{classes,confused}.csv as mappings. Out: sentences no stronger than that, a function a sentence.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from stages.kit.report.numbers import (
+    MOST,
     bounds,
     bracketed,
+    called,
     counted,
     escaped,
+    few,
     interval,
     listed,
     points,
@@ -22,6 +25,7 @@ from stages.kit.statistics import LEVEL
 SIGNIFICANT = 0.05  # the p-value below which a difference is called one
 PAIRED = {"accuracy": "accuracy", "miou": "mean IoU, picture by picture,"}  # what paired_gain is a gain in
 FORMS = {"int8": "In int8", "int8 weights": "With int8 weights", "fp16 weights": "With half-float weights"}
+Row = Mapping[str, str]
 
 
 def sentences(quality: Mapping, quantisation: Mapping, teachers: int) -> list[str]:
@@ -130,14 +134,13 @@ def unsure_gap(table: Mapping) -> bool:
 
 
 def where_teacher_errs(quality: Mapping) -> str:
-    """Empty where that isn't known."""
-    wrong, test = quality["test"].get("teacher_errors"), quality["test"]
-    if wrong is None:
-        return ""
+    wrong, test = quality["test"]["teacher_errors"], quality["test"]
     if not wrong:
         return f"The teacher gets all of the {test['counted']} right: nothing can be said of where it errs."
-    shares = listed([f"{name} {quality[name]['where_teacher_errs']:.1f} %" for name in ("baseline", "student", "int8")])
-    return f"Of the {test['counted']}, the teacher gets {wrong} wrong; of these the others get right: {shares}."
+    shares = listed([f"{called(name)} {quality[name]['where_teacher_errs']:.1f} %"
+                     for name in ("baseline", "student", "int8")])
+    over = bracketed("means over the seeds" if test["seeds"] > 1 else "")
+    return f"Of the {test['counted']}, the teacher gets {wrong} wrong; of these the others get right: {shares}{over}."
 
 
 def small(quality: Mapping, quantisation: Mapping) -> str:
@@ -162,35 +165,51 @@ def too_far(quantisation: Mapping) -> str:
             if val["drop"] > val["max_drop"] else "")
 
 
-def calibration(quality: Mapping) -> str:
-    errors = {name: quality[name]["ece"] for name in ("teacher", "baseline", "student", "int8")}
-    return (f"Probabilities are off by {listed([f'{error:.1f} points ({name})' for name, error in errors.items()])} on "
-            "average: the expected calibration error.")
+def weakest(rows: Sequence[Row], score: str) -> list[Row]:
+    """The rows of plots/test/classes.csv of the small student's classes that score least, as far as is printed; none
+    where all are alike.
+    """
+    shown = [row for row in rows if row["model"] == "int8" and int(row["support"])]
+    least = min((_printed(row, score) for row in shown), default=0.0)
+    worst = [row for row in shown if _printed(row, score) == least]
+    return worst if len(worst) < len(shown) else []
 
 
-def weakest(rows: Sequence[Mapping[str, str]], score: str, model: str) -> Mapping[str, str] | None:
-    """The row of plots/test/classes.csv of the model's class that scores least; None where there is one class only."""
-    shown = [row for row in rows if row["model"] == model and int(row["support"])]
-    return min(shown, key=lambda row: float(row[score])) if len(shown) > 1 else None
-
-
-def weakest_class(rows: Sequence[Mapping[str, str]], score: str, named: str, unit: str) -> str:
-    """Of the int8 student; empty where no class is weaker than another."""
-    own = [float(row[score]) for row in rows if row["model"] == "int8" and int(row["support"])]
-    if not own or min(own) == max(own):
+def weakest_class(rows: Sequence[Row], score: str, named: str, unit: str) -> str:
+    """Empty where no class is weaker than another."""
+    weak = weakest(rows, score)
+    if not weak:
         return ""
-    row = weakest(rows, score, "int8")
-    return (f"The int8 student does worst on {escaped(row['class'])}: {named} {float(row[score]):.1f} % on "
-            f"{row['support']} {unit}.")
+    names = few([row["class"] for row in weak])
+    said = f"The small student does worst on {names}: {named} {_printed(weak[0], score)} %"
+    return f"{said} each." if len(weak) > 1 else f"{said} on {counted(int(weak[0]['support']), f'test {unit}')}."
 
 
-def most_confused(rows: Sequence[Mapping[str, str]], unit: str) -> str:
-    """rows: plots/test/confused.csv. What the first pair is."""
-    if not rows:
-        return "The int8 student confuses no two classes on the test images."
-    first = rows[0]
-    return (f"Most often it takes {escaped(first['actual'])} for {escaped(first['predicted'])}: {first[unit]} test "
-            f"{unit}, {float(first['percent_of_actual']):.1f} % of the class.")
+def most(pairs: Sequence[Row], unit: str) -> list[Row]:
+    """Those of plots/test/confused.csv with the highest count."""
+    highest = max((int(pair[f"{unit}s"]) for pair in pairs), default=0)
+    return [pair for pair in pairs if int(pair[f"{unit}s"]) == highest]
+
+
+def most_confused(pairs: Sequence[Row], unit: str) -> str:
+    """What is most often taken for what; pairs: of plots/test/confused.csv, the worst at most."""
+    if not pairs:
+        return "The small student confuses no two classes on the test images."
+    first = most(pairs, unit)
+    count = counted(int(first[0][f"{unit}s"]), f"test {unit}")
+    if len(first) > 1:
+        some = [f"{escaped(pair['actual'])} for {escaped(pair['predicted'])}" for pair in first[:MOST]]
+        return f"Most often it takes {listed(some + ['others'] * (len(first) > MOST))}: {count} each."
+    return (f"Most often it takes {escaped(first[0]['actual'])} for {escaped(first[0]['predicted'])}: {count}, "
+            f"{float(first[0]['percent_of_actual']):.1f} % of the class.")
+
+
+def calibration(quality: Mapping) -> str:
+    errors = listed([f"{quality[name]['ece']:.1f} points ({called(name)})" for name in (
+        "teacher", "baseline", "student", "int8")])
+    over = "; means over the seeds" if quality["test"]["seeds"] > 1 else ""
+    return ("The expected calibration error (ECE), how far a model's confidence is from its accuracy on average, is "
+            f"{errors}{over}.")
 
 
 def intervals(quality: Mapping) -> str:
@@ -214,3 +233,7 @@ def images(quality: Mapping) -> str:
 
 def _level(difference: float, more: str, less: str) -> str:
     return f"{points(difference)} {more if difference > 0 else less}" if round(difference, 2) else "level with"
+
+
+def _printed(row: Row, score: str) -> float:
+    return round(float(row[score]), 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 from stages.kit import tables
 from stages.kit.pictures import COLOURS, figure
 from stages.kit.report.curves import logarithmic
-from stages.kit.report.numbers import bounds
+from stages.kit.report.numbers import bounds, called
 
 COSTS = {"size_mb": "size of the file, MB", "latency_ms": "latency, ms"}
 WIDTHS = {"baseline": 4}  # of bars, in points: the student's, at the same size, is drawn over it
@@ -36,7 +36,7 @@ def front(found: Sequence[Row], cost: str) -> list[Row]:
 
 
 def error(row: Mapping[str, float], metric: str) -> tuple[float, float] | None:
-    """How far below and above the score its bar reaches: its 95 % interval, else a standard deviation."""
+    """How far below and above the score its bar reaches: its interval, else a standard deviation."""
     if found := bounds(row, metric):
         return max(0.0, row[metric] - found[0]), max(0.0, found[1] - row[metric])
     std = row.get(f"{metric}_std")
@@ -54,7 +54,7 @@ def draw(found: Sequence[Row], quality: Mapping, path: Path) -> None:
                 reach = error(quality[row["model"]], metric)
                 axes.errorbar(row[cost], row["score"], yerr=reach and [[part] for part in reach], capsize=4,
                               fmt=SHAPES[row["model"]], color=COLOURS[row["model"]], markersize=8,
-                              elinewidth=WIDTHS.get(row["model"], 1.5), label=row["model"])
+                              elinewidth=WIDTHS.get(row["model"], 1.5), label=called(row["model"]))
             axes.set(xlabel=label)
             axes.grid(alpha=0.3)
             logarithmic(axes, "x")

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from stages.kit.report.numbers import counted, escaped, listed
 
 # What the words of params.yaml stand for; a word that isn't here is shown as it is.
-LOSSES = {"kd": "the divergence of softened answers (Hinton et al., 2015)",
+LOSSES = {"kd": "the KL divergence from the teacher's soft targets (Hinton et al., 2015)",
           "dkd": "decoupled knowledge distillation (Zhao et al., 2022)",
-          "dist": "the correlation of answers, between and within classes (Huang et al., 2022)",
+          "dist": "(1 − the correlation of answers, between and within classes; Huang et al., 2022)",
           "cwd": "channel-wise distillation (Shu et al., 2021)"}
 MODES = {"scratch": "trained from scratch", "finetune": "fine-tuned as a whole",
          "frozen": "frozen but for its new head, which is trained"}
@@ -18,18 +18,20 @@ MODES = {"scratch": "trained from scratch", "finetune": "fine-tuned as a whole",
 def starts(section: Mapping) -> str:
     """Where a network's weights come from; section: `teacher` or `student`."""
     weights = {"none": "drawn at random", "imagenet": "torchvision's, of ImageNet"}.get(
-        section["weights"], f"those of `data/weights/{section['weights']}`")
+        section["weights"], f"those of data/weights/{escaped(section['weights'])}")
     mode = MODES.get(section.get("mode"), "")
     return f"{weights}{mode and '; '}{mode}"
 
 
-def taught(distill: Mapping) -> str:
-    """The student's loss."""
+def taught(distill: Mapping, recipe: Mapping) -> str:
+    """The student's loss; recipe: `student_training`."""
+    labels = (f"(cross-entropy + {recipe['dice_weight']:g} × the Dice loss)" if recipe["dice_weight"]
+              else "cross-entropy")
     loss = LOSSES.get(distill["loss"], f"`{distill['loss']}`")
     more = " Logits are standardised first (Sun et al., 2024)." if distill["standardise"] else ""
     if distill["debias"]:
         more += f" {100 * distill['debias']:g} % of the log class shares are taken off the teacher's logits."
-    return (f"The student's loss is {distill['ce_weight']:g} × the labels' loss + {distill['kd_weight']:g} × "
+    return (f"The student's loss is {distill['ce_weight']:g} × {labels} + {distill['kd_weight']:g} × "
             f"T² × {loss}, at a temperature T of {distill['temperature']:g}.{more}")
 
 
