@@ -1,6 +1,8 @@
 """The page: no sentence is left untrue when a number changes; both its files, the model card, pictures, the PDF."""
 
+import contextlib
 import hashlib
+import html
 import json
 import re
 import shutil
@@ -11,8 +13,11 @@ import measurements
 import pytest
 import yaml
 from conftest import Project
+from PIL import Image
 
-from stages.kit.report import card, curves, numbers, outlook, page, preparation, results, tradeoff, training
+from stages.kit import pictures
+from stages.kit.faults import Fault
+from stages.kit.report import card, curves, numbers, outlook, page, pdf, preparation, results, tradeoff, training
 
 HEADINGS = ["Abstract", "Data Analysis and Cleaning", "Data Preprocessing", "Model Architecture",
             "Training and Experimentation", "Results and Key Findings", "Future Work"]
@@ -204,16 +209,16 @@ CASES = {
     "one near leak": ({"data.findings": found(near_leak=1), "data.acted_on": {}}, [
         "has seen (but 1 image of other splits is a copy, or nearly, of val or test images);"], []),
     "alike, and drawn apart": ({"data.findings": found(near_duplicate=2), "data.acted_on": {}}, [
-        "has seen (but 2 images that are like others of the source may lie in another split than that);"], []),
+        "has seen (but 2 images may have been drawn into another split than one that they are like);"], []),
     "alike, in train": ({"data.findings": found(near_duplicate=2), "data.acted_on": {},
                          "data.before": {"train": {"cat": 5}, "val": {"cat": 5}, "test": {"cat": 5}}}, [
-        "no choice of a seed has seen;"], ["may lie in another"]),
+        "no choice of a seed has seen;"], ["may have been drawn"]),
     "intervals": ({}, ["95 % intervals, by 2000 resamples, are for new images and newly trained networks; those of the "
                        "teacher and of the deployed pair are for new images and these networks."], []),
     "test drawn": ({"data.before": {"train": {"cat": 5}, "val": {"cat": 5}}}, [
         "The source has `val`. Drawn was, to the nearest whole number: `test`, 20 % of the other images (`split"], []),
     "another small form": ({"quantisation.form": "fp16 weights"}, [
-        "*small student* the student in fp16 weights; files and pictures call it `int8`",
+        "*small student* the student with half-float weights; files and pictures call it `int8`",
         "| | teacher | baseline | student | small student | teacher / small |", "The small student does worst on dog",
         "It is the small student's weakest class"], ["int8 student", "| int8", "(int8)", "*int8*"]),
     "large": ({"size.teacher.parameters_m": 138.4, "size.student.parameters_m": 0.02, "size.teacher.size_mb": 5216.3,
@@ -391,7 +396,7 @@ def test_the_page_asks_for_nothing(made):
     assert len(found.sources) == 9 and all(source.startswith("data:image/png;base64,") for source in found.sources)
     assert all(link.startswith("#") for link in found.links) and len(found.links) > len(HEADINGS)
     assert not found.tags & {"script", "link", "iframe", "object", "base"}
-    assert not re.search(r"url\(|@import", page) and "default-src 'none'" in page
+    assert not re.search(r"url\(|@import", page) and "default-src 'none'; img-src data:; style-src" in page
     anchors = set(re.findall(r'id="([^"]+)"', page))
     assert {link[1:] for link in found.links} <= anchors
 
@@ -452,7 +457,14 @@ def test_photographs_get_on_the_page_on_request_alone(tmp_path):
 
 @pytest.mark.parametrize(("key", "value", "said"), [
     ("licence", "CC BY 4.0", ["report.licence", "'CC BY 4.0'"]), ("pictures", "yes", ["report.pictures", "'yes'"]),
-    ("intended", "", ["report.intended", "at least 1"]), ("license", "mit", ["report.license is unknown", "licence"]),
+    ("intended", "", ["report.intended", "at least 1"]),
+    ("provenance", "A set.\n\n```\nnever closed", ["report.provenance", "a code fence"]),
+    ("intended", "This.\n\n## Results", ["report.intended", "a heading"]),
+    ("out_of_scope", "Not\n---\nthat", ["report.out_of_scope", "a heading"]),
+    ("out_of_scope", "- # Not that", ["report.out_of_scope", "a heading"]),
+    ("out_of_scope", "<!-- never closed", ["report.out_of_scope", "HTML"]),
+    ("out_of_scope", "not <b>that", ["report.out_of_scope", "HTML"]),
+    ("license", "mit", ["report.license is unknown", "licence"]),
 ])
 def test_params_are_checked(project, key, value, said):
     done = project.set(f"report.{key}", value).run("report")
@@ -474,6 +486,16 @@ def test_pdf(made):
     made_pdf = made.folder / "report/report.pdf"
     assert made_pdf.read_bytes().startswith(b"%PDF")
     made_pdf.unlink()
+
+
+def test_a_browser_that_takes_too_long_is_one_line(tmp_path, monkeypatch):
+    slow = tmp_path / "chromium"
+    slow.write_text("#!/bin/sh\nexec sleep 9\n", encoding="utf-8")
+    slow.chmod(0o755)
+    monkeypatch.setattr(pdf, "SECONDS", 0.1)
+    monkeypatch.setattr(pdf.shutil, "which", lambda name: str(slow))
+    with pytest.raises(Fault, match=r"made no PDF of .* in 0.1 seconds"):
+        pdf.write(tmp_path / "index.html", tmp_path / "report.pdf")
 
 
 def test_pdf_without_a_browser_says_what_to_install(made, tmp_path):
@@ -552,6 +574,69 @@ def test_epochs_end_where_the_curves_do():
     """Two seeds, the last of each 80 and 81."""
     assert training.ended({"teacher": measurements.curve()}, "accuracy") == (
         "In the last epoch, accuracy on val is 80.50 % (teacher), the mean of the seeds.")
+    assert training.ended({"teacher": measurements.curve()[:2]}, "accuracy").endswith("80.00 % (teacher).")
+
+
+def test_curves_are_those_of_val_and_of_training(tmp_path, monkeypatch):
+    """Two seeds, of which val has 70 and 71, then 80 and 81; in training 50 and a cross-entropy of 1."""
+    drawn = []
+
+    @contextlib.contextmanager
+    def kept(path, *size, **more):
+        with pictures.figure(path, *size, **more) as figure:
+            yield figure
+            drawn.extend(figure.axes)
+
+    monkeypatch.setattr(curves, "figure", kept)
+    curves.draw({"teacher": measurements.curve()}, "accuracy", tmp_path / "curves.png")
+    score, loss = drawn
+    lines = {line.get_linestyle(): list(line.get_ydata()) for line in score.lines}
+    assert lines == {"-": [70.5, 80.5], "--": [50.0, 50.0]}
+    assert {line.get_linestyle(): list(line.get_ydata()) for line in loss.lines} == {"-": [1, 1], "--": [1, 1]}
+    band, = score.collections
+    assert {tuple(point) for point in band.get_paths()[0].vertices} == {(1, 70), (1, 71), (2, 80), (2, 81)}
+
+
+def test_pictures_of_the_page_are_png_files_and_broad_ones_scroll(tmp_path):
+    Image.new("RGB", (page.BROAD + 1, 30)).save(tmp_path / "wide.png")
+    Image.new("RGB", (page.BROAD, 30)).save(tmp_path / "narrow.png")
+    Image.new("RGB", (9, 9)).save(tmp_path / "photo.gif")
+    shown = page.html("![w](wide.png)\n\n![n](narrow.png)\n\n![g](photo.gif)\n\n![f](https://a.b/c.png)", "t", tmp_path)
+    assert re.findall(r'<img [^>]*class="(\w+)"', shown) == ["broad", "slim"]
+    assert "<p>g</p>" in shown and "<p>f</p>" in shown and "a.b" not in shown and "gif" not in shown
+
+
+def test_a_number_stays_with_its_unit():
+    shown = page.html("98.33 ± 0.16 % in 3 ms at 2 points of 4 MB, 5 msx\n\n| a |\n|---|\n| 98.33 ± 0.16 |\n", "t",
+                      Path())
+    assert "98.33~±~0.16~% in 3~ms at 2~points of 4~MB, 5 msx" in shown.replace("\u00a0", "~")
+    assert "<td>98.33 ±~0.16</td>" in shown.replace("\u00a0", "~")
+
+
+def test_names_keep_their_letters():
+    name = "a[b](c){d} ~~e~~ &amp; ![f](g.png) <h> *i* _j_ `k` \\ #"
+    shown = page.html(f"x {numbers.escaped(name)}", "t", Path())
+    assert f"<p>x {html.escape(name, quote=False)}</p>" in shown
+    assert numbers.escaped("|[]{}~&!") == r"\|\[\]\{\}\~\&\!"
+
+
+def test_numbers_are_never_powers_of_ten():
+    for value, digits, said in ((138.4, 2, "138"), (470.1, 2, "470"), (5216.3, 3, "5216"), (0.03951, 3, "0.0395"),
+                                (52163.0, 4, "52163"), (9.996, 3, "10"), (0.0, 3, "0"), (-0.5, 2, "-0.5")):
+        assert numbers.plain(value, digits) == said
+    for millions, said in ((138.4, "138 million"), (1.9642, "1.96 million"), (0.6966, "697 thousand"),
+                           (0.02, "20 thousand"), (0.0001, "100")):
+        assert numbers.parameters(millions) == said
+
+
+def test_one_number_has_one_row(made):
+    """Macro recall is balanced accuracy."""
+    found = measurements.facts()
+    assert {"recall", "balanced_accuracy"} <= set(found["quality"]["student"])
+    _, rest = front_matter(made.folder)
+    assert "| balanced accuracy (macro recall), % |" in rest and "| recall, macro" not in rest
+    assert "| precision, macro, % |" in rest and "| expected calibration error (ECE), % |" in rest
+    assert "(parts unweighted; the teacher's has T² in it)" in rest
 
 
 def test_scores_are_no_parts_of_a_loss():

@@ -149,9 +149,11 @@ def _pictured(tokens: Sequence[Token], folder: Path) -> None:
 
 
 def _unbroken(tokens: Sequence[Token]) -> None:
-    """Keeps a number and its unit on one line."""
+    """Keeps a number and its unit on one line; in a cell a deviation may go below its mean."""
+    cells = {id(part) for opened, inline in pairwise(tokens) if opened.type == "td_open" for part in inline.children}
     for part in _inner(tokens, "text"):
-        part.content = re.sub(r"(?<=\d) (?=(?:%|ms|MB|points?|±)(?!\w))|(?<=±) (?=\d)", "\u00a0", part.content)
+        units = r"%|ms|MB|points?" + ("" if id(part) in cells else "|±")
+        part.content = re.sub(rf"(?<=\d) (?=(?:{units})(?!\w))|(?<=±) (?=\d)", "\u00a0", part.content)
 
 
 def _inner(tokens: Sequence[Token], kind: str) -> Iterator[Token]:

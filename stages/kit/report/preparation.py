@@ -35,9 +35,9 @@ def copies(data: Mapping) -> str:
         said.append(f"{counted(across, 'image')} of other splits {are}, or nearly, of val or test images")
     # Splits that are drawn may part two images that are alike.
     if inside := sum(left.values()) if {"val", "test"} - set(data["before"]) else 0:
-        said.append(f"{counted(inside, 'image')} that {'is like another' if inside == 1 else 'are like others'} of the "
-                    "source may lie in another split than that")
-    return f" (but {listed(said)})" if said else ""
+        like = "it is" if inside == 1 else "they are"
+        said.append(f"{counted(inside, 'image')} may have been drawn into another split than one that {like} like")
+    return f" (but {', and '.join(said)})" if said else ""
 
 
 def labels(data: Mapping) -> str:

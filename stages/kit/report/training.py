@@ -89,12 +89,12 @@ def written(value: object) -> str:
 
 def ended(curves: Mapping[str, Sequence[Mapping[str, str]]], named: str) -> str:
     """Mean score on val in each seed's last epoch, of teacher, baseline, student."""
-    scores = {}
+    scores, several = {}, False
     for model, rows in curves.items():
         last = {row["seed"]: float(row["val_score"]) for row in rows}
-        scores[model] = sum(last.values()) / len(last)
+        scores[model], several = sum(last.values()) / len(last), several or len(last) > 1
     said = listed([f"{score:.2f} % ({model})" for model, score in scores.items()])
-    return f"In the last epoch, {named} on val is {said}, the mean of the seeds."
+    return f"In the last epoch, {named} on val is {said}{', the mean of the seeds' if several else ''}."
 
 
 def cost(timing: Mapping[str, Mapping]) -> str:
