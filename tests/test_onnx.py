@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 import torch
 from conftest import ROOT, Project, to_int8
+from measurements import NO_FINDINGS
 from onnx import numpy_helper
 
 from stages.kit import export, int8, network, onnx_files, prepared, runtime, tables, turns
@@ -180,8 +181,9 @@ def deployed(tmp_path_factory) -> Project:
         tables.write_json(project.folder / f"metrics/timing/{stage}.json",
                           {"seconds": 2.0, "images_per_s": 10.0, "device": "cpu", "threads": 2})
     tables.write_json(project.folder / "metrics/data.json",
-                      {"images": {"found": 71, "kept": 70, "dropped": 1}, "findings": {"unreadable": 1, "dark": 0},
-                       "acted_on": {"unreadable": 1}})
+                      {"images": {"found": 71, "kept": 70, "dropped": 1}, "findings": NO_FINDINGS | {"unreadable": 1},
+                       "acted_on": {"unreadable": 1}, "before": {"undivided": {"a": 36, "b": 35}},
+                       "after": {"undivided": {"a": 35, "b": 35}}})
     (project.folder / "data/raw.zip").write_bytes(b"")
     (project.folder / "models/seeds").mkdir()
     (project.folder / "models/seeds/student-7.onnx").write_text("of a seed that is no longer asked for")
