@@ -460,7 +460,8 @@ def test_the_page_shows_the_iou_of_each_class_and_the_pictures(evaluated):
     done = project.run("report")
     assert not done.returncode, done.stderr
     page = (project.folder / "report/report.md").read_text(encoding="utf-8")
-    head = "### IoU of each class, %\n| class | teacher | baseline | student | int8 |\n|---|---:|---:|---:|---:|\n| sea"
+    head = ("### IoU of each class, %\n| class | teacher | baseline | student | small student |\n"
+            "|---|---:|---:|---:|---:|\n| sea")
     assert head in page
     iou = tables.read_json(project.folder / "metrics/quality.json")["int8"]["iou"]
     assert f" | {iou['land']:.2f} ± {iou['land_std']:.2f} |\n| boat |" in page
