@@ -14,19 +14,19 @@ test: .dvc/config.local    ## run the tests
 	@$(VENV) python -m pytest --numprocesses auto --dist loadfile
 
 demo: .dvc/config.local    ## make demo/index.html, a page to try the student on (needs Node.js; own pictures in it: GALLERY=12)
-	@$(VENV) python -m stages.demo $(if $(GALLERY),--gallery $(GALLERY))
+	@$(VENV) python -m demo $(if $(GALLERY),--gallery $(GALLERY))
 
 pdf: .dvc/config.local    ## print report/index.html to report/report.pdf (needs Chromium or Chrome)
 	@$(VENV) python -m stages.report --pdf
 
 compare: .dvc/config.local    ## what distillation costs beside the plain baseline and beside the naive way
-	@$(VENV) python -m comparisons.distill_cost
+	@$(VENV) python -m benchmarks.distill_cost
 
 # Through the environment, since a branch's name may hold what a shell or make would act on.
 diff: override export BASE := $(if $(value BASE),$(value BASE),main)
 diff: override export IMAGES := $(value IMAGES)
 diff: .dvc/config.local    ## what this branch changes, as Markdown for its pull request (against another: BASE=v1)
-	@$(VENV) python -m comparisons.pull_request $${IMAGES:+--images "$$IMAGES"} -- "$$BASE"
+	@$(VENV) python -m tools.pull_request $${IMAGES:+--images "$$IMAGES"} -- "$$BASE"
 
 help:    ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' Makefile

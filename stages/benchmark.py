@@ -18,7 +18,9 @@ from statistics import median
 import numpy as np
 import pydantic
 
-from stages.kit import budget, faults, measured, onnx_files, params, runtime, tables, turns
+from stages.core import errors, files, params
+from stages.core.device import thread_count
+from stages.deployment import budget, latency, onnx_model
 
 
 class BenchmarkParams(params.Section):
@@ -30,7 +32,7 @@ class BenchmarkParams(params.Section):
     budget: budget.BudgetParams
 
 
-SPEED = measured.METRICS / "speed.json"
+SPEED = files.METRICS / "speed.json"
 
 
 def main() -> None:
@@ -45,37 +47,37 @@ def main() -> None:
 def check() -> None:
     """Prints the verdicts. Raises Fault where a limit isn't kept."""
     limits = params.load("benchmark", BenchmarkParams).budget
-    found = budget.verdicts(limits, *map(measured.metrics, ("size", "speed", "quality")))
+    found = budget.verdicts(limits, *map(files.read_metrics, ("size", "speed", "quality")))
     print(budget.said(found))
     if broken := [verdict for verdict in found if not verdict.met]:
-        raise faults.Fault(f"{onnx_files.DEPLOYED['int8']} exceeds its budget: {'; '.join(map(str, broken))}")
+        raise errors.Fault(f"{onnx_model.DEPLOYED['int8']} exceeds its budget: {'; '.join(map(str, broken))}")
 
 
 def benchmark() -> None:
     settings = params.load("benchmark", BenchmarkParams)
     with ExitStack() as running:
-        runners = {name: running.enter_context(turns.Runner(path, settings.threads))
-                   for name, path in onnx_files.DEPLOYED.items()}
-        single = turns.take(runners, settings.rounds, 1, settings.warmup, settings.seconds)
+        runners = {name: running.enter_context(latency.Runner(path, settings.threads))
+                   for name, path in onnx_model.DEPLOYED.items()}
+        single = latency.take_turns(runners, settings.rounds, 1, settings.warmup, settings.seconds)
         # Read before the batches, which a device wouldn't run.
         memory = {name: runner.ask(1, 0, 0)["peak_memory_mb"] for name, runner in runners.items()}
-        batches = turns.take(runners, settings.rounds, settings.batch_size, settings.warmup, settings.seconds)
+        batches = latency.take_turns(runners, settings.rounds, settings.batch_size, settings.warmup, settings.seconds)
     speed = {name: {"latency_ms": round(1e3 * median(single[name]), 4),
                     "latency_p95_ms": round(1e3 * float(np.percentile(single[name], 95)), 4),
                     "images_per_s": round(settings.batch_size / median(batches[name]), 1),
                     "peak_memory_mb": round(memory[name], 1)} for name in runners}
     ratio = {short: round(speed["teacher"][metric] / speed["int8"][metric], 2)
              for short, metric in (("latency", "latency_ms"), ("memory", "peak_memory_mb"))}
-    tables.write_json(SPEED, speed | {"ratio": ratio, "machine": machine(settings.threads)})
+    files.write_json(SPEED, speed | {"ratio": ratio, "machine": machine(settings.threads)})
     said = ", ".join(f"{name} {row['latency_ms']:.2f} ms" for name, row in speed.items())
     print(f"benchmark: {said}", file=sys.stderr)
-    size = {"int8": {"size_mb": onnx_files.DEPLOYED["int8"].stat().st_size / 1e6}}
+    size = {"int8": {"size_mb": onnx_model.DEPLOYED["int8"].stat().st_size / 1e6}}
     for verdict in budget.verdicts(settings.budget, size, speed):
         print(f"benchmark: budget: {verdict}", file=sys.stderr)
 
 
 def machine(threads: int) -> dict[str, object]:
-    return {"processor": processor(), "cores": runtime.threads(), "threads": threads,
+    return {"processor": processor(), "cores": thread_count(), "threads": threads,
             "onnxruntime": importlib.metadata.version("onnxruntime"), "python": platform.python_version(),
             "system": f"{platform.system()} {platform.machine()}"}
 
@@ -94,4 +96,4 @@ def processor() -> str:
 
 
 if __name__ == "__main__":
-    faults.run(main)
+    errors.run(main)

@@ -15,10 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.kit import data_pictures, degrees, facts, faults, likeness, named, overrides, params, rules, tables
-from stages.kit.case import GONE, Case, CleanParams, Finding, Row
-from stages.kit.facts import RAW
-from stages.kit.faults import Fault
+from stages.cleaning import exact_rules, figures, heuristic_rules, near_duplicates, overrides
+from stages.cleaning.decide import decide, judged_accuracy
+from stages.cleaning.exact_rules import RAW
+from stages.cleaning.findings import GONE, Case, CleanParams, Finding, Row
+from stages.core import errors, files, params, plugins
+from stages.core.errors import Fault
 
 SCAN, THUMBNAILS = Path("data/scan.csv"), Path("data/thumbnails.npy")
 MANIFEST, DECISIONS, METRICS = Path("data/manifest.csv"), Path("data/decisions.csv"), Path("metrics/data.json")
@@ -38,20 +40,20 @@ def main() -> None:
 
 def clean() -> None:
     policy = params.load("clean", CleanParams)
-    labels = named.module("labels", params.word("data.task"), "data.task")
-    rows = tables.read_csv(SCAN)
+    labels = plugins.module("tasks/*/labels", params.word("data.task"), "data.task")
+    rows = files.read_csv(SCAN)
     case = Case(policy, overrides.read(relabels=not labels.shape(1)),
                 {"unreadable": "unreadable", **labels.ISSUES}, alike(rows, policy.near_likeness),
-                rules.judged_accuracy(rows), labels.stratum,
+                judged_accuracy(rows), labels.stratum,
                 () if labels.shape(1) else {row["target"] for row in rows if row["target"]})
-    kept, findings = rules.decide(rows, case)
-    tables.write_csv(DECISIONS, DECISION, map(_decision, findings))
+    kept, findings = decide(rows, case)
+    files.write_csv(DECISIONS, DECISION, map(_decision, findings))
     _check([row for row in rows if row["path"] not in case.overrides], kept, findings, labels.stratum)
-    tables.write_csv(MANIFEST, COLUMNS, ({name: row[name] for name in COLUMNS} for row in kept))
+    files.write_csv(MANIFEST, COLUMNS, ({name: row[name] for name in COLUMNS} for row in kept))
     before, after = (_per_class(some, labels.stratum) for some in (rows, kept))
-    tables.write_json(METRICS, _counts(rows, kept, findings, (*facts.ISSUES, *labels.ISSUES, *degrees.ISSUES),
+    files.write_json(METRICS, _counts(rows, kept, findings, (*exact_rules.ISSUES, *labels.ISSUES, *heuristic_rules.ISSUES),
                                        case.accuracy) | {"before": before, "after": after})
-    data_pictures.draw(rows, findings, before, after, PLOTS)
+    figures.draw(rows, findings, before, after, PLOTS)
     print(f"clean: {len(rows)} images, {len(rows) - len(kept)} taken out, {len(findings)} findings in {DECISIONS}",
           file=sys.stderr)
 
@@ -65,15 +67,15 @@ def alike(rows: Sequence[Row], least: float) -> list[tuple[str, str, float]]:
     pixels, numbers = list(one), list(one.values())
     hashes, mirrors = (np.array([int(rows[number][name], 16) for number in numbers], np.uint64)
                        for name in ("hash", "mirror"))
-    found = likeness.pairs(hashes, mirrors, np.load(THUMBNAILS, mmap_mode="r")[numbers], least)
+    found = near_duplicates.pairs(hashes, mirrors, np.load(THUMBNAILS, mmap_mode="r")[numbers], least)
     return [(pixels[first], pixels[second], score) for first, second, score in found]
 
 
 def explained(path: str) -> str:
     """What was decided on one file, in lines. Raises Fault for a path that the scan hasn't seen."""
     try:
-        scan, decisions = map(tables.read_csv, (SCAN, DECISIONS))
-        manifest = tables.read_csv(MANIFEST) if MANIFEST.exists() else []  # none: clean has stopped, and said why
+        scan, decisions = map(files.read_csv, (SCAN, DECISIONS))
+        manifest = files.read_csv(MANIFEST) if MANIFEST.exists() else []  # none: clean has stopped, and said why
     except FileNotFoundError as error:
         raise Fault(f"{error.filename} is missing; run dvc repro clean to make it") from None
     seen = next((row for row in scan if row["path"] == path), None)
@@ -153,4 +155,4 @@ def _counts(rows: Sequence[Row], kept: Sequence[Row], findings: Sequence[Finding
 
 
 if __name__ == "__main__":
-    faults.run(main)
+    errors.run(main)

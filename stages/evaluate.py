@@ -1,7 +1,7 @@
 """How good the deployed files are. In: the ONNX files and the test split, which nothing else reads. Out: scores, plots.
 
 reads   data/prepared/test/, data/prepared/classes.txt, models/*.onnx, models/seeds/
-writes  metrics/quality.json, and what stages/kit/plots/<task>.py puts under plots/test/ and data/confused/
+writes  metrics/quality.json, and what stages/tasks/<task>/figures.py puts under plots/test/ and data/confused/
 """
 
 import sys
@@ -12,7 +12,11 @@ from pathlib import Path
 import numpy as np
 import pydantic
 
-from stages.kit import faults, named, onnx_files, params, prepared, runtime, statistics, tables, windows, work
+from stages.core import errors, files, params, plugins
+from stages.core.device import thread_count
+from stages.data import prepared, tiling
+from stages.deployment import onnx_model
+from stages.evaluation import statistics
 
 
 class EvaluateParams(params.Section):
@@ -28,27 +32,27 @@ SHARES, DIFFERENCES = (0, 100), (-100, 100)  # % and points that there can be; i
 
 def main() -> None:
     settings = params.load("evaluate", EvaluateParams)
-    task = onnx_files.open_model(onnx_files.DEPLOYED["teacher"], runtime.threads()).card.task
-    scores, plots = named.module("scores", task, "data.task"), named.module("plots", task, "data.task")
+    task = onnx_model.open_model(onnx_model.DEPLOYED["teacher"], thread_count()).card.task
+    scores, plots = plugins.module("tasks/*/scores", task, "data.task"), plugins.module("tasks/*/figures", task, "data.task")
     test = TestSplit(settings, scores)
-    deployed = {name: test.answers(path) for name, path in onnx_files.DEPLOYED.items()}
+    deployed = {name: test.answers(path) for name, path in onnx_model.DEPLOYED.items()}
     results = {name: [test.result(file) for file in ([path] if name == "teacher" else seed_files(name))]
-               for name, path in onnx_files.DEPLOYED.items()}
+               for name, path in onnx_model.DEPLOYED.items()}
 
     draws = statistics.resample({name: [result.tally for result in own] for name, own in results.items()},
                                 scores.score_of, settings.resamples, settings.seed)
     quality = {name: summary([result.scores for result in own]) | interval(scores.PRIMARY, draws[name], SHARES)
-               | {"deployed": test.result(onnx_files.DEPLOYED[name]).scores[scores.PRIMARY]}
+               | {"deployed": test.result(onnx_model.DEPLOYED[name]).scores[scores.PRIMARY]}
                for name, own in results.items()}
     # Beside the means over the seeds, every score of the very file that is handed on: a model card publishes these.
-    quality["shipped"] = test.result(onnx_files.DEPLOYED["int8"]).scores
+    quality["shipped"] = test.result(onnx_model.DEPLOYED["int8"]).scores
     quality["distillation"] = (distillation(quality, draws, scores.PRIMARY)
                                | paired(deployed["baseline"], deployed["student"], scores, settings)
                                | {"teacher_agreement": scores.agreement(deployed["student"], deployed["teacher"])})
     quality["test"] = {"images": len(np.unique(test.windows[:, 0])), "seeds": len(results["student"]),
                        "teacher_errors": scores.errors(deployed["teacher"]), "resamples": settings.resamples,
                        **scores.WORDS}
-    tables.write_json(QUALITY, rounded(quality))
+    files.write_json(QUALITY, rounded(quality))
     plots.draw(deployed, scores, test.classes, settings.ece_bins, test.photograph, PLOTS, CONFUSED)
     said = ", ".join(f"{name} {quality[name][scores.PRIMARY]:.2f} %" for name in deployed)
     print(f"evaluate: {said}", file=sys.stderr)
@@ -72,21 +76,21 @@ class TestSplit:
         self.known, self.teacher = {}, None
 
     def answers(self, path: Path):
-        model = onnx_files.open_model(path, runtime.threads())
+        model = onnx_model.open_model(path, thread_count())
         if list(model.card.classes) != self.classes:
-            raise faults.Fault(f"{path} was made for other classes than {prepared.FOLDER}/classes.txt; run dvc repro")
+            raise errors.Fault(f"{path} was made for other classes than {prepared.FOLDER}/classes.txt; run dvc repro")
         answers = self.scores.collect(self._batches(model), self.windows)
         table = self.scores.measure(answers, self.classes, self.settings.ece_bins)
-        if path == onnx_files.DEPLOYED["teacher"]:
+        if path == onnx_model.DEPLOYED["teacher"]:
             self.teacher = answers
         elif (share := self.scores.where_errs(answers, self.teacher)) is not None:
             table["where_teacher_errs"] = share
-        self.known[work.sha256(path)] = Result(table, self.scores.tally(answers))
+        self.known[files.sha256(path)] = Result(table, self.scores.tally(answers))
         return answers
 
     def result(self, path: Path) -> Result:
         """A deployed file is a copy of one seed's, and runs once."""
-        content = work.sha256(path)
+        content = files.sha256(path)
         if content not in self.known:
             self.answers(path)
         return self.known[content]
@@ -94,18 +98,18 @@ class TestSplit:
     def photograph(self, picture: int) -> np.ndarray:
         """uint8 (H,W,3), put together from its squares."""
         squares = np.flatnonzero(self.windows[:, 0] == picture)
-        return windows.whole(self.windows[squares], self.images[squares])
+        return tiling.whole(self.windows[squares], self.images[squares])
 
-    def _batches(self, model: onnx_files.Model) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def _batches(self, model: onnx_model.Model) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for start in range(0, len(self.images), self.settings.batch_size):
             rows = slice(start, start + self.settings.batch_size)
             yield model(np.ascontiguousarray(self.images[rows])), np.asarray(self.targets[rows])
 
 
 def seed_files(name: str) -> list[Path]:
-    found = sorted(onnx_files.SEEDS.glob(f"{name}-*.onnx"))
+    found = sorted(onnx_model.SEEDS.glob(f"{name}-*.onnx"))
     if not found:
-        raise faults.Fault(f"{onnx_files.SEEDS} holds no {name}-<seed>.onnx; run dvc repro to make them")
+        raise errors.Fault(f"{onnx_model.SEEDS} holds no {name}-<seed>.onnx; run dvc repro to make them")
     return found
 
 
@@ -167,4 +171,4 @@ def rounded(table: dict) -> dict:
 
 
 if __name__ == "__main__":
-    faults.run(main)
+    errors.run(main)

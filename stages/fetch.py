@@ -8,8 +8,9 @@ from urllib.parse import unquote, urlsplit
 import pydantic
 from tqdm import tqdm
 
-from stages.kit import archive, embedded, faults, params, work
-from stages.kit.faults import Fault, one_line
+from stages.core import errors, files, params, workdir
+from stages.core.errors import Fault, one_line
+from stages.data import archive, builtin
 
 SOURCE, RAW = Path("data/source"), Path("data/raw.zip")
 HTTP = ("http://", "https://")
@@ -44,8 +45,8 @@ class DataParams(params.Section):
 def main() -> None:
     data = params.load("data", DataParams)
     limit = int(data.max_unpacked_gb * 1e9)
-    with work.folder("fetch", [data.source, data.sha256], []) as scratch:
-        if data.source in embedded.SETS:
+    with workdir.folder("fetch", [data.source, data.sha256], []) as scratch:
+        if data.source in builtin.SETS:
             archive.write(RAW, data.source, _embedded(data.source), limit)
             return
         source = _found(data.source, scratch)
@@ -56,7 +57,7 @@ def main() -> None:
 
 
 def _embedded(name: str):
-    for path, content in embedded.SETS[name]():
+    for path, content in builtin.SETS[name]():
         yield archive.Member(path, len(content), lambda content=content: io.BytesIO(content))
 
 
@@ -79,7 +80,7 @@ def _local(name: str) -> Path:
         return SOURCE / name
     raise Fault(f"params.yaml: data.source is {name!r}, which is not in {SOURCE}/ (there: "
                 f"{', '.join(there) or 'nothing'}); copy or link it there, or name one of those, an embedded set "
-                f"({', '.join(embedded.SETS)}) or a URL")
+                f"({', '.join(builtin.SETS)}) or a URL")
 
 
 def _download(url: str, scratch: Path) -> Path:
@@ -113,7 +114,7 @@ def _transfer(url: str, target: Path) -> None:
             gdown.download(url, str(target), quiet=True, use_cookies=False, resume=True, user_agent="gdown",
                            progress=progress, timeout=PATIENCE, retries=5)
         except (gdown.DownloadError, OSError) as error:  # an OSError: requests' own, too
-            if faults.full_disk(error):
+            if errors.full_disk(error):
                 raise
             raise Fault(f"{url} can't be downloaded ({one_line(error)}); check the address and the connection and run "
                         f"again, which goes on from here, or put the archive into {SOURCE}/ yourself") from None
@@ -126,7 +127,7 @@ def _partial(scratch: Path) -> dict[Path, int]:
 def _verify(source: Path, data: DataParams) -> None:
     if source.is_dir():
         raise Fault(f"params.yaml: data.sha256 is set, but {source} is a folder; set data.sha256 to \"\"")
-    got = work.sha256(source)
+    got = files.sha256(source)
     if got != data.sha256.lower():
         if data.source.startswith(HTTP):
             source.unlink()
@@ -135,4 +136,4 @@ def _verify(source: Path, data: DataParams) -> None:
 
 
 if __name__ == "__main__":
-    faults.run(main)
+    errors.run(main)

@@ -2,7 +2,7 @@
 
 reads   params.yaml, metrics/{data,quality,quantisation,size,speed}.json, metrics/timing/, data/raw.zip (its hash),
         plots/{teacher,baseline,student}.csv, plots/{data,test}/, data/prepared/{index.csv,classes.txt}, data/confused/,
-        models/*.onnx (their hashes), the templates of stages/kit/report/
+        models/*.onnx (their hashes), the templates of stages/reporting/
 writes  report/: report.md, index.html (the same, in one file), curves.png, losses.png, tradeoff.png, tradeoff.csv,
         and confused/ where report.pictures allows it
 `python -m stages.report --table` prints the short table of the four models and writes nothing; `--pdf` prints the page
@@ -15,8 +15,11 @@ from pathlib import Path
 
 import pydantic
 
-from stages.kit import budget, faults, measured, onnx_files, params, prepared, statistics, tables, work
-from stages.kit.report import numbers
+from stages.core import errors, files, params
+from stages.data import prepared
+from stages.deployment import budget, onnx_model
+from stages.evaluation import statistics
+from stages.reporting import numbers
 
 # What a text of the page may not hold, as markdown-it names it: it ends the text's section, or never ends itself.
 REFUSED = {"heading_open": "a heading", "fence": "a code fence", "html_block": "HTML", "html_inline": "HTML"}
@@ -47,7 +50,7 @@ class ReportParams(params.Section):
 
 FOLDER, PLOTS, CONFUSED, RAW = Path("report"), Path("plots"), Path("data/confused"), Path("data/raw.zip")
 PAGE, TEXT, PDF = FOLDER / "index.html", FOLDER / "report.md", FOLDER / "report.pdf"
-MODELS = tuple(onnx_files.DEPLOYED)
+MODELS = tuple(onnx_model.DEPLOYED)
 TRAINED = MODELS[:3]
 TIMED = ("train_teacher", "teacher_targets", "train_baseline", "distill")
 # Metrics of quality.json that the page shows, those of them that the task has.
@@ -114,40 +117,40 @@ def write_page() -> None:
     draw(found)
     found["pictures"], found["hidden"], found["examples"] = shown(own.pictures)
 
-    from stages.kit.report import card, page
+    from stages.reporting import card, page
 
     with page.complete():
         head = card.front_matter(found["settings"], found["quality"], found["quantisation"]["form"])
     text = page.markdown(found)
-    with tables.whole(TEXT) as file:
+    with files.whole(TEXT) as file:
         file.write(f"---\n{head}---\n{text}")
-    with tables.whole(PAGE) as file:
+    with files.whole(PAGE) as file:
         file.write(page.html(text, own.title, FOLDER))
 
 
 def gather() -> dict[str, object]:
     """What was measured and set, by the name that page.md.j2 has for it."""
-    found = {name: measured.metrics(name) for name in ("quality", "size", "speed", "quantisation", "data")}
+    found = {name: files.read_metrics(name) for name in ("quality", "size", "speed", "quantisation", "data")}
     quality = found["quality"]
     limits = params.load("benchmark.budget", budget.BudgetParams)
     confused = PLOTS / "test/confused.csv"
     return found | {
         "settings": params.whole(), "models": MODELS,
-        "timing": {name: measured.metrics(f"timing/{name}") for name in TIMED},
-        "curves": {name: measured.read(tables.read_csv, PLOTS / f"{name}.csv") for name in TRAINED},
-        "index": measured.read(tables.read_csv, prepared.FOLDER / "index.csv"),
-        "classes": measured.read(lambda path: prepared.classes(), prepared.FOLDER / "classes.txt"),
-        "each_class": measured.read(tables.read_csv, PLOTS / "test/classes.csv"),
-        "confused": tables.read_csv(confused) if confused.is_file() else None,
+        "timing": {name: files.read_metrics(f"timing/{name}") for name in TIMED},
+        "curves": {name: files.read_made(files.read_csv, PLOTS / f"{name}.csv") for name in TRAINED},
+        "index": files.read_made(files.read_csv, prepared.FOLDER / "index.csv"),
+        "classes": files.read_made(lambda path: prepared.classes(), prepared.FOLDER / "classes.txt"),
+        "each_class": files.read_made(files.read_csv, PLOTS / "test/classes.csv"),
+        "confused": files.read_csv(confused) if confused.is_file() else None,
         "budget": budget.verdicts(limits, found["size"], found["speed"], quality),
         "shown": {metric: label for metric, label in SHOWN.items() if metric in quality["student"]
                   and TWICE.get(metric) not in quality["student"]},
-        "hashes": {path.as_posix(): measured.read(work.sha256, path) for path in (RAW, *onnx_files.DEPLOYED.values())},
+        "hashes": {path.as_posix(): files.read_made(files.sha256, path) for path in (RAW, *onnx_model.DEPLOYED.values())},
     }
 
 
 def draw(found: dict) -> None:
-    from stages.kit.report import curves, tradeoff
+    from stages.reporting import curves, tradeoff
 
     named = found["quality"]["test"]["named"]
     curves.draw(found["curves"], named, FOLDER / "curves.png")
@@ -181,7 +184,7 @@ def link(file: Path) -> str:
 
 def short_table() -> str:
     """Accuracy, parameters, size and latency of the four models, and where to look next."""
-    quality, size, speed = map(measured.metrics, ("quality", "size", "speed"))
+    quality, size, speed = map(files.read_metrics, ("quality", "size", "speed"))
     metric = quality["test"]["primary"]
     rows = [("", quality["test"]["named"] + ", %", "deployed", "parameters", "size", "latency")]
     rows += [(name, numbers.spread(quality[name], metric, 2), f"{quality[name]['deployed']:.2f}",
@@ -201,13 +204,13 @@ def short_table() -> str:
 
 def print_pdf() -> None:
     """Raises Fault where there is no page yet, or nothing to print it with."""
-    from stages.kit.report import pdf
+    from stages.reporting import pdf
 
     if not PAGE.is_file():
-        raise faults.Fault(f"{PAGE} is missing; run dvc repro to make it")
+        raise errors.Fault(f"{PAGE} is missing; run dvc repro to make it")
     pdf.write(PAGE, PDF)
     print(PDF)
 
 
 if __name__ == "__main__":
-    faults.run(main)
+    errors.run(main)

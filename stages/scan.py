@@ -20,33 +20,22 @@ import numpy as np
 import pydantic
 from tqdm import tqdm
 
-from stages.kit import (
-    arrays,
-    faults,
-    features,
-    images,
-    judging,
-    likeness,
-    named,
-    params,
-    processes,
-    quality,
-    runtime,
-    tables,
-    windows,
-    work,
-)
-from stages.kit.faults import Fault
-from stages.kit.samples import Sample
+from stages.cleaning import features, image_quality, label_errors, near_duplicates
+from stages.core import errors, files, params, plugins, workdir
+from stages.core.device import choose_device
+from stages.core.errors import Fault
+from stages.data import parallel, tiling
+from stages.data.decode import Header, Unreadable, decode_with_header
+from stages.data.sample import Sample
 
 RAW, SCAN, THUMBNAILS = Path("data/raw.zip"), Path("data/scan.csv"), Path("data/thumbnails.npy")
-THUMBNAIL = (likeness.SIDE, likeness.SIDE, 3)
+THUMBNAIL = (near_duplicates.SIDE, near_duplicates.SIDE, 3)
 # label: what samples of the same label share. pixels: a hash of what was decoded. hash, mirror: how it looks, roughly.
 # issue, reason: why the image can't be read, or what is odd about its mask: `unreadable`, or one of labels.ISSUES.
-SEEN = ("path", "split", "source_split", "group", "target", "label", *images.Header._fields, "width", "height", "bytes",
-        "sha256", "pixels", "hash", "mirror", *quality.COLUMNS)
+SEEN = ("path", "split", "source_split", "group", "target", "label", *Header._fields, "width", "height", "bytes",
+        "sha256", "pixels", "hash", "mirror", *image_quality.COLUMNS)
 ODD = ("issue", "reason")
-COLUMNS = (*SEEN, *judging.COLUMNS, *ODD)
+COLUMNS = (*SEEN, *label_errors.COLUMNS, *ODD)
 Row = dict[str, object]
 
 
@@ -78,20 +67,20 @@ class Look(NamedTuple):
 def main() -> None:
     choice, task = params.load("scan", ScanParams), params.word("data.task")
     samples = _samples(params.word("data.layout"))
-    classes = not named.module("labels", task, "data.task").shape(1)  # or masks, which nothing here judges
+    classes = not plugins.module("tasks/*/labels", task, "data.task").shape(1)  # or masks, which nothing here judges
     backbone = _backbone(choice) if classes and choice.backbone != "none" else None
-    labelled, counts = judging.Labelled(backbone), Counter()
-    looks = processes.each(partial(look, task=task, size=choice.image_size if backbone else 0), samples)
-    with work.folder("scan", [], []) as scratch:
-        with tables.whole(THUMBNAILS, "wb") as thumbnails:
-            arrays.header(thumbnails, (len(samples), *THUMBNAIL), "uint8")
+    labelled, counts = label_errors.Labelled(backbone), Counter()
+    looks = parallel.each(partial(look, task=task, size=choice.image_size if backbone else 0), samples)
+    with workdir.folder("scan", [], []) as scratch:
+        with files.whole(THUMBNAILS, "wb") as thumbnails:
+            files.write_array_header(thumbnails, (len(samples), *THUMBNAIL), "uint8")
             looks = tqdm(looks, "scan", len(samples), unit=" images", disable=None)
             rows = _gathered(looks, thumbnails, labelled if classes else None, counts)
-            tables.write_csv(scratch / "rows.csv", (*SEEN, *ODD), rows)
+            files.write_csv(scratch / "rows.csv", (*SEEN, *ODD), rows)
         judgements, said = {}, "no classes to judge"
         if classes:
             judgements, said = labelled.judged(np.load(THUMBNAILS, mmap_mode="r"), choice.folds, choice.seed)
-        tables.write_csv(SCAN, COLUMNS, _joined(scratch / "rows.csv", judgements))
+        files.write_csv(SCAN, COLUMNS, _joined(scratch / "rows.csv", judgements))
     print(f"scan: {len(samples)} images, {counts['unreadable']} unreadable; {said}", file=sys.stderr)
 
 
@@ -102,8 +91,8 @@ def look(sample: Sample, task: str, size: int) -> Look:
     row = dict.fromkeys((*SEEN, *ODD), "")
     row |= sample._asdict() | {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     try:
-        image, header = images.described(content)
-    except images.Unreadable as error:
+        image, header = decode_with_header(content)
+    except Unreadable as error:
         return Look(row | {"issue": "unreadable", "reason": str(error)}, np.zeros(THUMBNAIL, np.uint8), None)
     height, width = image.shape[:2]
     row |= header._asdict() | {"width": width, "height": height}
@@ -112,27 +101,27 @@ def look(sample: Sample, task: str, size: int) -> Look:
     seen = hashlib.sha256(b"%dx%d " % (width, height))
     seen.update(np.ascontiguousarray(image))
     row["pixels"] = seen.hexdigest()
-    thumbnail = likeness.thumbnail(image)
-    row["hash"], row["mirror"] = likeness.fingerprints(thumbnail)  # the same as the whole image's
-    row |= {name: f"{value:.6g}" for name, value in quality.measure(image).items()}
-    square = windows.cut_image(image, windows.Sizing(size, "squash", 1.0, 0))[0] if size and _teaches(row) else None
+    thumbnail = near_duplicates.thumbnail(image)
+    row["hash"], row["mirror"] = near_duplicates.fingerprints(thumbnail)  # the same as the whole image's
+    row |= {name: f"{value:.6g}" for name, value in image_quality.measure(image).items()}
+    square = tiling.cut_image(image, tiling.Sizing(size, "squash", 1.0, 0))[0] if size and _teaches(row) else None
     return Look(row, thumbnail, square)
 
 
 def _samples(layout: str) -> list[Sample]:
-    found = named.module("layouts", layout, "data.layout")
+    found = plugins.module("data/layouts/*", layout, "data.layout")
     with zipfile.ZipFile(RAW) as raw:
         samples = sorted(found.samples(raw.namelist(), raw.read))
     if not samples:
         raise Fault(f"{RAW} holds no images where the layout {layout} looks for them; "
-                    f"see stages/kit/layouts/{layout}.py, or choose another data.layout")
+                    f"see stages/data/layouts/{layout}.py, or choose another data.layout")
     return samples
 
 
 @cache
 def _opened(task: str) -> tuple[zipfile.ZipFile, ModuleType]:
     """raw.zip as this process reads it, and what it knows of labels."""
-    return zipfile.ZipFile(RAW), named.module("labels", task, "data.task")
+    return zipfile.ZipFile(RAW), plugins.module("tasks/*/labels", task, "data.task")
 
 
 def _teaches(row: Row) -> bool:
@@ -142,10 +131,10 @@ def _teaches(row: Row) -> bool:
 
 def _backbone(choice: ScanParams) -> Callable[[np.ndarray], np.ndarray]:
     """uint8 (B,size,size,3) → float32 (B,D). Raises Fault for one that can't be had, before an image is looked at."""
-    return features.backbone(choice.backbone, choice.weights, choice.image_size, runtime.start("scan"))
+    return features.backbone(choice.backbone, choice.weights, choice.image_size, choose_device("scan"))
 
 
-def _gathered(looks: Iterable[Look], thumbnails, labelled: judging.Labelled | None, counts: Counter) -> Iterator[Row]:
+def _gathered(looks: Iterable[Look], thumbnails, labelled: label_errors.Labelled | None, counts: Counter) -> Iterator[Row]:
     """The rows. On the way the thumbnails are written, the labelled images remembered, and the issues counted."""
     for number, (row, thumbnail, square) in enumerate(looks):
         thumbnails.write(np.ascontiguousarray(thumbnail))
@@ -159,8 +148,8 @@ def _joined(path: Path, judgements: dict[int, Row]) -> Iterator[Row]:
     """The rows of a table, one at a time, with their judgements."""
     with open(path, encoding="utf-8", newline="") as file:
         for number, row in enumerate(csv.DictReader(file)):
-            yield row | judgements.get(number, dict.fromkeys(judging.COLUMNS, ""))
+            yield row | judgements.get(number, dict.fromkeys(label_errors.COLUMNS, ""))
 
 
 if __name__ == "__main__":
-    faults.run(main)
+    errors.run(main)

@@ -1,5 +1,5 @@
 """Makes the arrays that every later stage reads. In: data/raw.zip, data/manifest.csv. Out: data/prepared/
-(stages/kit/prepared.py says what is in it).
+(stages/data/prepared.py says what is in it).
 
 What the source lacks of val and test is drawn from its training images, stratified. Which image is drawn depends on
 the seed and its own path, so that one image more or less hardly moves the others. Where images come in groups (the
@@ -21,8 +21,10 @@ import numpy as np
 import pydantic
 from tqdm import tqdm
 
-from stages.kit import arrays, faults, images, named, params, prepared, tables, windows, work
-from stages.kit.faults import Fault
+from stages.core import errors, files, params, plugins, workdir
+from stages.core.errors import Fault
+from stages.data import prepared, tiling
+from stages.data.decode import decode, each_in_threads
 
 RAW, MANIFEST = Path("data/raw.zip"), Path("data/manifest.csv")
 INDEX = ("split", "row", "windows", "path", "sha256", "target")
@@ -33,7 +35,7 @@ class SplitParams(params.Section):
     """How images are sized, and which of them train, validate and test."""
 
     image_size: int = pydantic.Field(ge=8, le=4096)  # height and width in pixels of what a network sees
-    resize: Literal["squash", "crop", "tiles"]  # stages/kit/windows.py: Sizing
+    resize: Literal["squash", "crop", "tiles"]  # stages/data/tiling.py: Sizing
     scale: float = pydantic.Field(gt=0, le=1)  # tiles: share of its size that a picture is brought to first
     overlap: int = pydantic.Field(ge=0)  # tiles: pixels that neighbours share at least
     val_fraction: float = pydantic.Field(gt=0, lt=1)  # of the training images, where the source has no val
@@ -49,22 +51,22 @@ class SplitParams(params.Section):
         return self
 
     @property
-    def sizing(self) -> windows.Sizing:
-        return windows.Sizing(self.image_size, self.resize, self.scale, self.overlap)
+    def sizing(self) -> tiling.Sizing:
+        return tiling.Sizing(self.image_size, self.resize, self.scale, self.overlap)
 
 
 def main() -> None:
     choice, task = params.load("split", SplitParams), params.word("data.task")
-    labels = named.module("labels", task, "data.task")
+    labels = plugins.module("tasks/*/labels", task, "data.task")
     if choice.resize == "tiles" and not labels.shape(choice.image_size):
         raise Fault(f"params.yaml: split.resize is tiles, but {task} has one label for a whole image; "
                     "use squash or crop")
-    rows = tables.read_csv(MANIFEST)
+    rows = files.read_csv(MANIFEST)
     draw(rows, choice, labels.stratum)
     names = labels.classes(rows)
     hide(rows, choice, labels.stratum)
     # For its lock alone: an orphan of a killed run must not write beside this one.
-    with work.folder("split", [], []), zipfile.ZipFile(RAW) as raw:
+    with workdir.folder("split", [], []), zipfile.ZipFile(RAW) as raw:
         _prepare(rows, names, raw, choice.sizing, labels)
     _check(names)
     counts = Counter(row["split"] for row in rows)
@@ -174,26 +176,26 @@ def _shuffled(rows: list[Row], seed: int, purpose: str) -> list[Row]:
     return sorted(rows, key=lambda row: hashlib.sha256(f"{seed} {purpose} {row['path']}".encode()).digest())
 
 
-def _prepare(rows: list[Row], names: list[str], raw: zipfile.ZipFile, sizing: windows.Sizing,
+def _prepare(rows: list[Row], names: list[str], raw: zipfile.ZipFile, sizing: tiling.Sizing,
              labels: ModuleType) -> None:
     index = []
     with tqdm(total=len(rows), desc="split", unit=" images", disable=None) as bar:
         for split in prepared.SPLITS:
             members = [row for row in rows if row["split"] == split]
-            places = [windows.places(int(row["height"]), int(row["width"]), number, sizing)
+            places = [tiling.places(int(row["height"]), int(row["width"]), number, sizing)
                       for number, row in enumerate(members)]
             count, folder = sum(map(len, places)), prepared.FOLDER / split
-            cut = images.each(lambda row: windows.cut_image(images.decode(raw.read(row["path"])), sizing), members)
-            arrays.write(folder / "images.npy", (count, sizing.size, sizing.size, 3), "uint8", _counted(cut, bar))
-            arrays.write(folder / "windows.npy", (count, len(windows.Place._fields)), "int32", map(np.array, places))
+            cut = each_in_threads(lambda row: tiling.cut_image(decode(raw.read(row["path"])), sizing), members)
+            files.write_array(folder / "images.npy", (count, sizing.size, sizing.size, 3), "uint8", _counted(cut, bar))
+            files.write_array(folder / "windows.npy", (count, len(tiling.Place._fields)), "int32", map(np.array, places))
             if split != "unlabelled":
-                arrays.write(folder / "targets.npy", (count, *labels.shape(sizing.size)), labels.STORED,
-                             images.each(partial(_target, names=names, raw=raw, sizing=sizing, labels=labels), members))
+                files.write_array(folder / "targets.npy", (count, *labels.shape(sizing.size)), labels.STORED,
+                             each_in_threads(partial(_target, names=names, raw=raw, sizing=sizing, labels=labels), members))
             starts = np.cumsum([0, *map(len, places)])
             index += [{name: row.get(name) for name in INDEX} | {"row": start, "windows": len(cuts)}
                       for row, start, cuts in zip(members, starts, places, strict=False)]
-    tables.write_csv(prepared.FOLDER / "index.csv", INDEX, index)
-    with tables.whole(prepared.FOLDER / "classes.txt") as file:
+    files.write_csv(prepared.FOLDER / "index.csv", INDEX, index)
+    with files.whole(prepared.FOLDER / "classes.txt") as file:
         file.writelines(f"{name}\n" for name in names)
 
 
@@ -209,10 +211,10 @@ def _check(names: list[str]) -> None:
                     "the class out of data.masks in params.yaml")
 
 
-def _target(row: Row, names: list[str], raw: zipfile.ZipFile, sizing: windows.Sizing, labels: ModuleType) -> np.ndarray:
+def _target(row: Row, names: list[str], raw: zipfile.ZipFile, sizing: tiling.Sizing, labels: ModuleType) -> np.ndarray:
     """The label of an image, or the pieces (K,size,size) of its mask."""
     found = labels.target(row, names, raw.read)
-    return windows.cut_mask(found, sizing) if found.ndim else found
+    return tiling.cut_mask(found, sizing) if found.ndim else found
 
 
 def _counted(items: Iterable[np.ndarray], bar: tqdm) -> Iterable[np.ndarray]:
@@ -222,4 +224,4 @@ def _counted(items: Iterable[np.ndarray], bar: tqdm) -> Iterable[np.ndarray]:
 
 
 if __name__ == "__main__":
-    faults.run(main)
+    errors.run(main)

@@ -4,32 +4,36 @@ Out: models/baseline/, plots/baseline.csv: the same recipe, seeds and epochs as 
 
 from pathlib import Path
 
-from stages.kit import faults, lessons, named, network, params, prepared, runtime, seeds, work
-from stages.kit.recipe import Recipe
-from stages.kit.tables import write_json
+from stages.core import errors, params, plugins, workdir
+from stages.core.device import choose_device, thread_count
+from stages.core.files import write_json
+from stages.data import prepared
+from stages.models import factory
+from stages.training import batches, multi_seed
+from stages.training.optim import Recipe
 
 FOLDER = Path("models/baseline")
 
 
 def main() -> None:
-    student = params.load("student", network.NetworkParams)
+    student = params.load("student", factory.NetworkParams)
     recipe = params.load("student_training", Recipe)
-    score = named.module("tasks", params.word("data.task"), "data.task").Score
-    device = runtime.start("train_baseline")
+    score = plugins.module("tasks/*/metric", params.word("data.task"), "data.task").Score
+    device = choose_device("train_baseline")
     classes = len(prepared.classes())
     counts = prepared.counts(classes) if recipe.imbalance != "none" else None
-    chances = lessons.chances("student_training", recipe, counts)
-    inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", network.WEIGHTS]
-    with work.folder("train_baseline", [student, recipe, classes, runtime.threads(), device], inputs) as place:
-        histories = seeds.train("baseline", recipe, place, lambda seed: (
-            network.build(student, classes, prepared.size(), seed).to(device),
-            lessons.supervised(score, recipe.augment, seed, device, chances=chances),
-            lessons.labels_alone(recipe, counts),
-        ), lambda seed, trained: network.save(trained, FOLDER / f"seed-{seed}.safetensors"))
-        write_json(FOLDER / "seeds.json", seeds.ranking(histories, recipe, score.primary))
-        seeds.write_curves(Path("plots/baseline.csv"), histories, score.primary)
-        seeds.write_timing(Path("metrics/timing/train_baseline.json"), histories, prepared.labelled(), device)
+    chances = batches.chances("student_training", recipe, counts)
+    inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", factory.WEIGHTS]
+    with workdir.folder("train_baseline", [student, recipe, classes, thread_count(), device], inputs) as place:
+        histories = multi_seed.train("baseline", recipe, place, lambda seed: (
+            factory.build(student, classes, prepared.size(), seed).to(device),
+            batches.supervised(score, recipe.augment, seed, device, chances=chances),
+            batches.labels_alone(recipe, counts),
+        ), lambda seed, trained: factory.save(trained, FOLDER / f"seed-{seed}.safetensors"))
+        write_json(FOLDER / "seeds.json", multi_seed.ranking(histories, recipe, score.primary))
+        multi_seed.write_curves(Path("plots/baseline.csv"), histories, score.primary)
+        multi_seed.write_timing(Path("metrics/timing/train_baseline.json"), histories, prepared.labelled(), device)
 
 
 if __name__ == "__main__":
-    faults.run(main)
+    errors.run(main)

@@ -7,15 +7,19 @@ import time
 from functools import partial
 from pathlib import Path
 
-from stages.kit import arrays, faults, lessons, named, network, params, prepared, runtime, seeds, views, work
-from stages.kit.faults import Fault
-from stages.kit.recipe import Recipe
-from stages.kit.tables import whole
-from stages.kit.train import Loss
+from stages.core import errors, files, params, plugins, workdir
+from stages.core.device import autocast, choose_device, thread_count
+from stages.core.errors import Fault
+from stages.core.files import whole
+from stages.data import augmentation, prepared
+from stages.models import factory
+from stages.training import batches, multi_seed
+from stages.training.optim import Recipe
+from stages.training.trainer import Loss
 
 
 def main() -> None:
-    teacher = params.load("teacher", network.TeacherParams)
+    teacher = params.load("teacher", factory.TeacherParams)
     recipe = params.load("teacher_training", Recipe)
     task = params.word("data.task")
     varied = recipe.augment.crop != "none" or recipe.augment.colour or recipe.augment.turns
@@ -23,15 +27,15 @@ def main() -> None:
         raise Fault("params.yaml: teacher.mode is frozen, so the backbone sees each image and its mirror image once; "
                     "set teacher_training.augment.crop to none, colour to 0.0 and turns to false, or teacher.mode to "
                     "finetune")
-    score = named.module("tasks", task, "data.task").Score
-    device = runtime.start("train_teacher")
+    score = plugins.module("tasks/*/metric", task, "data.task").Score
+    device = choose_device("train_teacher")
     classes = len(prepared.classes())
     counts = prepared.counts(classes) if recipe.imbalance != "none" else None
-    chances, loss = lessons.chances("teacher_training", recipe, counts), lessons.labels_alone(recipe, counts)
-    inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", network.WEIGHTS]
-    with work.folder("train_teacher", [teacher, recipe, task, classes, runtime.threads(), device], inputs) as place:
+    chances, loss = batches.chances("teacher_training", recipe, counts), batches.labels_alone(recipe, counts)
+    inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", factory.WEIGHTS]
+    with workdir.folder("train_teacher", [teacher, recipe, task, classes, thread_count(), device], inputs) as place:
         def fresh(seed: int):
-            return network.build(teacher, classes, prepared.size(), seed).to(device)
+            return factory.build(teacher, classes, prepared.size(), seed).to(device)
 
         def kept(seed: int) -> Path:
             return place / f"kept-{seed}.safetensors"
@@ -39,14 +43,14 @@ def main() -> None:
         if teacher.mode == "frozen":
             histories = _train_head(fresh, kept, recipe, score, loss, chances, place)
         else:
-            histories = seeds.train("teacher", recipe, place, lambda seed: (
-                fresh(seed), lessons.supervised(score, recipe.augment, seed, device, chances=chances), loss,
-            ), lambda seed, trained: network.save(trained, kept(seed)))
-        best = seeds.ranking(histories, recipe, score.primary)["best"]
-        with whole(network.TEACHER, "wb") as file:
+            histories = multi_seed.train("teacher", recipe, place, lambda seed: (
+                fresh(seed), batches.supervised(score, recipe.augment, seed, device, chances=chances), loss,
+            ), lambda seed, trained: factory.save(trained, kept(seed)))
+        best = multi_seed.ranking(histories, recipe, score.primary)["best"]
+        with whole(factory.TEACHER, "wb") as file:
             file.write(kept(best).read_bytes())
-        seeds.write_curves(Path("plots/teacher.csv"), histories, score.primary)
-        seeds.write_timing(Path("metrics/timing/train_teacher.json"), histories, prepared.labelled(), device,
+        multi_seed.write_curves(Path("plots/teacher.csv"), histories, score.primary)
+        multi_seed.write_timing(Path("metrics/timing/train_teacher.json"), histories, prepared.labelled(), device,
                            before=sum(float(path.read_text()) for path in place.glob("*.seconds")))
 
 
@@ -55,9 +59,9 @@ def _train_head(fresh, kept, recipe: Recipe, score, loss: Loss, chances, place: 
     import numpy as np
     import torch
 
-    backbone = network.freeze(fresh(recipe.seeds[0]))
+    backbone = factory.freeze(fresh(recipe.seeds[0]))
     device = next(backbone.parameters()).device
-    parent, name, head = network.head(backbone.net)
+    parent, name, head = factory.head(backbone.net)
     setattr(parent, name, torch.nn.Identity())
     ask = partial(_features, backbone, width=head.in_features, recipe=recipe, place=place, device=device)
     train = ask("train", (False, True) if recipe.augment.flip else (False,))
@@ -68,23 +72,23 @@ def _train_head(fresh, kept, recipe: Recipe, score, loss: Loss, chances, place: 
         return torch.from_numpy(np.array(values)).to(device)
 
     def batch(seed: int, samples, epoch: int) -> torch.Tensor:
-        return tensor(train[views.mirrored(samples, recipe.augment, seed, epoch).astype(int), samples])
+        return tensor(train[augmentation.mirrored(samples, recipe.augment, seed, epoch).astype(int), samples])
 
     def validation():
-        for start in range(0, len(val), lessons.VALIDATION_BATCH):
-            rows = slice(start, start + lessons.VALIDATION_BATCH)
+        for start in range(0, len(val), batches.VALIDATION_BATCH):
+            rows = slice(start, start + batches.VALIDATION_BATCH)
             yield tensor(val[rows]), tensor(val_labels[rows])
 
     def attempt(seed: int):
-        lesson = lessons.Lesson(len(labels), len(labels), partial(batch, seed),
+        lesson = batches.Lesson(len(labels), len(labels), partial(batch, seed),
                                 lambda samples, epoch: tensor(labels[samples]), validation, score, chances=chances)
-        return network.head(fresh(seed).net)[2], lesson, loss
+        return factory.head(fresh(seed).net)[2], lesson, loss
 
     def keep(seed: int, trained) -> None:
         setattr(parent, name, trained)
-        network.save(backbone, kept(seed))
+        factory.save(backbone, kept(seed))
 
-    return seeds.train("teacher head", recipe, place, attempt, keep)
+    return multi_seed.train("teacher head", recipe, place, attempt, keep)
 
 
 def _features(backbone, split: str, mirror: tuple[bool, ...], width: int, recipe: Recipe, place: Path, device):
@@ -98,7 +102,7 @@ def _features(backbone, split: str, mirror: tuple[bool, ...], width: int, recipe
 
     path = place / f"features-{split}.npy"
     if not path.exists():
-        stored = views.Images(prepared.images(split))
+        stored = augmentation.Images(prepared.images(split))
         started = time.perf_counter()
         asked = [(flipped, start) for flipped in mirror for start in range(0, len(stored), recipe.batch_size)]
 
@@ -106,13 +110,13 @@ def _features(backbone, split: str, mirror: tuple[bool, ...], width: int, recipe
         def chunks():
             for flipped, start in tqdm(asked, desc=f"backbone over {split}", unit="batch", disable=None):
                 rows = np.arange(start, min(start + recipe.batch_size, len(stored)))
-                with runtime.precise(device, recipe.precision):
-                    yield backbone(lessons.images(views.plain(stored, rows, flipped), device)).cpu().numpy()
+                with autocast(device, recipe.precision):
+                    yield backbone(batches.images(augmentation.plain(stored, rows, flipped), device)).cpu().numpy()
 
-        arrays.write(path, (len(mirror), len(stored), width), "float32", chunks())
+        files.write_array(path, (len(mirror), len(stored), width), "float32", chunks())
         path.with_suffix(".seconds").write_text(str(time.perf_counter() - started))
     return np.load(path, mmap_mode="r")
 
 
 if __name__ == "__main__":
-    faults.run(main)
+    errors.run(main)

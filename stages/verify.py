@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.kit import faults, onnx_checks, onnx_files, params, predict_check, tables, work
-from stages.kit.trial import Outcome, Sample, Subject, VerifyParams
+from stages.core import errors, files, params, workdir
+from stages.deployment import checks, onnx_model, predict_check
+from stages.deployment.checks import Outcome, Sample, Subject, VerifyParams
 
 
 class Check(NamedTuple):
@@ -31,14 +32,14 @@ class Finding(NamedTuple):
 VERIFIED = Path("metrics/verify.json")
 AGAIN = "make it again with dvc repro -sf quantize"
 CHECKS = {
-    "onnx": Check(onnx_checks.well_formed, AGAIN),
-    "strings": Check(onnx_checks.anonymous, f"{AGAIN}; if that doesn't help, mend `strip` of stages/kit/onnx_files.py"),
-    "card": Check(onnx_checks.described, AGAIN),
-    "batches": Check(onnx_checks.free_in_number, f"{AGAIN}; if that doesn't help, choose another model in params.yaml"),
+    "onnx": Check(checks.well_formed, AGAIN),
+    "strings": Check(checks.anonymous, f"{AGAIN}; if that doesn't help, mend `strip` of stages/deployment/onnx_model.py"),
+    "card": Check(checks.described, AGAIN),
+    "batches": Check(checks.free_in_number, f"{AGAIN}; if that doesn't help, choose another model in params.yaml"),
 }
-FLOAT = {"torch": Check(onnx_checks.same_as_torch, f"{AGAIN}; if that doesn't help, choose another model in params.yaml"
+FLOAT = {"torch": Check(checks.same_as_torch, f"{AGAIN}; if that doesn't help, choose another model in params.yaml"
                                                    ", or raise verify.tolerance")}
-SMALL = {"agreement": Check(onnx_checks.same_as_float, "python -m stages.quantize --explore finds better settings; or "
+SMALL = {"agreement": Check(checks.same_as_float, "python -m stages.quantize --explore finds better settings; or "
                                                        "lower verify.least_agreement in params.yaml")}
 
 
@@ -46,8 +47,8 @@ def main() -> None:
     settings = params.load("verify", VerifyParams)
     VERIFIED.unlink(missing_ok=True)  # an old one must not speak for new files
     sample, findings = Sample(settings.images), []
-    with work.folder("verify", [], []) as scratch:
-        for name in onnx_files.DEPLOYED:
+    with workdir.folder("verify", [], []) as scratch:
+        for name in onnx_model.DEPLOYED:
             for finding in tried(Subject(name, sample, settings), scratch):
                 findings.append(finding)
                 print(line(finding), file=sys.stderr)
@@ -55,8 +56,8 @@ def main() -> None:
     if failed:
         name, check, outcome, advice = failed[0]
         others = f" ({len(failed) - 1} more failed, see above)" if failed[1:] else ""
-        raise faults.Fault(f"{onnx_files.DEPLOYED[name]}: {check}: {outcome.said}{others}; {advice}")
-    tables.write_json(VERIFIED, table(findings))
+        raise errors.Fault(f"{onnx_model.DEPLOYED[name]}: {check}: {outcome.said}{others}; {advice}")
+    files.write_json(VERIFIED, table(findings))
 
 
 def tried(subject: Subject, scratch: Path) -> Iterator[Finding]:
@@ -74,19 +75,19 @@ def checks_of(subject: Subject, scratch: Path) -> dict[str, Check]:
         return CHECKS | FLOAT
     return CHECKS | SMALL | {"predict": Check(
         partial(predict_check.same_as_prepared, folder=scratch / "alone"),
-        "mend predict.py, which has to read and cut pictures as stages/kit/images.py and windows.py do")}
+        "mend predict.py, which has to read and cut pictures as stages/data/decode.py and windows.py do")}
 
 
 def attempted(judge: Callable[[Subject], Outcome], subject: Subject) -> Outcome:
     """A check that can't be made has failed."""
     try:
         return judge(subject)
-    except faults.Fault as fault:
-        return Outcome(False, faults.one_line(fault), {})
+    except errors.Fault as fault:
+        return Outcome(False, errors.one_line(fault), {})
     except Exception as error:  # those of onnx, onnxruntime and torch share no base but this one
-        if faults.out_of_memory(error) or faults.full_disk(error):
+        if errors.out_of_memory(error) or errors.full_disk(error):
             raise
-        return Outcome(False, f"{type(error).__name__}, {faults.one_line(error)[:300]}", {})
+        return Outcome(False, f"{type(error).__name__}, {errors.one_line(error)[:300]}", {})
 
 
 def line(finding: Finding) -> str:
@@ -96,11 +97,11 @@ def line(finding: Finding) -> str:
 
 def table(findings: list[Finding]) -> dict:
     """{file: {check: {figure: value, "passed": true}}, "passed": true}."""
-    files = {finding.name: {} for finding in findings}
+    figures = {finding.name: {} for finding in findings}
     for finding in findings:
-        files[finding.name][finding.check] = finding.outcome.figures | {"passed": finding.outcome.passed}
-    return files | {"passed": all(finding.outcome.passed for finding in findings)}
+        figures[finding.name][finding.check] = finding.outcome.figures | {"passed": finding.outcome.passed}
+    return figures | {"passed": all(finding.outcome.passed for finding in findings)}
 
 
 if __name__ == "__main__":
-    faults.run(main)
+    errors.run(main)

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from sources import Server
 
-from stages.kit import params
+from stages.core import params
 
 ROOT = Path(__file__).resolve().parents[1]
 # A shell that starts the suite in the background has this ignored, and what a test interrupts would inherit that.
@@ -67,8 +67,8 @@ class Project:
 
 
 def to_int8(model, images, centred: bool, per_channel: bool):
-    """The int8 form of an onnx.ModelProto; the other arguments are those of stages/kit/int8.py."""
-    from stages.kit import int8
+    """The int8 form of an onnx.ModelProto; the other arguments are those of stages/deployment/int8.py."""
+    from stages.deployment import int8
 
     with int8.calibrated(model, images, centred) as ready:
         return ready.quantised(per_channel)

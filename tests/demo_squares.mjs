@@ -1,4 +1,4 @@
-// Runs stages/kit/demo/resize.js outside a browser: node demo_squares.mjs <resize.js> <folder>
+// Runs demo/resize.js outside a browser: node demo_squares.mjs <resize.js> <folder>
 // In: cases.json, [{name, height, width, classes, sizing}], and for each <name>.rgba and <name>.logits (K,C,size,size).
 // Out: <name>.squares (K,size,size,3) and <name>.found, uint16 (H,W): the class of each pixel, brought to scale.
 import { readFileSync, writeFileSync } from "node:fs";

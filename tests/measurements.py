@@ -8,7 +8,8 @@ from pathlib import Path
 import yaml
 from PIL import Image
 
-from stages.kit import budget, params, tables
+from stages.core import files, params
+from stages.deployment import budget
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ("teacher", "baseline", "student", "int8")
@@ -105,14 +106,14 @@ def changed(found: Mapping, changes: Mapping[str, object]) -> dict:
 def write(folder: Path, found: Mapping) -> None:
     """The files that hold all this, below `folder`; the models are none."""
     for name in ("quality", "size", "speed", "quantisation", "data"):
-        tables.write_json(folder / f"metrics/{name}.json", found[name])
+        files.write_json(folder / f"metrics/{name}.json", found[name])
     for name, row in found["timing"].items():
-        tables.write_json(folder / f"metrics/timing/{name}.json", row)
+        files.write_json(folder / f"metrics/timing/{name}.json", row)
     named = {f"plots/{name}.csv": rows for name, rows in found["curves"].items()}
     named |= {"data/prepared/index.csv": found["index"], "plots/test/classes.csv": found["each_class"],
               "plots/test/confused.csv": found["confused"]}
     for path, rows in named.items():
-        tables.write_csv(folder / path, list(rows[0]), rows)
+        files.write_csv(folder / path, list(rows[0]), rows)
     (folder / "data/prepared/classes.txt").write_text("\n".join(found["classes"]) + "\n", encoding="utf-8")
     (folder / "data/raw.zip").write_bytes(b"raw")
     (folder / "models").mkdir(exist_ok=True)

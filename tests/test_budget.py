@@ -6,7 +6,7 @@ import sys
 from conftest import ROOT
 from test_onnx import deployed  # noqa: F401 (a fixture)
 
-from stages.kit import budget
+from stages.deployment import budget
 
 SIZE = {"int8": {"size_mb": 0.5}}
 SPEED = {"int8": {"latency_ms": 2.0, "peak_memory_mb": 60.0}}

@@ -19,9 +19,11 @@ import pytest
 from PIL import Image
 from sources import pack, picture, saved, two_classes
 
-from stages.kit import embedded, facts, images, windows
-from stages.kit.faults import Fault
-from stages.kit.layouts import image_folder, tiny_imagenet
+from stages.cleaning import exact_rules
+from stages.core.errors import Fault
+from stages.data import builtin, tiling
+from stages.data.decode import WORKERS, Unreadable, decode, each_in_threads, has_image_suffix
+from stages.data.layouts import image_folder, tiny_imagenet
 from stages.split import SplitParams, draw
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -49,8 +51,8 @@ def test_digits_are_1797_images_and_the_same_bytes_each_time(project):
     done(project.run("fetch"))
     with zipfile.ZipFile(project.folder / "data/raw.zip") as archive:
         names = archive.namelist()
-        assert {name: archive.read(name) for name in names} == dict(embedded.digits())
-        assert images.decode(archive.read("digits/0/0000.png")).shape == (32, 32, 3)
+        assert {name: archive.read(name) for name in names} == dict(builtin.digits())
+        assert decode(archive.read("digits/0/0000.png")).shape == (32, 32, 3)
     assert names == sorted(names) and len(names) == 1797
     assert Counter(name.split("/")[1] for name in names)["3"] == 183
 
@@ -139,7 +141,7 @@ def test_file_url_is_checked_and_read_in_place(project):
 def test_image_folder(names, expected):
     found = list(image_folder.samples(names, read=None))
     assert [(sample.split, sample.source_split, sample.target) for sample in found] == expected
-    assert [sample.path for sample in found] == [name for name in names if images.named(name)]
+    assert [sample.path for sample in found] == [name for name in names if has_image_suffix(name)]
 
 
 def test_tiny_imagenet_val_is_the_test_set_and_classes_have_readable_names():
@@ -170,26 +172,26 @@ def grey16(*values: int) -> Image.Image:
     (saved(Image.fromarray(np.array([[False, True, False, True]])), "PNG"), [0, 255, 0, 255]),
 ], ids=["16 bit", "fraction", "int in 0-255", "int below 0", "grey", "1 bit"])
 def test_depths_become_eight_bits(content, expected):
-    image = images.decode(content)
+    image = decode(content)
     assert image.dtype == np.uint8 and image.shape == (1, 4, 3)
     assert [list(pixel) for pixel in image[0]] == [[value] * 3 for value in expected]
 
 
 def test_colour_modes():
     red = Image.new("RGB", (4, 4), (255, 0, 0))
-    assert (images.decode(saved(red.convert("P"), "PNG")) == (255, 0, 0)).all()
-    assert (images.decode(saved(red.convert("CMYK"), "TIFF")) == (255, 0, 0)).all()
+    assert (decode(saved(red.convert("P"), "PNG")) == (255, 0, 0)).all()
+    assert (decode(saved(red.convert("CMYK"), "TIFF")) == (255, 0, 0)).all()
     half = Image.new("RGBA", (4, 4), (255, 0, 0, 128))
-    assert (images.decode(saved(half, "PNG")) == (255, 127, 127)).all()  # red over white, 128/255
-    assert (images.decode(saved(Image.new("LA", (4, 4), (0, 0)), "PNG")) == 255).all()
+    assert (decode(saved(half, "PNG")) == (255, 127, 127)).all()  # red over white, 128/255
+    assert (decode(saved(Image.new("LA", (4, 4), (0, 0)), "PNG")) == 255).all()
     keyed = saved(red, "PNG", transparency=(255, 0, 0))
-    assert (images.decode(keyed) == 255).all()
-    lab = images.decode(saved(Image.new("LAB", (4, 4), (255, 128, 128)), "TIFF"))
+    assert (decode(keyed) == 255).all()
+    lab = decode(saved(Image.new("LAB", (4, 4), (255, 128, 128)), "TIFF"))
     assert lab.shape == (4, 4, 3) and (lab >= 250).all()
 
 
 def test_cmyk_jpeg_is_not_inverted():
-    image = images.decode(saved(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=95))
+    image = decode(saved(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=95))
     assert abs(image.astype(int) - (255, 0, 0)).max() < 12
 
 
@@ -197,9 +199,9 @@ def test_exif_turns_and_the_first_frame_counts():
     image = Image.fromarray(np.arange(6, dtype=np.uint8).reshape(2, 3) * 40)
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise
-    assert (images.decode(saved(image, "PNG", exif=exif))[..., 0] == np.rot90(np.asarray(image), -1)).all()
+    assert (decode(saved(image, "PNG", exif=exif))[..., 0] == np.rot90(np.asarray(image), -1)).all()
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
-    assert (images.decode(saved(frames[0], "GIF", save_all=True, append_images=frames[1:])) == (255, 0, 0)).all()
+    assert (decode(saved(frames[0], "GIF", save_all=True, append_images=frames[1:])) == (255, 0, 0)).all()
 
 
 @pytest.mark.parametrize("content", [
@@ -208,14 +210,14 @@ def test_exif_turns_and_the_first_frame_counts():
     b"BM" + bytes(12) + (40).to_bytes(4, "little") + (60000).to_bytes(4, "little") * 2 + b"\1\0\x18\0" + bytes(24),
 ], ids=["empty", "text", "cut PNG", "cut JPEG", "EPS", "3600 megapixels"])
 def test_what_is_no_whole_image_is_unreadable(content):
-    with pytest.raises(images.Unreadable) as caught:
-        images.decode(content)
+    with pytest.raises(Unreadable) as caught:
+        decode(content)
     assert "0x" not in str(caught.value)  # an address would differ between runs
 
 
 def test_resize_rules():
     def sized(image: np.ndarray, size: int, resize: str) -> np.ndarray:
-        return windows.cut_image(image, windows.Sizing(size, resize, scale=1.0, overlap=0))[0]
+        return tiling.cut_image(image, tiling.Sizing(size, resize, scale=1.0, overlap=0))[0]
 
     image = np.zeros((2, 4, 3), np.uint8)
     image[:, 1:3] = 200  # the middle square
@@ -228,9 +230,9 @@ def test_resize_rules():
 def test_each_keeps_order_and_few_items_in_memory():
     taken = []
     items = (taken.append(number) or number for number in range(1000))
-    results = images.each(lambda number: number * 2, items)
+    results = each_in_threads(lambda number: number * 2, items)
     assert [next(results) for _ in range(10)] == list(range(0, 20, 2))
-    assert len(taken) <= 10 + 4 * images.WORKERS + 1
+    assert len(taken) <= 10 + 4 * WORKERS + 1
     assert list(results) == list(range(20, 2000, 2))
 
 
@@ -251,7 +253,7 @@ def test_every_finding_is_decided_as_the_policy_says(project):
     done(project.set("data.source", "a.zip").run("fetch", "scan", "clean"))
     data = project.folder / "data"
     found = [(row["path"], row["issue"], row["action"], row["keeper"]) for row in table(data / "decisions.csv")
-             if row["issue"] in facts.ISSUES]
+             if row["issue"] in exact_rules.ISSUES]
     assert found == [
         ("train/cat/b.bmp", "duplicate", "dropped", "train/cat/a.png"),
         ("train/cat/c.png", "conflicting_label", "quarantined", "train/dog/d.png"),
@@ -272,7 +274,7 @@ def test_every_finding_is_decided_as_the_policy_says(project):
     counts = json.loads((project.folder / "metrics/data.json").read_text())
     assert counts["images"] == {"found": 15, "kept": 8, "dropped": 7}
     assert counts["acted_on"] == {"unreadable": 2, "leak": 2, "duplicate": 1, "conflicting_label": 2}
-    assert {issue: counts["findings"][issue] for issue in facts.ISSUES} == counts["acted_on"]
+    assert {issue: counts["findings"][issue] for issue in exact_rules.ISSUES} == counts["acted_on"]
     held = {"test": {"cat": 1, "dog": 1}, "val": {"cat": 1, "dog": 1}}
     assert counts["before"] == held | {"train": {"cat": 4, "dog": 5}, "unlabelled": {"all": 2}}
     assert counts["after"] == held | {"train": {"cat": 1, "dog": 2}, "unlabelled": {"all": 1}}
@@ -284,7 +286,7 @@ def test_keep_keeps_and_still_reports(project):
     project.set("data.source", "a.zip").set("clean.leaks", "keep").set("clean.duplicates", "keep")
     done(project.run("fetch", "scan", "clean"))
     assert len(table(project.folder / "data/manifest.csv")) == 4
-    found = [row for row in table(project.folder / "data/decisions.csv") if row["issue"] in facts.ISSUES]
+    found = [row for row in table(project.folder / "data/decisions.csv") if row["issue"] in exact_rules.ISSUES]
     assert [row["action"] for row in found] == ["kept", "kept"]
 
 

@@ -24,11 +24,15 @@ from conftest import ROOT, Project
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, PngImagePlugin
 
-from stages import demo
-from stages.kit import colours, images, onnx_files, quantisation, tables, windows
-from stages.kit.windows import Sizing
+from demo import __main__ as demo
+from stages.core import files
+from stages.data import tiling
+from stages.data.decode import decode
+from stages.data.tiling import Sizing
+from stages.deployment import onnx_model, quantize
+from stages.evaluation.palette import palette
 
-TESTS, KIT = ROOT / "tests", ROOT / "stages/kit/demo"
+TESTS, KIT = ROOT / "tests", ROOT / "demo"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NODE = pytest.mark.skipif(not shutil.which("node"), reason="Node.js is not installed")
 IN_BROWSER = pytest.mark.skipif(not (BROWSER and shutil.which("npm")), reason="Chromium or npm is not installed")
@@ -55,10 +59,10 @@ def test_squares_and_whole_answers_are_those_of_python(tmp_path):
         image = chance.integers(0, 256, (height, width, 3), dtype=np.uint8)
         opaque = np.full((height, width, 1), 255, np.uint8)
         np.concatenate([image, opaque], 2).tofile(tmp_path / f"{name}.rgba")
-        rows = np.array(windows.places(height, width, 0, sizing))
+        rows = np.array(tiling.places(height, width, 0, sizing))
         logits = chance.normal(0, 3, (len(rows), classes, sizing.size, sizing.size)).astype(np.float32)
         logits.tofile(tmp_path / f"{name}.logits")
-        expected[name] = windows.cut_image(image, sizing), windows.blended(rows, logits).argmax(0)
+        expected[name] = tiling.cut_image(image, sizing), tiling.blended(rows, logits).argmax(0)
         cases.append({"name": name, "height": height, "width": width, "classes": classes, "sizing": sizing._asdict()})
     (tmp_path / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
     subprocess.run(["node", TESTS / "demo_squares.mjs", KIT / "resize.js", tmp_path], check=True)
@@ -102,7 +106,7 @@ def code(tmp_path_factory, pytestconfig) -> Path:
         install(source)
     copy = tmp_path_factory.mktemp("code")
     shutil.copytree(ROOT / "stages", copy / "stages", ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
-    (copy / "stages/kit/demo/node_modules").symlink_to(source / "node_modules")
+    (copy / "demo/node_modules").symlink_to(source / "node_modules")
     return copy
 
 
@@ -113,7 +117,7 @@ def build(project: Project, code: Path, *arguments: str, **environment: str) -> 
     return done.stderr
 
 
-def network(card: onnx_files.Card, seed: int, quantised: Path | None = None) -> onnx.ModelProto:
+def network(card: onnx_model.Card, seed: int, quantised: Path | None = None) -> onnx.ModelProto:
     """A small network with weights by chance, sure enough of itself that wrong pixels would show; in int8 by way of a
     file `quantised`."""
     chance, width, number = np.random.default_rng(seed), 16, len(card.classes)
@@ -166,12 +170,12 @@ def save(path: Path, pixels: np.ndarray, mode: str | None = None, **options) -> 
 
 
 CARDS = {
-    "squash": onnx_files.Card(("ape", "bee", "<cat> & co", "dög", "elk", "fox"), 32, "squash", 1.0, 0, "classification",
+    "squash": onnx_model.Card(("ape", "bee", "<cat> & co", "dög", "elk", "fox"), 32, "squash", 1.0, 0, "classification",
                               (128.0,) * 3, (64.0,) * 3, "small", "student", "int8", (), "ab" * 32, "cd" * 32),
-    "crop": onnx_files.Card(("ape", "bee", "cat"), 24, "crop", 1.0, 0, "classification", (128.0,) * 3, (64.0,) * 3,
+    "crop": onnx_model.Card(("ape", "bee", "cat"), 24, "crop", 1.0, 0, "classification", (128.0,) * 3, (64.0,) * 3,
                             "small", "student", "int8", (), "ab" * 32, "cd" * 32),
-    "tiles": onnx_files.Card(("land", "sea", "road"), 32, "tiles", 0.5, 8, "segmentation", (128.0,) * 3, (64.0,) * 3,
-                             "small", "student", "int8", tuple(map(tuple, colours.palette(3).tolist())), "ab" * 32,
+    "tiles": onnx_model.Card(("land", "sea", "road"), 32, "tiles", 0.5, 8, "segmentation", (128.0,) * 3, (64.0,) * 3,
+                             "small", "student", "int8", tuple(map(tuple, palette(3).tolist())), "ab" * 32,
                              "cd" * 32),
 }
 
@@ -189,15 +193,15 @@ def make(folder: Path, kind: str, pictures: int = 14) -> Project:
     rows = [{"split": "test" if number % 7 else "train", "row": number, "windows": 1, "path": f"set/{number:02d}.png",
              "sha256": "", "target": number % len(card.classes) if not card.colours else f"set/masks/{number:02d}.png"}
             for number in range(pictures)]
-    tables.write_csv(folder / "data/prepared/index.csv", list(rows[0]), rows)
-    onnx_files.write(network(card, 1, folder / "int8.onnx"), card, folder / onnx_files.DEPLOYED["int8"])
+    files.write_csv(folder / "data/prepared/index.csv", list(rows[0]), rows)
+    onnx_model.write(network(card, 1, folder / "int8.onnx"), card, folder / onnx_model.DEPLOYED["int8"])
     write_teacher(folder, card)
     return project
 
 
-def write_teacher(folder: Path, card: onnx_files.Card, **changes) -> None:
+def write_teacher(folder: Path, card: onnx_model.Card, **changes) -> None:
     told = {name: getattr(card, name) for name in card.__dataclass_fields__} | {"role": "teacher", "form": "float"}
-    onnx_files.write(network(card, 2), onnx_files.Card(**told | changes), folder / onnx_files.DEPLOYED["teacher"])
+    onnx_model.write(network(card, 2), onnx_model.Card(**told | changes), folder / onnx_model.DEPLOYED["teacher"])
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +251,7 @@ def test_names_and_titles_are_text_and_no_html(pages):
 
 def test_the_numbers_are_those_that_were_measured(pages):
     text = re.sub(r"\s+", " ", html(pages("squash")).partition('<script type="application/json"')[0])
-    size, quality = (tables.read_json(ROOT / f"metrics/{name}.json") for name in ("size", "quality"))
+    size, quality = (files.read_json(ROOT / f"metrics/{name}.json") for name in ("size", "quality"))
     assert f"<strong>{size['ratio']['size']:.0f}<i>×</i></strong> <span>smaller" in text
     for name in ("teacher", "baseline", "student", "int8"):
         assert f"<td>{quality[name]['deployed']:.2f} %</td>" in text
@@ -261,10 +265,10 @@ def test_the_gallery_shows_test_pictures_of_each_class_in_turn(pages):
     assert {truth for _, truth in truths[:6]} == {"ape", "bee", "&lt;cat&gt; &amp; co", "dög", "elk", "fox"}
 
 
-@pytest.mark.parametrize("form", quantisation.FORMS.values())
+@pytest.mark.parametrize("form", quantize.FORMS.values())
 def test_the_student_is_called_what_it_is(code, tmp_path, form):
     project, card = make(tmp_path, "crop"), replace(CARDS["crop"], form=form)
-    onnx_files.write(network(card, 1), card, tmp_path / onnx_files.DEPLOYED["int8"])
+    onnx_model.write(network(card, 1), card, tmp_path / onnx_model.DEPLOYED["int8"])
     build(project, code)
     body = html(project).partition("<body")[2].partition('<script type="application/json"')[0]
     named = re.findall(r"int8(?: weights)?|fp16 weights", re.sub(r'data-name="[^"]*"|base64,[^"]*', "", body))
@@ -293,11 +297,11 @@ def spoilt(folder: Path, name: str) -> None:
     card = CARDS["crop"]
     match name:
         case "no student":
-            (folder / onnx_files.DEPLOYED["int8"]).unlink()
+            (folder / onnx_model.DEPLOYED["int8"]).unlink()
         case "no teacher":
-            (folder / onnx_files.DEPLOYED["teacher"]).unlink()
+            (folder / onnx_model.DEPLOYED["teacher"]).unlink()
         case "broken":
-            (folder / onnx_files.DEPLOYED["int8"]).write_bytes(b"no model")
+            (folder / onnx_model.DEPLOYED["int8"]).write_bytes(b"no model")
         case "student as teacher":
             write_teacher(folder, card, role="student")
         case "other classes":
@@ -378,7 +382,7 @@ def test_packages_of_another_lock_are_not_taken_for_installed(tmp_path, name, ch
 def drive(code):
     """drive(project, steps, page=None, **options): what tests/demo_browser.mjs prints."""
     def driven(project: Project, steps: list[dict], page: Path | None = None, **options) -> dict:
-        plan = {"kit": str(code / "stages/kit/demo"), "browser": BROWSER, "width": 1280, "height": 800,
+        plan = {"kit": str(code / "demo"), "browser": BROWSER, "width": 1280, "height": 800,
                 "theme": "light", "steps": steps}
         (project.folder / "plan.json").write_text(json.dumps(plan | options), encoding="utf-8")
         done = subprocess.run(["node", TESTS / "demo_browser.mjs", page or project.folder / "demo/index.html",
@@ -391,12 +395,12 @@ def drive(code):
 
 def python_says(project: Project, name: str, content: bytes) -> np.ndarray:
     """Probabilities (C) of a classifier; classes (H,W) of a segmenter."""
-    model = onnx_files.open_model(project.folder / onnx_files.DEPLOYED[name], 1)
-    card, image = model.card, images.decode(content)
+    model = onnx_model.open_model(project.folder / onnx_model.DEPLOYED[name], 1)
+    card, image = model.card, decode(content)
     sizing = Sizing(card.image_size, card.resize, card.scale, card.overlap)
-    logits = model(windows.cut_image(image, sizing))
+    logits = model(tiling.cut_image(image, sizing))
     if card.colours:
-        return windows.blended(np.array(windows.places(*image.shape[:2], 0, sizing)), logits).argmax(0)
+        return tiling.blended(np.array(tiling.places(*image.shape[:2], 0, sizing)), logits).argmax(0)
     powers = np.exp(logits[0].astype(np.float64) - logits[0].max())
     return powers / powers.sum()
 
@@ -478,9 +482,9 @@ def test_nothing_jumps_and_nothing_is_wider_than_the_screen(pages, drive, tmp_pa
 @IN_BROWSER
 def test_masks_in_the_browser_are_python_s(pages, drive, tmp_path):
     project, card = pages("tiles"), CARDS["tiles"]
-    files = [save(tmp_path / "wide.png", pattern(130, 311, 1)), save(tmp_path / "small.png", pattern(30, 41, 2))]
-    found = drive(project, [{"do": "drop", "files": [str(path)]} for path in files] + [{"do": "opacity", "value": 25}])
-    for step, path in zip(found["steps"][1:], files, strict=False):
+    chosen = [save(tmp_path / "wide.png", pattern(130, 311, 1)), save(tmp_path / "small.png", pattern(30, 41, 2))]
+    found = drive(project, [{"do": "drop", "files": [str(path)]} for path in chosen] + [{"do": "opacity", "value": 25}])
+    for step, path in zip(found["steps"][1:], chosen, strict=False):
         for name, deployed in (("student", "int8"), ("teacher", "teacher")):
             expected, mask = python_says(project, deployed, path.read_bytes()), step["masks"][name]
             drawn = np.frombuffer(base64.b64decode(mask["rgba"]), np.uint8).reshape(mask["height"], mask["width"], 4)
@@ -501,8 +505,8 @@ def test_bad_pictures_are_one_line_and_the_last_good_one_stays(pages, drive, tmp
     (tmp_path / "notes.txt").write_text("no picture", encoding="utf-8")
     Image.new("1", (8000, 6300)).save(tmp_path / "huge.png")
     Image.new("1", (7000, 7000)).save(tmp_path / "nearly.png")
-    files = ("good.png", "cut.png", "notes.txt", "huge.png", "nearly.png")
-    found = drive(pages("squash"), [{"do": "drop", "files": [str(tmp_path / name)]} for name in files])
+    chosen = ("good.png", "cut.png", "notes.txt", "huge.png", "nearly.png")
+    found = drive(pages("squash"), [{"do": "drop", "files": [str(tmp_path / name)]} for name in chosen])
     _, good, cut, notes, huge, nearly = found["steps"]
     agrees(pages("squash"), good, whole.read_bytes(), 1e-3)
     for step, said in ((cut, "cut.png is no picture that this browser can read."),
@@ -578,8 +582,8 @@ def test_keyboard_paste_and_dark_colours(pages, drive, tmp_path):
 def test_a_large_teacher_s_answers_are_stored(code, drive, tmp_path, monkeypatch, kind):
     project = make(tmp_path / kind, kind)
     monkeypatch.setattr(demo, "TEACHER_MB", 0)
-    monkeypatch.setattr(demo, "KIT", code / "stages/kit/demo")
-    monkeypatch.setattr(demo, "RUNTIME", code / "stages/kit/demo/node_modules/onnxruntime-web")
+    monkeypatch.setattr(demo, "HERE", code / "demo")
+    monkeypatch.setattr(demo, "RUNTIME", code / "demo/node_modules/onnxruntime-web")
     monkeypatch.setattr(sys, "argv", ["demo"])
     monkeypatch.chdir(project.folder)
     demo.main()

@@ -14,15 +14,17 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from stages import distill, teacher_targets, train_baseline, train_teacher
-from stages.kit import distillation, lessons, prepared
-from stages.kit.chance import drawn
-from stages.kit.faults import Fault
-from stages.kit.losses import DistillParams
-from stages.kit.recipe import Recipe
-from stages.kit.supervision import Supervised, cross_entropy_loss, dice_loss
-from stages.kit.tables import read_csv
-from stages.kit.tasks.classification import Score
-from stages.kit.train import Lesson, fit
+from stages.core.errors import Fault
+from stages.core.files import read_csv
+from stages.data import prepared
+from stages.data.rng import drawn
+from stages.distillation import objective
+from stages.distillation.kd_losses import DistillParams
+from stages.tasks.classification.metric import Score
+from stages.training import batches
+from stages.training.losses import Supervised, cross_entropy_loss, dice_loss
+from stages.training.optim import Recipe
+from stages.training.trainer import Lesson, fit
 
 WAYS = ("none", "class_weight", "weighted_sampler", "balanced_softmax")
 
@@ -66,7 +68,7 @@ def test_one_way_at_a_time(recipe):
 def sampled(recipe: Recipe, labels: np.ndarray, counts: np.ndarray, unlabelled: int = 0) -> np.ndarray | None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prepared, "targets", lambda split: labels)
-        return lessons.chances("student_training", recipe, counts, unlabelled)
+        return batches.chances("student_training", recipe, counts, unlabelled)
 
 
 def test_the_sampler_evens_the_classes_out(recipe):
@@ -248,17 +250,17 @@ def test_trap_11_a_biased_teacher_hurts_and_a_balanced_one_or_debias_repairs(rec
         counts, told = np.bincount(labels[train]), {}
         for way in ("none", "balanced_softmax"):
             teaching = recipe(way, epochs=40, **fast)
-            teacher = learnt(128, seed, known, teaching, lessons.labels_alone(teaching, counts),
+            teacher = learnt(128, seed, known, teaching, batches.labels_alone(teaching, counts),
                              tmp_path / f"{way} {seed}")
             with torch.inference_mode():
                 told[way] = teacher(pixels[train]).half().numpy()
         learning = recipe("balanced_softmax", epochs=60, **fast)
-        losses = {"alone": lessons.labels_alone(learning, counts)}
+        losses = {"alone": batches.labels_alone(learning, counts)}
         for name, way, debias in (("biased", "none", 0.0), ("debiased", "none", 1.0),
                                   ("balanced", "balanced_softmax", 0.0)):
             settings = DistillParams(loss="kd", temperature=2.0, kd_weight=0.5, ce_weight=0.5, standardise=False,
                                      dkd_beta=4.0, debias=debias, unlabelled=False)
-            losses[name] = distillation.loss(Told(told[way]), seed, learning, settings, counts, torch.device("cpu"))
+            losses[name] = objective.loss(Told(told[way]), seed, learning, settings, counts, torch.device("cpu"))
         rows.append([balanced_accuracy(learnt(32, seed, known, learning, loss, tmp_path / f"{name} {seed}"), known)
                      for name, loss in losses.items()])
     alone, biased, debiased, balanced = np.mean(rows, 0)
@@ -273,5 +275,5 @@ def test_trap_11_a_biased_teacher_hurts_and_a_balanced_one_or_debias_repairs(rec
 ])
 def test_a_teacher_that_prefers_other_classes_is_pointed_out(project, recipe, student, teacher, debias, fitting):
     chosen = DistillParams(**project.params()["distill"] | {"debias": debias})
-    said = distillation.bias(recipe(student, class_weight_power=0.5), recipe(teacher, class_weight_power=0.5), chosen)
+    said = objective.bias(recipe(student, class_weight_power=0.5), recipe(teacher, class_weight_power=0.5), chosen)
     assert (f"distill.debias should be {fitting:g}," in said) if fitting is not None else not said

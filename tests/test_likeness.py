@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from stages.kit import likeness
+from stages.cleaning import near_duplicates
 
 THRESHOLD = 0.9
 COPIES = {
@@ -34,17 +34,17 @@ def pictures() -> list[Image.Image]:
 
 def test_fingerprints_are_the_hashes_of_picture_and_mirror_image(pictures):
     for picture in pictures[:5]:
-        found = likeness.fingerprints(np.asarray(picture))
+        found = near_duplicates.fingerprints(np.asarray(picture))
         for ours, its in zip(found, map(imagehash.phash, (picture, ImageOps.mirror(picture))), strict=True):
             assert imagehash.hex_to_hash(ours) - its <= 4  # levels rounded in colour, not in grey
-        assert likeness.fingerprints(likeness.thumbnail(np.asarray(picture))) == found
+        assert near_duplicates.fingerprints(near_duplicates.thumbnail(np.asarray(picture))) == found
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 900), (2000, 3), (32, 32), (700, 500)])
 def test_pictures_of_any_size_have_a_thumbnail(shape):
     pixels = np.full((*shape, 3), (10, 120, 250), np.uint8)
-    assert (likeness.thumbnail(pixels) == np.full((32, 32, 3), (10, 120, 250))).all()
-    assert [len(found) for found in likeness.fingerprints(pixels)] == [16, 16]
+    assert (near_duplicates.thumbnail(pixels) == np.full((32, 32, 3), (10, 120, 250))).all()
+    assert [len(found) for found in near_duplicates.fingerprints(pixels)] == [16, 16]
 
 
 @pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES)
@@ -63,14 +63,14 @@ def test_a_shared_hash_alone_is_not_enough(pictures):
     """One hash for all: what is confirmed is decided by the thumbnails."""
     _, _, thumbnails = _table([*pictures, _reencoded(pictures[3], 60)])
     same = np.zeros(len(thumbnails), np.uint64)
-    assert [(i, j) for i, j, _ in likeness.pairs(same, ~same, thumbnails, THRESHOLD)] == [(3, 40)]
+    assert [(i, j) for i, j, _ in near_duplicates.pairs(same, ~same, thumbnails, THRESHOLD)] == [(3, 40)]
 
 
 def test_a_mirrored_hash_compares_the_mirrored_thumbnail(pictures):
     thumbnails = np.stack([_table([picture])[2][0] for picture in (pictures[0], ImageOps.mirror(pictures[0]))])
     one, other = np.array([[0, 2**64 - 1], [2**64 - 1, 0]], np.uint64)
-    assert likeness.pairs(one, other, thumbnails, THRESHOLD)
-    assert not likeness.pairs(np.zeros(2, np.uint64), other, thumbnails, THRESHOLD)
+    assert near_duplicates.pairs(one, other, thumbnails, THRESHOLD)
+    assert not near_duplicates.pairs(np.zeros(2, np.uint64), other, thumbnails, THRESHOLD)
 
 
 def test_pictures_with_nothing_in_them_are_like_nothing():
@@ -84,7 +84,7 @@ def test_pictures_with_nothing_in_them_are_like_nothing():
 @pytest.mark.parametrize("count", [0, 1])
 def test_no_pairs_where_there_are_no_two(count):
     hashes = np.zeros(count, np.uint64)
-    assert likeness.pairs(hashes, hashes, np.zeros((count, 32, 32, 3), np.uint8), THRESHOLD) == []
+    assert near_duplicates.pairs(hashes, hashes, np.zeros((count, 32, 32, 3), np.uint8), THRESHOLD) == []
 
 
 def test_pairs_are_those_of_a_double_loop_whatever_the_tiles(pictures, monkeypatch):
@@ -96,25 +96,25 @@ def test_pairs_are_those_of_a_double_loop_whatever_the_tiles(pictures, monkeypat
     distances = np.bitwise_count(table[0][:, None] ^ table[0])
     assert 50 < len(expected) < 80 * 79 / 2 and {8, 10} < set(distances.flat)
     for tile, batch in ((1024, 1024), (7, 5), (1, 1)):
-        monkeypatch.setattr(likeness, "TILE", tile)
-        monkeypatch.setattr(likeness, "BATCH", batch)
-        found = likeness.pairs(*table, 0.8)
+        monkeypatch.setattr(near_duplicates, "TILE", tile)
+        monkeypatch.setattr(near_duplicates, "BATCH", batch)
+        found = near_duplicates.pairs(*table, 0.8)
         assert [pair[:2] for pair in found] == list(expected)
         assert [pair[2] for pair in found] == pytest.approx(list(expected.values()), abs=1e-4)
-        assert likeness.pairs(*table, 0.8) == found
+        assert near_duplicates.pairs(*table, 0.8) == found
 
 
 def test_memory_does_not_follow_the_number_of_comparisons(monkeypatch):
     """Of 3000 blank pictures all 4.5 million pairs share a hash: no more than a tile or a batch is ever looked at."""
-    monkeypatch.setattr(likeness, "TILE", 64)
-    sizes = [len(first) for first, _, _ in likeness._proposed(*np.zeros((2, 3000), np.uint64))]
+    monkeypatch.setattr(near_duplicates, "TILE", 64)
+    sizes = [len(first) for first, _, _ in near_duplicates._proposed(*np.zeros((2, 3000), np.uint64))]
     assert sum(sizes) == 2 * 3000 * 2999 / 2 and max(sizes) <= 64 * 64
     looked_at = []
-    monkeypatch.setattr(likeness, "BATCH", 50)
-    monkeypatch.setattr(likeness, "_correlation", lambda one, _: looked_at.append(len(one)) or np.zeros(len(one)))
+    monkeypatch.setattr(near_duplicates, "BATCH", 50)
+    monkeypatch.setattr(near_duplicates, "_correlation", lambda one, _: looked_at.append(len(one)) or np.zeros(len(one)))
     noise = np.random.default_rng(3).integers(0, 256, (150, 32, 32, 3), np.uint8)
     blank = np.zeros((3000, 32, 32, 3), np.uint8)
-    assert likeness.pairs(*np.zeros((2, 3150), np.uint64), np.concatenate([blank, noise]), 0.9) == []
+    assert near_duplicates.pairs(*np.zeros((2, 3150), np.uint64), np.concatenate([blank, noise]), 0.9) == []
     assert sum(looked_at) == 2 * 150 * 149 / 2 and max(looked_at) == 50
 
 
@@ -149,14 +149,14 @@ def _band(grey: np.ndarray) -> np.ndarray:
 
 
 def _pairs(images, least: float) -> list[tuple[int, int, float]]:
-    return likeness.pairs(*_table(images), least)
+    return near_duplicates.pairs(*_table(images), least)
 
 
 def _table(images) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Hashes, mirrors, thumbnails, as the scan makes them."""
     pixels = [np.asarray(image) for image in images]
-    hashes = np.array([[int(digits, 16) for digits in likeness.fingerprints(some)] for some in pixels], np.uint64)
-    return *hashes.T, np.stack([likeness.thumbnail(some) for some in pixels])
+    hashes = np.array([[int(digits, 16) for digits in near_duplicates.fingerprints(some)] for some in pixels], np.uint64)
+    return *hashes.T, np.stack([near_duplicates.thumbnail(some) for some in pixels])
 
 
 def _reencoded(image: Image.Image, quality: int) -> Image.Image:

@@ -9,12 +9,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from stages.kit.faults import Fault
-from stages.kit.losses import LOSSES, DistillParams, distillation_loss
-from stages.kit.params import parse
-from stages.kit.prepared import IGNORED, UNLABELLED
-from stages.kit.recipe import Recipe
-from stages.kit.supervision import Supervised, class_weights, cross_entropy_loss, dice_loss
+from stages.core.errors import Fault
+from stages.core.params import parse
+from stages.data.prepared import IGNORED, UNLABELLED
+from stages.distillation.kd_losses import LOSSES, DistillParams, distillation_loss
+from stages.training.losses import Supervised, class_weights, cross_entropy_loss, dice_loss
+from stages.training.optim import Recipe
 
 BASE = {"loss": "kd", "temperature": 1.0, "kd_weight": 0.9, "ce_weight": 0.1, "standardise": False, "dkd_beta": 4.0,
         "debias": 0.0, "unlabelled": True}

@@ -14,12 +14,16 @@ from conftest import Project
 from PIL import Image
 from sources import pack, picture, saved
 
-from stages.kit import embedded, facts, images, params
-from stages.kit.faults import Fault
-from stages.kit.labels import classification, segmentation
-from stages.kit.layouts import aerial_tiles, image_folder, image_mask_pairs
-from stages.kit.prepared import IGNORED
-from stages.kit.samples import Sample
+from stages.cleaning import exact_rules
+from stages.core import params
+from stages.core.errors import Fault
+from stages.data import builtin
+from stages.data.decode import Unreadable, decode_mask
+from stages.data.layouts import aerial_tiles, image_folder, image_mask_pairs
+from stages.data.prepared import IGNORED
+from stages.data.sample import Sample
+from stages.tasks.classification import labels as class_labels
+from stages.tasks.segmentation import labels as mask_labels
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"
 LAND, WATER, NOBODY = [132, 41, 246], [226, 169, 41], [155, 155, 155]
@@ -59,13 +63,13 @@ def png(image: Image.Image) -> bytes:
 
 
 def targets(content: bytes) -> list[list[int]]:
-    found = segmentation.target({"target": "m.png"}, segmentation.classes([]), {"m.png": content}.get)
-    assert found.dtype == segmentation.STORED
+    found = mask_labels.target({"target": "m.png"}, mask_labels.classes([]), {"m.png": content}.get)
+    assert found.dtype == mask_labels.STORED
     return found.tolist()
 
 
 def examined(content: bytes, size: tuple[int, int] = (1, 3)) -> tuple[str, str, str]:
-    return segmentation.examine("m.png", {"m.png": content}.get, size)
+    return mask_labels.examine("m.png", {"m.png": content}.get, size)
 
 
 def refused(function, *arguments) -> str:
@@ -80,7 +84,7 @@ def refused(function, *arguments) -> str:
 
 def test_indices_are_the_stored_numbers(masks):
     masks(**INDEXED)
-    assert segmentation.classes([]) == ["road", "sky", "tree"]
+    assert mask_labels.classes([]) == ["road", "sky", "tree"]
     assert targets(png(grey([3, 0, 200], [255, 3, 3]))) == [[0, 1, 2], [IGNORED, 0, 0]]
     assert targets(png(palette(grey([3, 0, 200]), [[number] * 3 for number in range(255, -1, -1)]))) == [[0, 1, 2]]
     assert targets(saved(grey([3, 0, 255]), "TIFF")) == [[0, 1, IGNORED]]
@@ -166,8 +170,8 @@ def test_masks_of_the_other_kind_stop(masks, values, content, words):
     masks(**values)
     said = refused(examined, content)
     assert all(word in said for word in words), said
-    with pytest.raises(images.Unreadable):
-        images.stored(content, colours=values is STRICT)
+    with pytest.raises(Unreadable):
+        decode_mask(content, colours=values is STRICT)
 
 
 def test_the_same_classes_are_the_same_label_whatever_the_file(masks):
@@ -178,16 +182,16 @@ def test_the_same_classes_are_the_same_label_whatever_the_file(masks):
     assert len(same) == 1 and same.pop()[1:] == ("", "")
     turned = coloured([LAND, WATER], [WATER, LAND])  # the same bytes in another shape
     assert examined(png(turned), (2, 2))[0] != examined(png(row), (1, 4))[0]
-    assert segmentation.examine("", None, (1, 4)) == ("", "", "")
-    assert classification.examine("cat", None, (1, 4)) == ("cat", "", "")
+    assert mask_labels.examine("", None, (1, 4)) == ("", "", "")
+    assert class_labels.examine("cat", None, (1, 4)) == ("cat", "", "")
 
 
 def test_shapes_and_strata():
-    assert (segmentation.shape(8), classification.shape(8)) == ((8, 8), ())
+    assert (mask_labels.shape(8), class_labels.shape(8)) == ((8, 8), ())
     row = {"target": "cat", "split": "train"}
-    assert (segmentation.stratum(row), classification.stratum(row)) == ("", "cat")
-    found = classification.target(row, ["ant", "cat"], None)
-    assert found.shape == () and found.dtype == classification.STORED and found == 1
+    assert (mask_labels.stratum(row), class_labels.stratum(row)) == ("", "cat")
+    found = class_labels.target(row, ["ant", "cat"], None)
+    assert found.shape == () and found.dtype == class_labels.STORED and found == 1
 
 
 @pytest.mark.parametrize("values, words", [
@@ -209,19 +213,19 @@ def test_shapes_and_strata():
 ])
 def test_wrong_tables_are_refused_in_one_line(masks, values, words):
     masks(**STRICT | values)
-    said = refused(segmentation.classes, [])
+    said = refused(mask_labels.classes, [])
     assert "params.yaml" in said and "data.masks" in said
     assert all(word in said for word in words), said
 
 
 def test_no_more_classes_than_int16_holds():
     many = INDEXED | {"classes": {f"c{number}": number for number in range(30_001)}, "ignored": []}
-    assert "30001" in refused(params.parse, segmentation.MaskParams, many, "data.masks")
+    assert "30001" in refused(params.parse, mask_labels.MaskParams, many, "data.masks")
 
 
 def test_a_task_without_masks_leaves_the_tables_empty(masks):
     masks(classes={}, ignored=[], unknown="stop", other_size="stop")
-    assert params.load("data.masks", segmentation.MaskParams).classes == {}
+    assert params.load("data.masks", mask_labels.MaskParams).classes == {}
 
 
 # --- layouts
@@ -352,7 +356,7 @@ def test_what_clean_says_about_masks(tmp_path):
     done(project.set("data.masks.other_size", "drop").run("scan", "clean"))
     found = {(row["path"][-5:], row["issue"], row["action"]) for row in table(tmp_path / "data/decisions.csv")}
     assert {row[0] for row in found if row[1:] == ("one_class_mask", "kept")} == {f"{n}.png" for n in (0, 3, 4, 5, 6)}
-    assert {row for row in found if row[1] in (*facts.ISSUES, "unreadable_mask", "mask_size")} == {
+    assert {row for row in found if row[1] in (*exact_rules.ISSUES, "unreadable_mask", "mask_size")} == {
         ("1.png", "unreadable_mask", "dropped"), ("2.png", "mask_size", "dropped"),
         ("3.png", "conflicting_label", "quarantined"), ("4.png", "conflicting_label", "quarantined"),
         ("6.png", "duplicate", "dropped")}
@@ -383,18 +387,18 @@ def scenes(tmp_path_factory) -> dict[str, bytes]:
 
 def decoded(scenes: dict[str, bytes], split: str, folder: str) -> np.ndarray:
     names = [name for name in scenes if name.startswith(f"digit_scenes/{split}/{folder}/")]
-    return np.stack([images.stored(scenes[name], colours=folder == "images") for name in names])
+    return np.stack([decode_mask(scenes[name], colours=folder == "images") for name in names])
 
 
 def test_digit_scenes_are_the_same_bytes_each_time(scenes):
-    assert list(scenes) == sorted(scenes) and len(scenes) == 2 * sum(embedded.SCENES.values())
-    again = dict(itertools.islice(embedded.digit_scenes(), 400))  # the test split: made in another process before
+    assert list(scenes) == sorted(scenes) and len(scenes) == 2 * sum(builtin.SCENES.values())
+    again = dict(itertools.islice(builtin.digit_scenes(), 400))  # the test split: made in another process before
     assert again == dict(itertools.islice(scenes.items(), 400))
     assert sum(map(len, scenes.values())) < 25e6
 
 
 def test_digit_scenes_show_every_digit_in_every_split(scenes):
-    for split, count in embedded.SCENES.items():
+    for split, count in builtin.SCENES.items():
         pictures, shown = decoded(scenes, split, "images"), decoded(scenes, split, "masks")
         assert pictures.shape == (count, 64, 64, 3) and shown.shape == (count, 64, 64)
         share = np.bincount(shown.ravel(), minlength=11) / shown.size
@@ -414,24 +418,24 @@ def test_digits_of_one_split_are_used_in_no_other(monkeypatch):
     from sklearn.utils import Bunch
 
     found = datasets.load_digits()
-    pools = embedded.division(found.target)
+    pools = builtin.division(found.target)
     assert sorted(np.concatenate(list(pools.values()))) == list(range(1797))
     for name, pool in pools.items():
         share = np.bincount(found.target[pool]) / np.bincount(found.target)
         assert np.abs(share - {"train": 0.7, "val": 0.1, "test": 0.2}[name]).max() < 0.02
     # With no ink on those of the other splits, a scene still shows all its digits; with no ink on its own, none.
-    monkeypatch.setattr(embedded, "SCENES", {"train": 10, "val": 10, "test": 10})
+    monkeypatch.setattr(builtin, "SCENES", {"train": 10, "val": 10, "test": 10})
     for split, pool in pools.items():
         for inked in (True, False):
             blank = found.images.copy()
             blank[np.isin(np.arange(1797), pool) != inked] = 0
             monkeypatch.setattr(datasets, "load_digits", lambda blank=blank: Bunch(images=blank, target=found.target))
-            shown = decoded(dict(embedded.digit_scenes()), split, "masks")
+            shown = decoded(dict(builtin.digit_scenes()), split, "masks")
             assert (shown.max((1, 2)) > 0).all() == inked and (shown > 0).any() == inked
 
 
 def test_a_digit_stays_in_sight():
-    canvas = embedded.Canvas(Image.new("RGB", (64, 64)))
+    canvas = builtin.Canvas(Image.new("RGB", (64, 64)))
     thing, half = (Image.new("L", (64, 64)) for _ in range(2))
     thing.paste(255, (10, 10, 30, 30))
     half.paste(255, (10, 10, 20, 30))

@@ -1,6 +1,6 @@
 """The stored images are mapped, not loaded: ten times as many take no more memory."""
 
-from comparisons.memory import measure
+from benchmarks.memory import measure
 
 
 def test_memory_does_not_grow_with_the_number_of_images():

@@ -16,24 +16,28 @@ from conftest import ROOT, Project, to_int8
 from measurements import NO_FINDINGS
 from onnx import numpy_helper
 
-from stages.kit import export, int8, network, onnx_files, prepared, runtime, tables, turns
-from stages.kit.faults import Fault
+from stages.core import files
+from stages.core.device import peak_memory_mb
+from stages.core.errors import Fault
+from stages.data import prepared
+from stages.deployment import export, int8, latency, onnx_model
+from stages.models import factory
 
 STUDENT = {"model": "small_resnet", "options": {"depth": 8, "width": 8, "stride": 2}, "weights": "none"}
 CLASSES = ("ape", "bee", "cat", "dög")
-CARD = onnx_files.Card(CLASSES, 16, "squash", 1.0, 0, "classification", (128.0,) * 3, (64.0,) * 3, "small_resnet",
+CARD = onnx_model.Card(CLASSES, 16, "squash", 1.0, 0, "classification", (128.0,) * 3, (64.0,) * 3, "small_resnet",
                        "student", "int8", (), "0" * 64, "1" * 64)
 
 
-def net(seed: int = 0) -> network.Normalised:
+def net(seed: int = 0) -> factory.Normalised:
     """As after some training: BatchNorm's statistics are not the identity, or nothing would be tested."""
-    built = network.build(network.NetworkParams(**STUDENT), len(CLASSES), (32, 32), seed)
+    built = factory.build(factory.NetworkParams(**STUDENT), len(CLASSES), (32, 32), seed)
     torch.manual_seed(seed)
     for module in built.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5), torch.nn.init.normal_(module.bias, 0, 0.2)
             module.running_mean.normal_(0, 0.2), module.running_var.uniform_(0.5, 1.5)
-    return network.freeze(built)
+    return factory.freeze(built)
 
 
 def pictures(count: int, seed: int = 0) -> np.ndarray:
@@ -44,81 +48,81 @@ def make(folder: Path) -> None:
     """Both files of one network; also run in another process."""
     model = export.to_onnx(net(), 16)
     quantised = to_int8(model, pictures(40), centred=True, per_channel=True)
-    onnx_files.write(model, CARD, folder / "float.onnx")
-    onnx_files.write(quantised, CARD, folder / "int8.onnx")
+    onnx_model.write(model, CARD, folder / "float.onnx")
+    onnx_model.write(quantised, CARD, folder / "int8.onnx")
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory) -> Path:
+def exported(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("files")
     make(folder)
     return folder
 
 
 @pytest.mark.parametrize("batch", [1, 2, 32])
-def test_float_agrees_with_torch_at_every_batch_size(files, batch):
+def test_float_agrees_with_torch_at_every_batch_size(exported, batch):
     images = pictures(batch, seed=1)
     expected = net()(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
-    assert np.abs(onnx_files.open_model(files / "float.onnx", 1)(images) - expected).max() < 1e-4
-    quantised = onnx_files.open_model(files / "int8.onnx", 1)(images)
+    assert np.abs(onnx_model.open_model(exported / "float.onnx", 1)(images) - expected).max() < 1e-4
+    quantised = onnx_model.open_model(exported / "int8.onnx", 1)(images)
     assert quantised.shape == expected.shape and quantised.dtype == np.float32
     assert np.abs(quantised - expected).max() < 0.1 * np.abs(expected).max()
 
 
-def test_bytes_are_the_same_in_another_process_and_folder(files, tmp_path):
+def test_bytes_are_the_same_in_another_process_and_folder(exported, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     code = "import sys, test_onnx, pathlib; test_onnx.make(pathlib.Path())"
     other = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "PYTHONHASHSEED": "7", "PYTHONDONTWRITEBYTECODE": "1"}
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path / "elsewhere", env=other)
     for name in ("float.onnx", "int8.onnx"):
-        content = (files / name).read_bytes()
+        content = (exported / name).read_bytes()
         assert content == (tmp_path / "elsewhere" / name).read_bytes()
         assert not re.search(rb"(/\w+){2,}\.py|stack_trace|/tmp|/home", content)
         onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
 
 
-def test_the_card_survives(files):
-    assert onnx_files.open_model(files / "int8.onnx", 1).card == CARD
-    keys = [found.key for found in onnx.load(files / "int8.onnx").metadata_props]
+def test_the_card_survives(exported):
+    assert onnx_model.open_model(exported / "int8.onnx", 1).card == CARD
+    keys = [found.key for found in onnx.load(exported / "int8.onnx").metadata_props]
     assert keys == sorted(keys)
 
 
-def test_uint8_goes_straight_into_the_first_convolution_and_changes_nothing(files, monkeypatch, tmp_path):
-    kinds = [node.op_type for node in onnx.load(files / "int8.onnx").graph.node]
+def test_uint8_goes_straight_into_the_first_convolution_and_changes_nothing(exported, monkeypatch, tmp_path):
+    kinds = [node.op_type for node in onnx.load(exported / "int8.onnx").graph.node]
     assert not {"Cast", "Sub", "Div"} & set(kinds)
     monkeypatch.setattr(int8, "_bypass", lambda graph: None)
-    long_way = to_int8(onnx.load(files / "float.onnx"), pictures(40), centred=True, per_channel=True)
+    long_way = to_int8(onnx.load(exported / "float.onnx"), pictures(40), centred=True, per_channel=True)
     assert {"Cast", "Sub", "Div"} <= {node.op_type for node in long_way.graph.node}
-    onnx_files.write(long_way, CARD, tmp_path / "long.onnx")
+    onnx_model.write(long_way, CARD, tmp_path / "long.onnx")
     ramp = np.arange(16 * 16 * 3, dtype=np.uint32).astype(np.uint8).reshape(1, 16, 16, 3)  # every value there is
     for images in (pictures(32, seed=2), ramp):
-        assert np.array_equal(onnx_files.open_model(files / "int8.onnx", 1)(images),
-                              onnx_files.open_model(tmp_path / "long.onnx", 1)(images))
+        assert np.array_equal(onnx_model.open_model(exported / "int8.onnx", 1)(images),
+                              onnx_model.open_model(tmp_path / "long.onnx", 1)(images))
 
 
-def test_onnxruntime_computes_in_integers(files, tmp_path):
+def test_onnxruntime_computes_in_integers(exported, tmp_path):
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "optimised.onnx"), 3
-    onnxruntime.InferenceSession(files / "int8.onnx", options, providers=["CPUExecutionProvider"])
+    onnxruntime.InferenceSession(exported / "int8.onnx", options, providers=["CPUExecutionProvider"])
     kinds = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
     assert kinds.count("QLinearConv") == 9 and kinds.count("QGemm") == 1 and "QLinearGlobalAveragePool" in kinds
     assert not {"Conv", "FusedConv", "Gemm", "QuantizeLinear", "DequantizeLinear", "ReduceMean"} & set(kinds)
 
 
-def test_weights_are_int8_and_the_file_is_smaller(files):
-    weights = [numpy_helper.to_array(tensor) for tensor in onnx.load(files / "int8.onnx").graph.initializer]
+def test_weights_are_int8_and_the_file_is_smaller(exported):
+    weights = [numpy_helper.to_array(tensor) for tensor in onnx.load(exported / "int8.onnx").graph.initializer]
     matrices = [weight for weight in weights if weight.ndim > 1]
     assert len(matrices) == 10 and all(weight.dtype == np.int8 for weight in matrices)
-    assert (files / "int8.onnx").stat().st_size < 0.6 * (files / "float.onnx").stat().st_size
+    assert (exported / "int8.onnx").stat().st_size < 0.6 * (exported / "float.onnx").stat().st_size
 
 
-def test_other_normalisations_keep_their_steps(files, tmp_path):
+def test_other_normalisations_keep_their_steps(exported, tmp_path):
     trained = net()
-    trained.mean, trained.std = (torch.tensor(values) for values in network.IMAGENET)
+    trained.mean, trained.std = (torch.tensor(values) for values in factory.IMAGENET)
     model = export.to_onnx(trained, 16)
-    onnx_files.write(to_int8(model, pictures(40), centred=False, per_channel=False), CARD, tmp_path / "int8.onnx")
+    onnx_model.write(to_int8(model, pictures(40), centred=False, per_channel=False), CARD, tmp_path / "int8.onnx")
     expected = trained(torch.from_numpy(pictures(8)).permute(0, 3, 1, 2)).numpy()
-    error = np.abs(onnx_files.open_model(tmp_path / "int8.onnx", 1)(pictures(8)) - expected)
+    error = np.abs(onnx_model.open_model(tmp_path / "int8.onnx", 1)(pictures(8)) - expected)
     assert error.max() < 0.15 * np.abs(expected).max()
 
 
@@ -128,12 +132,12 @@ def test_other_normalisations_keep_their_steps(files, tmp_path):
     (lambda path: path.write_bytes(path.read_bytes()[:2000]), "no readable ONNX model"),
     (lambda path: onnx.save(foreign(path), path), "doesn't describe itself"),
 ])
-def test_a_bad_file_is_one_line(files, tmp_path, damage, said):
-    path = Path(shutil.copy(files / "float.onnx", tmp_path / "bad.onnx"))
+def test_a_bad_file_is_one_line(exported, tmp_path, damage, said):
+    path = Path(shutil.copy(exported / "float.onnx", tmp_path / "bad.onnx"))
     damage(path)
     with pytest.raises(Fault, match=said):
-        onnx_files.open_model(path, 1)
-    with pytest.raises(Fault, match=said), turns.Runner(path, 1) as process:
+        onnx_model.open_model(path, 1)
+    with pytest.raises(Fault, match=said), latency.Runner(path, 1) as process:
         process.ask(1, 0, 0)
 
 
@@ -143,10 +147,10 @@ def foreign(path: Path) -> onnx.ModelProto:
     return model
 
 
-def test_a_runner_does_not_inherit_the_memory_of_its_parent(files):
-    with turns.Runner(files / "int8.onnx", 1) as process:
+def test_a_runner_does_not_inherit_the_memory_of_its_parent(exported):
+    with latency.Runner(exported / "int8.onnx", 1) as process:
         peak = process.ask(1, 2, 0)["peak_memory_mb"]
-    assert 20 < peak < runtime.peak_memory_mb() / 2  # here torch is loaded
+    assert 20 < peak < peak_memory_mb() / 2  # here torch is loaded
 
 
 @pytest.fixture(scope="module")
@@ -165,22 +169,22 @@ def deployed(tmp_path_factory) -> Project:
         np.save(stored / split / "targets.npy", np.arange(count) % 3)  # of the fourth class there is no image
         np.save(stored / split / "windows.npy", np.array([(row, 0, 0, 16, 16) for row in range(count)], np.int32))
     (stored / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES), encoding="utf-8")
-    tables.write_csv(stored / "index.csv", ("split", "row", "windows"),
+    files.write_csv(stored / "index.csv", ("split", "row", "windows"),
                      [{"split": split, "row": 0, "windows": 1} for split in ("train", "test")])
-    network.save(net(), project.folder / "models/teacher.safetensors")
+    factory.save(net(), project.folder / "models/teacher.safetensors")
     curve = {"seed": 0, "epoch": 0, "learning_rate": 0.1, "loss": 1.0, "cross_entropy": 1.0, "train_score": 50.0,
              "val_loss": 1.0, "val_score": 50.0}
     for name in ("teacher", "baseline", "student"):
-        tables.write_csv(project.folder / f"plots/{name}.csv", list(curve), [curve, curve | {"epoch": 1}])
+        files.write_csv(project.folder / f"plots/{name}.csv", list(curve), [curve, curve | {"epoch": 1}])
     for number, name in enumerate(("baseline", "student")):
         (project.folder / "models" / name).mkdir(parents=True)
         for seed in (0, 1):
-            network.save(net(10 * number + seed), project.folder / f"models/{name}/seed-{seed}.safetensors")
-        tables.write_json(project.folder / f"models/{name}/seeds.json", {"best": 1, "val": {"0": {}, "1": {}}})
+            factory.save(net(10 * number + seed), project.folder / f"models/{name}/seed-{seed}.safetensors")
+        files.write_json(project.folder / f"models/{name}/seeds.json", {"best": 1, "val": {"0": {}, "1": {}}})
     for stage in ("train_teacher", "teacher_targets", "train_baseline", "distill"):
-        tables.write_json(project.folder / f"metrics/timing/{stage}.json",
+        files.write_json(project.folder / f"metrics/timing/{stage}.json",
                           {"seconds": 2.0, "images_per_s": 10.0, "device": "cpu", "threads": 2})
-    tables.write_json(project.folder / "metrics/data.json",
+    files.write_json(project.folder / "metrics/data.json",
                       {"images": {"found": 71, "kept": 70, "dropped": 1}, "findings": NO_FINDINGS | {"unreadable": 1},
                        "acted_on": {"unreadable": 1}, "before": {"undivided": {"a": 36, "b": 35}},
                        "after": {"undivided": {"a": 35, "b": 35}}})
@@ -193,8 +197,8 @@ def deployed(tmp_path_factory) -> Project:
 
 
 def test_sizes_are_those_of_the_files(deployed):
-    size, models = tables.read_json(deployed.folder / "metrics/size.json"), deployed.folder / "models"
-    assert size["int8"] == {"parameters_m": round(network.count(net()) / 1e6, 4),
+    size, models = files.read_json(deployed.folder / "metrics/size.json"), deployed.folder / "models"
+    assert size["int8"] == {"parameters_m": round(factory.count(net()) / 1e6, 4),
                             "size_mb": round((models / "student.int8.onnx").stat().st_size / 1e6, 4)}
     assert size["ratio"]["parameters"] == 1.0 and size["ratio"]["size"] > 1.5
 
@@ -208,7 +212,7 @@ def test_the_seed_best_on_val_is_deployed(deployed):
 
 
 def test_quality_of_the_whole_chain(deployed):
-    quality = tables.read_json(deployed.folder / "metrics/quality.json")
+    quality = files.read_json(deployed.folder / "metrics/quality.json")
     images = torch.from_numpy(pictures(30)).permute(0, 3, 1, 2)
     right = [100 * float((net(10 + seed)(images).argmax(1) == torch.arange(30) % 3).float().mean()) for seed in (0, 1)]
     assert quality["student"]["accuracy"] == pytest.approx(np.mean(right), abs=1e-3)
@@ -218,7 +222,7 @@ def test_quality_of_the_whole_chain(deployed):
 
 
 def test_models_are_compared_with_the_right_ones(deployed):
-    quality, images = tables.read_json(deployed.folder / "metrics/quality.json"), pictures(30)
+    quality, images = files.read_json(deployed.folder / "metrics/quality.json"), pictures(30)
     batch = torch.from_numpy(images).permute(0, 3, 1, 2)
     teacher, baseline, student = (net(seed)(batch).argmax(1) for seed in (0, 1, 11))  # seeds 1 are deployed
     found, right = quality["distillation"], torch.arange(30) % 3
@@ -233,8 +237,8 @@ def test_models_are_compared_with_the_right_ones(deployed):
 
 def test_the_shipped_scores_are_those_of_the_small_file_alone(deployed):
     """Its seeds differ, so that their means wouldn't do."""
-    quality = tables.read_json(deployed.folder / "metrics/quality.json")
-    logits = torch.from_numpy(onnx_files.open_model(deployed.folder / "models/student.int8.onnx", 1)(pictures(30)))
+    quality = files.read_json(deployed.folder / "metrics/quality.json")
+    logits = torch.from_numpy(onnx_model.open_model(deployed.folder / "models/student.int8.onnx", 1)(pictures(30)))
     targets, shipped = torch.arange(30) % 3, quality["shipped"]
     assert shipped["accuracy"] == pytest.approx(100 * float((logits.argmax(1) == targets).float().mean()), abs=1e-4)
     assert shipped["log_loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, targets)), abs=1e-4)
@@ -253,7 +257,7 @@ def test_evaluation_is_the_same_twice(deployed):
 
 def test_report_and_table(deployed):
     page = (deployed.folder / "report/report.md").read_text(encoding="utf-8")
-    quality = tables.read_json(deployed.folder / "metrics/quality.json")
+    quality = files.read_json(deployed.folder / "metrics/quality.json")
     assert f"| {quality['student']['accuracy']:.2f} ± {quality['student']['accuracy_std']:.2f} |" in page
     assert "71 images were found and 1 of them left out" in page and "2.00 times with the teacher's answers" in page
     for link in re.findall(r"\]\((.+?)\)", page):

@@ -26,8 +26,9 @@ from sources import saved
 from strange import corpus
 
 import predict
-from stages.kit import images, windows
-from stages.kit.faults import one_line
+from stages.core.errors import one_line
+from stages.data import tiling
+from stages.data.decode import Unreadable, decode
 
 CLASSES = ["ape", "bee", "cat", "dög"]
 COLOURS = [[0, 0, 0], [230, 159, 0], [86, 180, 233], [0, 158, 115]]
@@ -119,7 +120,7 @@ def records(done: subprocess.CompletedProcess) -> list[dict]:
 
 def by_hand(path: Path, network: Path) -> np.ndarray:
     """float64 (C,): what onnxruntime gives for a picture that was read as the training images are."""
-    square = windows.cut_image(images.decode(path.read_bytes()), windows.Sizing(16, "squash", 1.0, 0))
+    square = tiling.cut_image(decode(path.read_bytes()), tiling.Sizing(16, "squash", 1.0, 0))
     logits = onnxruntime.InferenceSession(network).run(None, {"image": square})[0][0].astype(np.float64)
     return np.exp(logits) / np.exp(logits).sum()
 
@@ -157,8 +158,8 @@ def test_pixels_are_those_of_training_or_both_refuse(kind, strip, monkeypatch):
     monkeypatch.setattr(predict, "STRIP", strip)  # pixels: so that small pictures too are read in several parts
     content = FILES[kind].content
     try:
-        expected = images.decode(content)
-    except images.Unreadable as error:
+        expected = decode(content)
+    except Unreadable as error:
         with pytest.raises(predict.Unreadable) as refused:
             predict.decode(content)
         assert one_line(refused.value) == one_line(error)
@@ -181,39 +182,39 @@ def test_every_mode_is_converted_in_strips_as_it_is_whole(mode, monkeypatch):
     elif mode not in numbers and mode not in ("RGB", "RGBA"):
         image = image.convert(mode)
     content = saved(image, "TIFF")
-    assert np.array_equal(np.asarray(predict.decode(content)), images.decode(content))
+    assert np.array_equal(np.asarray(predict.decode(content)), decode(content))
 
 
 SIZINGS = [(16, "squash", 1.0, 0), (16, "crop", 1.0, 0), (16, "tiles", 1.0, 0), (16, "tiles", 0.5, 5),
            (16, "tiles", 0.37, 15), (9, "tiles", 1.0, 4)]
 
 
-def card_of(sizing: windows.Sizing) -> predict.Card:
+def card_of(sizing: tiling.Sizing) -> predict.Card:
     return predict.Card(CLASSES, sizing.size, sizing.resize, sizing.scale, sizing.overlap, "segmentation", COLOURS)
 
 
-@pytest.mark.parametrize("sizing", [windows.Sizing(*sizing) for sizing in SIZINGS])
+@pytest.mark.parametrize("sizing", [tiling.Sizing(*sizing) for sizing in SIZINGS])
 @pytest.mark.parametrize(("height", "width"), list(itertools.product((1, 2, 9, 16, 40), (1, 15, 16, 71))))
 def test_squares_are_those_of_training_and_answers_blend_the_same(sizing, height, width):
     random, card = np.random.default_rng(height * 100 + width), card_of(sizing)
     picture = random.integers(0, 256, (height, width, 3), np.uint8)
     squares = list(predict.squares(predict.scaled(Image.fromarray(picture), card), card))
-    assert np.array_equal(np.stack([square for *_, square in squares]), windows.cut_image(picture, sizing))
-    rows = np.array(windows.places(height, width, 0, sizing))
+    assert np.array_equal(np.stack([square for *_, square in squares]), tiling.cut_image(picture, sizing))
+    rows = np.array(tiling.places(height, width, 0, sizing))
     assert [[top, left] for top, left, _ in squares] == rows[:, 1:3].tolist()
 
     logits = random.normal(size=(len(rows), 4, sizing.size, sizing.size)).astype(np.float32)
     classes = predict.ClassMap(*rows[0, 3:], card)
     for (top, left, _), some in zip(squares, logits, strict=True):
         classes.add(top, left, some)
-    expected = windows.blended(rows, logits).argmax(0)
+    expected = tiling.blended(rows, logits).argmax(0)
     assert np.array_equal(classes.done(), expected)
     assert classes.counts.tolist() == np.bincount(expected.ravel(), minlength=4).tolist()
 
 
 def test_a_mask_is_brought_back_to_the_picture_by_hand():
     small = np.uint8([[0, 1], [2, 3]])
-    squash, crop, tiles = (card_of(windows.Sizing(2, resize, 0.5, 0)) for resize in ("squash", "crop", "tiles"))
+    squash, crop, tiles = (card_of(tiling.Sizing(2, resize, 0.5, 0)) for resize in ("squash", "crop", "tiles"))
     assert predict.enlarged(small, 4, 6, squash).tolist() == [[0, 0, 0, 1, 1, 1]] * 2 + [[2, 2, 2, 3, 3, 3]] * 2
     assert predict.enlarged(small, 3, 4, tiles).tolist() == [[0, 0, 1, 1], [2, 2, 3, 3], [2, 2, 3, 3]]
     assert predict.enlarged(small, 2, 5, crop).tolist() == [[255, 0, 1, 255, 255], [255, 2, 3, 255, 255]]
@@ -665,10 +666,10 @@ def drawer(device) -> Path:
     return device
 
 
-def classes_by_hand(path: Path, network: Path, sizing: windows.Sizing) -> np.ndarray:
-    picture = images.decode(path.read_bytes())
-    logits = onnxruntime.InferenceSession(network).run(None, {"image": windows.cut_image(picture, sizing)})[0]
-    return windows.blended(np.array(windows.places(*picture.shape[:2], 0, sizing)), logits).argmax(0)
+def classes_by_hand(path: Path, network: Path, sizing: tiling.Sizing) -> np.ndarray:
+    picture = decode(path.read_bytes())
+    logits = onnxruntime.InferenceSession(network).run(None, {"image": tiling.cut_image(picture, sizing)})[0]
+    return tiling.blended(np.array(tiling.places(*picture.shape[:2], 0, sizing)), logits).argmax(0)
 
 
 def test_masks_are_the_blended_answers_in_the_cards_colours(drawer, photos, tmp_path):
@@ -678,7 +679,7 @@ def test_masks_are_the_blended_answers_in_the_cards_colours(drawer, photos, tmp_
         "legend.png", "0.png", "2.png", "4.png", "6.png", "more/1.png", "more/3.png", "more/5.png"}
     for record in records(done):
         classes = classes_by_hand(Path(record["path"]), drawer / "student.int8.onnx",
-                                  windows.Sizing(16, "tiles", 0.5, 4))
+                                  tiling.Sizing(16, "tiles", 0.5, 4))
         shares = 100 * np.bincount(classes.ravel(), minlength=4) / classes.size
         assert {entry["class"]: entry["share"] for entry in record["shares"]} == pytest.approx(
             dict(zip(CLASSES, shares, strict=True)), abs=1e-4)
@@ -748,7 +749,7 @@ def test_masks_in_text_and_csv_and_beside_a_teachers(drawer, photos, tmp_path):
     asked = (photos, "--compare", teacher, "--format")
     found, alike = records(run(drawer, *asked, "jsonl", cwd=tmp_path)), []
     for record in found:
-        mine, other = (classes_by_hand(Path(record["path"]), path, windows.Sizing(16, "tiles", 0.5, 4))
+        mine, other = (classes_by_hand(Path(record["path"]), path, tiling.Sizing(16, "tiles", 0.5, 4))
                        for path in (drawer / "student.int8.onnx", teacher))
         alike.append((mine == other).ravel())
         assert record["compare"]["agreement"] == pytest.approx(100 * alike[-1].mean(), abs=1e-4)

@@ -14,9 +14,10 @@ import small_project
 import yaml
 from small_project import ROOT, clone, commit, edit, run
 
-from comparisons import copies, differences, history, lock, pull_request
-from comparisons.figures import Score
-from stages.kit.faults import Fault
+from benchmarks import copies
+from stages.core.errors import Fault
+from tools import differences, history, lock, pull_request
+from tools.figures import Score
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +49,7 @@ def with_cache(origin: Path, folder: Path) -> Path:
 
 
 def compare(folder: Path, *arguments: str):
-    return run(folder, "python", "-m", "comparisons.pull_request", *arguments, check=False)
+    return run(folder, "python", "-m", "tools.pull_request", *arguments, check=False)
 
 
 # Whether dvc.lock is fresh
@@ -308,7 +309,7 @@ def test_a_reader_that_stops_early_is_no_fault(bare):
     read, write = os.pipe()
     os.close(read)
     try:
-        done = subprocess.run([sys.executable, "-m", "comparisons.pull_request", "HEAD"], cwd=bare, text=True,
+        done = subprocess.run([sys.executable, "-m", "tools.pull_request", "HEAD"], cwd=bare, text=True,
                               stdout=write, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
     finally:
         os.close(write)
@@ -507,7 +508,7 @@ def test_make_diff_passes_its_base_on_unread(tmp_path, given, expected):
     python.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
     python.chmod(0o755)
     done = subprocess.run(["make", "--silent", "diff", *given], cwd=tmp_path, capture_output=True, text=True)
-    assert done.stdout.splitlines() == ["-m", "comparisons.pull_request", *expected]
+    assert done.stdout.splitlines() == ["-m", "tools.pull_request", *expected]
     environment = os.environ | dict(word.split("=", 1) for word in given)
     again = subprocess.run(["make", "--silent", "diff"], cwd=tmp_path, capture_output=True, text=True, env=environment)
     assert again.stdout == done.stdout

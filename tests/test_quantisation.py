@@ -12,16 +12,18 @@ import torch
 from conftest import Project
 from test_onnx import CARD, deployed, net, pictures  # noqa: F401 (deployed is a fixture)
 
-from stages.kit import explore, export, int8, network, onnx_files, quantisation, storage, tables
-from stages.kit.explore import Tried
+from stages.core import files
+from stages.deployment import explore, export, int8, onnx_model, quantize, weight_only
+from stages.deployment.explore import Tried
+from stages.models import factory
 
-SETTINGS = quantisation.QuantizeParams(mode="static", per_channel=True, calibration_images=40, max_drop=0.5,
+SETTINGS = quantize.QuantizeParams(mode="static", per_channel=True, calibration_images=40, max_drop=0.5,
                                        remedy="layers")
 SIDE = 16
 
 
 def answers(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
-    return onnx_files.session(model.SerializeToString(), 1).run(None, {onnx_files.IMAGE: images})[0]
+    return onnx_model.session(model.SerializeToString(), 1).run(None, {onnx_model.IMAGE: images})[0]
 
 
 def folded(model: onnx.ModelProto, folder: Path) -> list[str]:
@@ -40,13 +42,13 @@ def folded(model: onnx.ModelProto, folder: Path) -> list[str]:
 ])
 def test_stored_weights_give_the_float_models_answers_at_its_cost(name, options, side, tmp_path):
     torch.manual_seed(0)
-    built = network.build(network.NetworkParams(model=name, options=options, weights="none"), 4, (side, side), 0)
-    model = export.to_onnx(network.freeze(built), side)
+    built = factory.build(factory.NetworkParams(model=name, options=options, weights="none"), 4, (side, side), 0)
+    model = export.to_onnx(factory.freeze(built), side)
     images = np.random.default_rng(0).integers(0, 256, (8, side, side, 3), dtype=np.uint8)
     expected, before = answers(model, images), folded(model, tmp_path)
     weights = sum(values.size for values in map(onnx.numpy_helper.to_array, model.graph.initializer)
                   if values.dtype == np.float32)
-    for way, bits, error in ((storage.int8_weights, 8, 0.05), (storage.fp16_weights, 16, 0.003)):
+    for way, bits, error in ((weight_only.int8_weights, 8, 0.05), (weight_only.fp16_weights, 16, 0.003)):
         small = way(model)
         onnx.checker.check_model(small, full_check=True)
         assert np.abs(answers(small, images) - expected).max() < error * np.abs(expected - expected.mean()).max()
@@ -64,9 +66,9 @@ def test_halves_that_would_overflow_stay_floats():
         [helper.make_tensor_value_info("x", 1, ["n", 8])], [helper.make_tensor_value_info("y", 1, ["n", 64])],
         [onnx.numpy_helper.from_array(weight, "w")])
     model = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 18)])
-    small = storage.fp16_weights(model)
+    small = weight_only.fp16_weights(model)
     x = np.ones((1, 8), np.float32)
-    run = onnx_files.session(small.SerializeToString(), 1).run(None, {"x": x})[0]
+    run = onnx_model.session(small.SerializeToString(), 1).run(None, {"x": x})[0]
     assert run[0, 0] == pytest.approx(1e6 + 7) and run[0, 1] == pytest.approx(8)
 
 
@@ -98,12 +100,12 @@ def spoilt(tmp_path, monkeypatch) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("per_channel", [True, False])
 def test_the_layer_that_int8_spoils_stays_float(spoilt, per_channel):
-    judge, settings = quantisation.Judge("classification"), SETTINGS.model_copy(update={"per_channel": per_channel})
+    judge, settings = quantize.Judge("classification"), SETTINGS.model_copy(update={"per_channel": per_channel})
     assert judge(spoilt) == 100
-    with quantisation.quantiser(spoilt, settings, plain(64), True) as ready:
-        (usual,) = quantisation.tries(ready, settings.model_copy(update={"remedy": "none"}), judge, 99.5)
+    with quantize.quantiser(spoilt, settings, plain(64), True) as ready:
+        (usual,) = quantize.tries(ready, settings.model_copy(update={"remedy": "none"}), judge, 99.5)
         assert usual.in_float == [] and usual.val < 80
-        found = quantisation.best(quantisation.tries(ready, settings, judge, 90))
+        found = quantize.best(quantize.tries(ready, settings, judge, 90))
         assert len(found.in_float) == 1 and found.val >= 90
         small = ready.small(settings, found.in_float)
     kept = next(node for node in small.graph.node if node.name == found.in_float[0])
@@ -112,11 +114,11 @@ def test_the_layer_that_int8_spoils_stays_float(spoilt, per_channel):
 
 
 def test_where_no_layers_help_the_best_try_is_kept(spoilt):
-    judge = quantisation.Judge("classification")
-    with quantisation.quantiser(spoilt, SETTINGS, plain(64), True) as ready:
-        tried = quantisation.tries(ready, SETTINGS, judge, 101)
+    judge = quantize.Judge("classification")
+    with quantize.quantiser(spoilt, SETTINGS, plain(64), True) as ready:
+        tried = quantize.tries(ready, SETTINGS, judge, 101)
     assert [len(one.in_float) for one in tried] == [0, 1, 2, 4]  # of ten layers
-    best = quantisation.best(tried)
+    best = quantize.best(tried)
     assert best.val == max(one.val for one in tried) and tried.index(best) == [one.val for one in tried].index(best.val)
 
 
@@ -170,18 +172,18 @@ def test_another_way_goes_through_the_stage(deployed, tmp_path):  # noqa: F811
     shutil.copytree(deployed.folder, project.folder, dirs_exist_ok=True)
     models = project.folder / "models"
     for name in ("baseline", "student"):
-        tables.write_json(models / name / "seeds.json", {"best": 1, "val": {"1": {}}})
+        files.write_json(models / name / "seeds.json", {"best": 1, "val": {"1": {}}})
     done = project.set("quantize.mode", "weights").run("quantize")
     assert not done.returncode, done.stderr
-    card = onnx_files.open_model(models / "student.int8.onnx", 1).card
+    card = onnx_model.open_model(models / "student.int8.onnx", 1).card
     assert card.form == "int8 weights" and card.role == "student"
     assert (models / "student.int8.onnx").stat().st_size < 0.5 * (models / "student.onnx").stat().st_size
-    assert tables.read_json(project.folder / "metrics/quantisation.json")["form"] == "int8 weights"
+    assert files.read_json(project.folder / "metrics/quantisation.json")["form"] == "int8 weights"
 
 
 def test_cards_name_what_the_file_was_made_from(deployed):  # noqa: F811
     models = deployed.folder / "models"
-    cards = {name: onnx_files.open_model(models / f"{name}.onnx", 1).card
+    cards = {name: onnx_model.open_model(models / f"{name}.onnx", 1).card
              for name in ("teacher", "baseline", "student", "student.int8")}
     assert [card.role for card in cards.values()] == ["teacher", "baseline", "student", "student"]
     weights = hashlib.sha256((models / "student/seed-1.safetensors").read_bytes()).hexdigest()

@@ -15,9 +15,9 @@ import yaml
 from conftest import Project
 from PIL import Image
 
-from stages.kit import pictures
-from stages.kit.faults import Fault
-from stages.kit.report import card, curves, numbers, outlook, page, pdf, preparation, results, tradeoff, training
+from stages.core.errors import Fault
+from stages.evaluation import plotting
+from stages.reporting import card, curves, numbers, outlook, page, pdf, preparation, results, tradeoff, training
 
 HEADINGS = ["Abstract", "Data Analysis and Cleaning", "Data Preprocessing", "Model Architecture",
             "Training and Experimentation", "Results and Key Findings", "Future Work"]
@@ -583,7 +583,7 @@ def test_curves_are_those_of_val_and_of_training(tmp_path, monkeypatch):
 
     @contextlib.contextmanager
     def kept(path, *size, **more):
-        with pictures.figure(path, *size, **more) as figure:
+        with plotting.figure(path, *size, **more) as figure:
             yield figure
             drawn.extend(figure.axes)
 

@@ -17,8 +17,11 @@ import pytest
 from PIL import Image, ImageFilter
 from sources import pack, picture, saved, two_classes
 
-from stages.kit import images, judging, params, processes, quality
-from stages.kit.faults import Fault
+from stages.cleaning import image_quality, label_errors
+from stages.core import params
+from stages.core.errors import Fault
+from stages.data import parallel
+from stages.data.decode import decode, decode_with_header
 from stages.scan import COLUMNS, ScanParams
 
 CHOICE = {"backbone": "none", "weights": "none", "image_size": 96, "folds": 5, "seed": 0}
@@ -68,7 +71,7 @@ def test_a_row_a_file_with_what_it_is_and_what_it_shows(project):
         "train/dog/palette.png": ("PNG", "P", "1"), "train/dog/two.gif": ("GIF", "P", "2"),
         "test/dog/really-a-png.jpg": ("PNG", "RGB", "1"), "unlabelled/cut.jpg": ("", "", "")}
     # Turned as EXIF says, it is the same picture, whatever the file.
-    same = ("pixels", "hash", "mirror", "width", "height", *quality.COLUMNS)
+    same = ("pixels", "hash", "mirror", "width", "height", *image_quality.COLUMNS)
     one, other = (rows[f"train/cat/{name}.png"] for name in ("upright", "turned"))
     assert [one[name] for name in same] == [other[name] for name in same] and one["sha256"] != other["sha256"]
     assert (one["width"], one["height"]) == ("20", "30")
@@ -96,12 +99,12 @@ def picture_of(colour: tuple[int, int, int]) -> Image.Image:
 def test_frames_that_cannot_be_counted_are_none_and_the_first_is_read():
     frames = [clouds(seed) for seed in range(3)]
     content = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
-    whole, header = images.described(content)
+    whole, header = decode_with_header(content)
     assert header == ("GIF", "P", 3)
     for end in range(len(content) - 2500, len(content), 7):
-        pixels, header = images.described(content[:end])
+        pixels, header = decode_with_header(content[:end])
         assert (pixels == whole).all() and 0 <= header.frames <= 3
-    assert images.described(saved(frames[0], "TIFF", save_all=True, append_images=frames[1:]))[1] == ("TIFF", "RGB", 3)
+    assert decode_with_header(saved(frames[0], "TIFF", save_all=True, append_images=frames[1:]))[1] == ("TIFF", "RGB", 3)
 
 
 def test_the_same_bytes_again_with_more_processes(project):
@@ -185,7 +188,7 @@ def test_a_backbone_sees_every_labelled_image_once_in_batches():
         batches.append(len(squares))
         return squares.mean((1, 2)).astype(np.float32)
 
-    labelled = judging.Labelled(backbone)
+    labelled = label_errors.Labelled(backbone)
     numbers = range(0, 210, 3)  # of 210 rows
     for number in numbers:
         red = number % 2 ^ (number == 30)
@@ -217,9 +220,9 @@ def strange() -> dict[str, Image.Image]:
 
 def rows_of(pictures: dict[str, Image.Image]) -> list[dict[str, str]]:
     """Rows of scan.csv, as far as quality reads them."""
-    decoded = {name: images.decode(saved(picture, "PNG")) for name, picture in pictures.items()}
+    decoded = {name: decode(saved(picture, "PNG")) for name, picture in pictures.items()}
     return [{"path": name, "height": str(pixels.shape[0]), "width": str(pixels.shape[1])}
-            | {column: str(value) for column, value in quality.measure(pixels).items()}
+            | {column: str(value) for column, value in image_quality.measure(pixels).items()}
             for name, pixels in decoded.items()]
 
 
@@ -231,17 +234,17 @@ def test_findings_are_those_of_cleanvision(tmp_path):
     for name, image in pictures.items():
         image.save(tmp_path / name)
     lab = Imagelab(data_path=str(tmp_path))
-    theirs = {quality.THEIRS.get(issue, issue): issue for issue in quality.ISSUES}
+    theirs = {image_quality.THEIRS.get(issue, issue): issue for issue in image_quality.ISSUES}
     lab.find_issues({name: {} for name in theirs}, n_jobs=1, verbose=False)
     expected = {(Path(path).name, issue): row[f"{name}_score"] for path, row in lab.issues.iterrows()
                 for name, issue in theirs.items() if row[f"is_{name}_issue"]}
-    found = {(row["path"], issue): score for row, issue, score, threshold in quality.findings(rows_of(pictures))}
+    found = {(row["path"], issue): score for row, issue, score, threshold in image_quality.findings(rows_of(pictures))}
     assert found == pytest.approx(expected, abs=1e-9)
-    assert {issue for _, issue in found} == set(quality.ISSUES)
+    assert {issue for _, issue in found} == set(image_quality.ISSUES)
 
 
 def test_findings_have_their_thresholds_and_scores_below():
-    found = list(quality.findings(rows_of(strange())))
+    found = list(image_quality.findings(rows_of(strange())))
     assert {(issue, threshold) for _, issue, _, threshold in found} == {
         ("dark", 0.32), ("light", 0.05), ("blurry", 0.29), ("low_information", 0.3), ("odd_size", 0.5),
         ("odd_aspect", 0.35), ("greyscale", 1.0)}
@@ -257,7 +260,7 @@ def test_findings_have_their_thresholds_and_scores_below():
 def test_beside_many_of_one_size_a_pixel_more_is_not_odd():
     sizes = {f"{number}.png": clouds(number) for number in range(9)} | {"other.png": clouds(9, (48, 47)),
                                                                         "small.png": clouds(9, (20, 20))}
-    found = [(row["path"], threshold) for row, issue, _, threshold in quality.findings(rows_of(sizes))
+    found = [(row["path"], threshold) for row, issue, _, threshold in image_quality.findings(rows_of(sizes))
              if issue == "odd_size"]
     assert found == [("small.png", 0.5)]
 
@@ -265,9 +268,9 @@ def test_beside_many_of_one_size_a_pixel_more_is_not_odd():
 def test_grey_is_nothing_odd_where_half_of_the_images_are():
     colour, grey = ({f"{name}{seed}": clouds(seed).convert(name) for seed in range(6)} for name in ("RGB", "L"))
     few = dict(islice(grey.items(), 5))
-    assert Counter(issue for _, issue, _, _ in quality.findings(rows_of(colour | few)))["greyscale"] == 5
-    assert not list(quality.findings(rows_of(colour | grey)))
-    assert not list(quality.findings([]))
+    assert Counter(issue for _, issue, _, _ in image_quality.findings(rows_of(colour | few)))["greyscale"] == 5
+    assert not list(image_quality.findings(rows_of(colour | grey)))
+    assert not list(image_quality.findings([]))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 3), (64, 64), (65, 64), (333, 100)], ids=str)
@@ -278,7 +281,7 @@ def test_measures_are_cleanvisions_own_numbers(size):
         image = Image.fromarray(np.random.default_rng(seed).integers(0, levels, (*size, 3), dtype=np.uint8))
         theirs = {name: value for rule in (BrightnessProperty("dark"), EntropyProperty(), BlurrinessProperty())
                   for name, value in rule.calculate(image).items()}
-        ours = quality.measure(np.asarray(image))
+        ours = image_quality.measure(np.asarray(image))
         assert ours.pop("grey") == (size == (1, 1) and seed == 0 and len(set(image.getpixel((0, 0)))) == 1)
         assert ours == pytest.approx({name: theirs[name] for name in ours}, rel=1e-9, abs=1e-9)
 
@@ -287,27 +290,27 @@ def test_measures_are_cleanvisions_own_numbers(size):
 
 
 def test_items_keep_their_order_and_few_are_taken_ahead(monkeypatch):
-    monkeypatch.setattr(processes, "WORKERS", 2)
+    monkeypatch.setattr(parallel, "WORKERS", 2)
     taken = []
-    results = processes.each(math.sqrt, (taken.append(number) or number for number in range(1000)))
+    results = parallel.each(math.sqrt, (taken.append(number) or number for number in range(1000)))
     assert [next(results) for _ in range(5)] == [math.sqrt(number) for number in range(5)]
-    assert len(taken) == (4 * 2 + 1) * processes.CHUNK
+    assert len(taken) == (4 * 2 + 1) * parallel.CHUNK
     assert list(results) == [math.sqrt(number) for number in range(5, 1000)]
 
 
 def test_what_fails_in_a_process_is_said_here(monkeypatch):
-    monkeypatch.setattr(processes, "WORKERS", 2)
+    monkeypatch.setattr(parallel, "WORKERS", 2)
     with pytest.raises(ValueError, match="math domain error"):
-        list(processes.each(math.sqrt, [1, -1]))
+        list(parallel.each(math.sqrt, [1, -1]))
     with pytest.raises(Fault, match="the system ended one of the processes"):
-        list(processes.each(os._exit, [1]))
+        list(parallel.each(os._exit, [1]))
 
 
 @pytest.mark.parametrize("how, tracebacks", [(signal.SIGKILL, 0), (signal.SIGINT, 1)])
 def test_processes_end_with_their_parent_without_a_word(how, tracebacks):
-    script = ("import time; from stages.kit import processes; processes.WORKERS = 2\n"
+    script = ("import time; from stages.data import parallel; parallel.WORKERS = 2\n"
               "if __name__ == '__main__':\n"
-              "    for _ in processes.each(time.sleep, [0.01] * 100_000): print(flush=True)")
+              "    for _ in parallel.each(time.sleep, [0.01] * 100_000): print(flush=True)")
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[1], stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, start_new_session=True)
     for _ in range(320):  # some seconds of one process's work: both have begun by then

@@ -9,13 +9,14 @@ from sklearn import metrics
 from torchmetrics.functional import classification as torch_metrics
 
 from stages import evaluate
-from stages.kit import calibration, pictures, score_plots, statistics, tables
-from stages.kit.plots import classification as plots
-from stages.kit.scores import classification
+from stages.core import files
+from stages.evaluation import calibration, figures, plotting, statistics
+from stages.tasks.classification import figures as plots
+from stages.tasks.classification import scores
 
 
-def answers(probabilities: list[list[float]], targets: list[int]) -> classification.Answers:
-    return classification.Answers(np.log(np.array(probabilities, np.float32)), np.array(targets))
+def answers(probabilities: list[list[float]], targets: list[int]) -> scores.Answers:
+    return scores.Answers(np.log(np.array(probabilities, np.float32)), np.array(targets))
 
 
 CLASSES = ["ape", "bee", "cat, big"]
@@ -23,7 +24,7 @@ THREE = answers([[0.8, 0.1, 0.1], [0.3, 0.5, 0.2], [0.2, 0.7, 0.1], [0.1, 0.2, 0
 
 
 def test_accuracy_and_averages_over_the_classes_present():
-    table = classification.measure(THREE, CLASSES, bins=10)
+    table = scores.measure(THREE, CLASSES, bins=10)
     # Right: 1 of 2 zeros, 1 of 2 ones. Said 0: once, rightly. Said 1: twice, once rightly. Said 2: doesn't count.
     assert table["accuracy"] == table["balanced_accuracy"] == table["recall"] == pytest.approx(50)
     assert table["precision"] == pytest.approx(100 * (1 + 1 / 2) / 2)
@@ -31,18 +32,18 @@ def test_accuracy_and_averages_over_the_classes_present():
     assert table["log_loss"] == pytest.approx(-math.log(0.8 * 0.5 * 0.2 * 0.2) / 4, rel=1e-6)
 
 
-def random_answers(classes: int, seed: int = 0, images: int = 200) -> classification.Answers:
+def random_answers(classes: int, seed: int = 0, images: int = 200) -> scores.Answers:
     """Often right; the last class has no image."""
     random = np.random.default_rng(seed)
     targets = random.integers(0, classes - 1, images)
     logits = random.normal(size=(images, classes)) + 1.5 * np.eye(classes)[targets]
-    return classification.Answers(logits.astype(np.float32), targets)
+    return scores.Answers(logits.astype(np.float32), targets)
 
 
 @pytest.mark.parametrize("classes", [3, 12])
 def test_against_torchmetrics_and_scikit_learn(classes):
     answers = random_answers(classes)
-    table = classification.measure(answers, [str(number) for number in range(classes)], bins=15)
+    table = scores.measure(answers, [str(number) for number in range(classes)], bins=15)
     logits, targets = torch.from_numpy(answers.logits), torch.from_numpy(answers.targets)
     expected = {"accuracy": torch_metrics.multiclass_accuracy(logits, targets, classes, average="micro"),
                 "recall": torch_metrics.multiclass_recall(logits, targets, classes, average="none")[:-1].mean(),
@@ -68,33 +69,33 @@ def test_against_torchmetrics_and_scikit_learn(classes):
 
 
 def test_brier_and_matthews_by_hand():
-    table = classification.measure(THREE, CLASSES, bins=10)
+    table = scores.measure(THREE, CLASSES, bins=10)
     each = (0.2**2 + 2 * 0.1**2, 0.3**2 + 0.5**2 + 0.2**2, 0.8**2 + 0.7**2 + 0.1**2, 0.1**2 + 0.8**2 + 0.7**2)
     assert table["brier"] == pytest.approx(sum(each) / 4, rel=1e-6)
     # Of four images two are right; classes are shown 2, 2, 0 times and said 1, 2, 1 times.
     assert table["mcc"] == pytest.approx((2 * 4 - (2 * 1 + 2 * 2)) / math.sqrt((16 - 1 - 4 - 1) * (16 - 4 - 4)))
     two = answers([[0.9, 0.1], [0.4, 0.6]], [0, 0])  # 2 · 0.1² and 2 · 0.6²
-    assert classification.brier(two) == pytest.approx((2 * 0.1**2 + 2 * 0.6**2) / 2, rel=1e-6)
+    assert scores.brier(two) == pytest.approx((2 * 0.1**2 + 2 * 0.6**2) / 2, rel=1e-6)
 
 
 def test_where_the_teacher_errs():
     teacher, student = (answers(list(np.eye(3)[said] * 0.8 + 0.1), [0, 1, 2, 0, 1]) for said in (
         [0, 2, 0, 1, 1], [1, 1, 0, 0, 0]))
-    assert classification.errors(teacher) == 3  # the second, third and fourth; of those the student has two
-    assert classification.where_errs(student, teacher) == pytest.approx(100 * 2 / 3)
-    assert classification.where_errs(student, answers([[0.9, 0.1]], [0])) is None
+    assert scores.errors(teacher) == 3  # the second, third and fourth; of those the student has two
+    assert scores.where_errs(student, teacher) == pytest.approx(100 * 2 / 3)
+    assert scores.where_errs(student, answers([[0.9, 0.1]], [0])) is None
 
 
 def test_a_tally_is_of_right_images():
-    tally = classification.tally(THREE)
+    tally = scores.tally(THREE)
     assert tally.tolist() == [[1, 1], [1, 1], [0, 1], [0, 1]]
-    assert classification.score_of(tally.sum(0)) == 50
-    assert classification.score_of(np.array([[3, 4], [0, 4]])).tolist() == [75, 0]
+    assert scores.score_of(tally.sum(0)) == 50
+    assert scores.score_of(np.array([[3, 4], [0, 4]])).tolist() == [75, 0]
 
 
 def test_precision_and_recall_by_hand():
     three = answers([[0.9, 0.1, 1e-9], [0.6, 0.4, 1e-9], [0.3, 0.7, 1e-9]], [0, 1, 1])  # class 2 is absent
-    recall, precision = classification.precision_recall(three)
+    recall, precision = scores.precision_recall(three)
     # Said of either class, the surest first: 0.9 rightly, 0.7 rightly, 0.6 wrongly, 0.4 rightly, 0.3 and 0.1 wrongly.
     assert recall == pytest.approx([1, 1, 1, 2 / 3, 2 / 3, 1 / 3, 0])
     assert precision == pytest.approx([3 / 6, 3 / 5, 3 / 4, 2 / 3, 2 / 2, 1 / 1, 1])
@@ -102,28 +103,28 @@ def test_precision_and_recall_by_hand():
 
 def test_a_curve_is_thinned_evenly_and_keeps_its_ends():
     recall = np.linspace(1, 0, 10001)
-    kept = score_plots._even(recall, 1 - recall**4)
-    assert len(kept) == score_plots.ROWS and kept[0] == 0 and kept[-1] == 10000
+    kept = figures._even(recall, 1 - recall**4)
+    assert len(kept) == figures.ROWS and kept[0] == 0 and kept[-1] == 10000
     steps = np.abs(np.diff(recall[kept])) + np.abs(np.diff((1 - recall**4)[kept]))
     assert steps.max() < 1.1 * steps.min()
-    assert score_plots._even(np.array([1, 0.5, 0.0]), np.array([0.1, 1, 1])).tolist() == [0, 1, 2]
+    assert figures._even(np.array([1, 0.5, 0.0]), np.array([0.1, 1, 1])).tolist() == [0, 1, 2]
 
 
 def test_what_is_confused_most_comes_first(tmp_path):
     counts = np.array([[8, 2, 0], [2, 2, 1], [0, 3, 97]])  # three of many come before two of few
-    pairs = score_plots.confused(counts, CLASSES, "images", tmp_path / "confused.csv")
+    pairs = figures.confused(counts, CLASSES, "images", tmp_path / "confused.csv")
     assert [(pair.actual, pair.predicted) for pair in pairs] == [(2, 1), (1, 0), (0, 1), (1, 2)]
     assert (tmp_path / "confused.csv").read_text() == (
         "actual,predicted,images,percent_of_actual\n\"cat, big\",bee,3,3.0\nbee,ape,2,40.0\nape,bee,2,20.0\n"
         "bee,\"cat, big\",1,20.0\n")
     many = np.ones((5, 5), int)
-    assert len(score_plots.confused(many, list("abcde"), "pixels", tmp_path / "many.csv")) == score_plots.WORST
+    assert len(figures.confused(many, list("abcde"), "pixels", tmp_path / "many.csv")) == figures.WORST
 
 
 def test_mean_average_precision_masks_an_absent_class():
     three = answers([[0.8, 0.1, 0.1], [0.3, 0.5, 0.2], [0.2, 0.7, 0.1]], [0, 1, 0])
     # Class 0 ranks + − +: 1/2 · 1 + 1/2 · 2/3. Class 1 ranks − + −: 1/2. Class 2 has no image.
-    assert classification.mean_average_precision(three) == pytest.approx((5 / 6 + 1 / 2) / 2)
+    assert scores.mean_average_precision(three) == pytest.approx((5 / 6 + 1 / 2) / 2)
 
 
 @pytest.mark.parametrize("bins, expected", [
@@ -132,31 +133,31 @@ def test_mean_average_precision_masks_an_absent_class():
 ])
 def test_calibration_error(bins, expected):
     four = answers([[0.9, 0.1], [0.9, 0.1], [0.55, 0.45], [0.7, 0.3]], [0, 1, 0, 0])
-    assert calibration.error(classification.reliability(four, bins)) == pytest.approx(expected, abs=1e-6)
+    assert calibration.error(scores.reliability(four, bins)) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("classes", [2, 4])
 def test_a_bin_holds_its_upper_end(classes):
     """Of even odds the top probability is 1/2 or 1/4, just between two bins."""
-    even = classification.Answers(np.zeros((2, classes), np.float32), np.array([0, 1]))
-    assert classification.reliability(even, classes) == [(0, 1 / classes, 2, 1 / classes, 0.5)]
+    even = scores.Answers(np.zeros((2, classes), np.float32), np.array([0, 1]))
+    assert scores.reliability(even, classes) == [(0, 1 / classes, 2, 1 / classes, 0.5)]
 
 
 def test_a_very_sure_model_has_finite_scores():
-    sure = classification.Answers(np.array([[1e4, -1e4], [1e4, -1e4]], np.float32), np.array([0, 1]))
-    table = classification.measure(sure, CLASSES, bins=15)
+    sure = scores.Answers(np.array([[1e4, -1e4], [1e4, -1e4]], np.float32), np.array([0, 1]))
+    table = scores.measure(sure, CLASSES, bins=15)
     assert table["log_loss"] == pytest.approx(1e4) and table["ece"] == pytest.approx(50)
 
 
 def test_answers_do_not_depend_on_batches():
     halves = [(THREE.logits[:3], THREE.targets[:3]), (THREE.logits[3:], THREE.targets[3:])]
-    collected = classification.collect(halves, np.zeros((4, 5), np.int32))
-    assert classification.measure(collected, CLASSES, 5) == classification.measure(THREE, CLASSES, 5)
+    collected = scores.collect(halves, np.zeros((4, 5), np.int32))
+    assert scores.measure(collected, CLASSES, 5) == scores.measure(THREE, CLASSES, 5)
 
 
 def draw(models: dict, folder) -> None:
     photograph = np.random.default_rng(0).integers(0, 256, (8, 6, 3), np.uint8)
-    plots.draw(models, classification, CLASSES, 3, lambda picture: photograph, folder / "test", folder / "confused")
+    plots.draw(models, scores, CLASSES, 3, lambda picture: photograph, folder / "test", folder / "confused")
 
 
 def test_tables_and_pictures(tmp_path):
@@ -169,7 +170,7 @@ def test_tables_and_pictures(tmp_path):
             "classes.csv", "classes.png", "confused.csv", "confusion.png", "reliability.png", "precision_recall.png",
             *(f"{table}/{model}.csv" for table in ("confusion", "reliability", "precision_recall")
               for model in ("teacher", "int8"))))}
-    rows = tables.read_csv(tmp_path / "once/test/confusion/int8.csv")
+    rows = files.read_csv(tmp_path / "once/test/confusion/int8.csv")
     assert [row["actual"] for row in rows] == ["ape", "bee", "ape", "bee"]
     assert [row["predicted"] for row in rows] == ["ape", "bee", "bee", "cat, big"]
     lines = (tmp_path / "once/test/classes.csv").read_text().splitlines()
@@ -177,17 +178,17 @@ def test_tables_and_pictures(tmp_path):
     assert lines[3] == "teacher,\"cat, big\",0.0,0.0,0.0,0"  # never shown, once said
     assert (tmp_path / "once/test/reliability/int8.csv").read_text() == (
         "from,to,images,confidence,accuracy\n33.33,66.67,1,50.0,100.0\n66.67,100.0,3,73.33,33.33\n")
-    curve = tables.read_csv(tmp_path / "once/test/precision_recall/int8.csv")
+    curve = files.read_csv(tmp_path / "once/test/precision_recall/int8.csv")
     assert list(curve[0]) == ["recall", "precision"] and curve[-1] == {"recall": "0.0", "precision": "100.0"}
 
 
 def test_what_is_confused_is_told_of_the_last_model(tmp_path, monkeypatch):
     """Three of the first's answers are wrong, and one of the last's."""
     seen = []
-    monkeypatch.setattr(pictures, "confusion", lambda counts, cell, classes, title, path: seen.append((counts, title)))
+    monkeypatch.setattr(plotting, "confusion", lambda counts, cell, classes, title, path: seen.append((counts, title)))
     one = answers([[0.8, 0.1, 0.1], [0.3, 0.5, 0.2], [0.2, 0.1, 0.7], [0.1, 0.7, 0.2]], [0, 1, 0, 1])
     asked = []
-    plots.draw({"teacher": answers([[0.1, 0.8, 0.1]] * 4, [0, 0, 0, 1]), "int8": one}, classification, CLASSES, 3,
+    plots.draw({"teacher": answers([[0.1, 0.8, 0.1]] * 4, [0, 0, 0, 1]), "int8": one}, scores, CLASSES, 3,
                lambda picture: asked.append(picture) or np.zeros((4, 4, 3), np.uint8), tmp_path, tmp_path / "shown")
     (counts, title), = seen
     assert counts.tolist() == [[1, 0, 1], [0, 2, 0], [0, 0, 0]] and title == "int8: 75.00 % of 4 test images right"
@@ -198,7 +199,7 @@ def test_what_is_confused_is_told_of_the_last_model(tmp_path, monkeypatch):
 def test_of_what_is_confused_the_surest_are_shown(tmp_path):
     sure = [0.52, 0.9, 0.6, 0.8, 0.55, 0.95, 0.7, 0.65, 0.85, 0.75]  # that the ape is a bee
     asked = []
-    plots.draw({"int8": answers([[1 - much, much, 1e-9] for much in sure], [0] * len(sure))}, classification, CLASSES,
+    plots.draw({"int8": answers([[1 - much, much, 1e-9] for much in sure], [0] * len(sure))}, scores, CLASSES,
                3, lambda picture: asked.append(picture) or np.zeros((4, 4, 3), np.uint8), tmp_path, tmp_path / "shown")
     assert asked == [5, 1, 8, 3, 9, 6, 7, 2]
 
@@ -233,7 +234,7 @@ def distilled(accuracies: dict[str, list[int]]) -> dict[str, float]:
     """The table of models that have so many of 400 images right; each seed errs on the last ones."""
     tallies = {name: [np.stack([np.arange(400) < right, np.ones(400)], 1) for right in some]
                for name, some in accuracies.items()}
-    draws = statistics.resample(tallies, classification.score_of, 400, 0)
+    draws = statistics.resample(tallies, scores.score_of, 400, 0)
     quality = {name: {"accuracy": np.mean(some) / 4} for name, some in accuracies.items()}
     return evaluate.distillation(quality, draws, "accuracy")
 
@@ -264,17 +265,17 @@ def test_intervals_keep_to_what_there_can_be():
     assert evaluate.interval("f1", draws, evaluate.SHARES) == {"f1_low": 0, "f1_high": 100}
     assert evaluate.interval("f1", draws, evaluate.DIFFERENCES) == pytest.approx({"f1_low": -6.75, "f1_high": 100})
     two = [answers([[0.9, 0.1]] * 2, [0, wrong]) for wrong in (1, 0)]
-    table = evaluate.paired(*two, classification, SETTINGS)  # 0 and 100 points on two images: 50 ± 50 · 9.2
+    table = evaluate.paired(*two, scores, SETTINGS)  # 0 and 100 points on two images: 50 ± 50 · 9.2
     assert (table["paired_gain_low"], table["paired_gain_high"]) == (-100, 100)
 
 
 def test_the_deployed_pair():
     first, second = (answers([[0.9, 0.1]] * right + [[0.1, 0.9]] * (300 - right), [0] * 300) for right in (200, 230))
-    table = evaluate.paired(first, second, classification, SETTINGS)
+    table = evaluate.paired(first, second, scores, SETTINGS)
     assert table["paired_gain"] == pytest.approx(10) and table["p_value"] == pytest.approx(2 / 2**30)
     assert (table["paired_gain_low"], table["paired_gain_high"]) == pytest.approx(
         (10 - 1.97 * 100 * (0.09 / 300)**0.5, 10 + 1.97 * 100 * (0.09 / 300)**0.5), abs=0.8)
-    assert evaluate.paired(first, first, classification, SETTINGS) == {"p_value": 1.0, "paired_gain": 0.0}
+    assert evaluate.paired(first, first, scores, SETTINGS) == {"p_value": 1.0, "paired_gain": 0.0}
 
 
 def test_last_bits_and_signs_of_zero_are_rounded_away():

@@ -11,8 +11,9 @@ from conftest import ROOT, Project
 from PIL import Image
 from sources import pack
 
-from stages.kit import onnx_files, tables
-from stages.kit.prepared import IGNORED
+from stages.core import files
+from stages.data.prepared import IGNORED
+from stages.deployment import onnx_model
 
 SIZES = {"train": 12, "val": 3, "test": 4}
 MASKS = {"classes": {"ground": [0, 0, 0], "house": [200, 30, 30], "lake": [30, 30, 200]}, "ignored": [[255, 255, 255]],
@@ -42,12 +43,12 @@ def png(pixels: np.ndarray) -> bytes:
 
 
 def pairs() -> dict[str, bytes]:
-    files = {}
+    members = {}
     for split, count in SIZES.items():
         for number in range(count):
             seed = number + 100 * list(SIZES).index(split)
-            files[f"{split}/images/{number}.png"], files[f"{split}/masks/{number}.png"] = scene(seed)
-    return files
+            members[f"{split}/images/{number}.png"], members[f"{split}/masks/{number}.png"] = scene(seed)
+    return members
 
 
 def small(folder: Path) -> Project:
@@ -91,7 +92,7 @@ def test_pictures_are_cut_and_masks_with_them(town):
     assert targets.dtype == np.int16 and set(np.unique(targets)) == {IGNORED, 0, 1, 2}
     house = images[targets == 1].mean(0)
     assert house[0] > 170 and house[2] < 90
-    rows = tables.read_csv(town.folder / "data/prepared/index.csv")
+    rows = files.read_csv(town.folder / "data/prepared/index.csv")
     last, first = ((row["split"], row["row"], row["windows"]) for row in rows[11:13])
     assert (last, first) == (("train", "44", "4"), ("val", "0", "4"))
 
@@ -126,7 +127,7 @@ def test_the_cache_says_its_size_before_it_is_written_and_keeps_every_stride(tow
 
 
 def test_the_file_says_how_pictures_are_cut(town):
-    model = onnx_files.open_model(town.folder / "models/student.int8.onnx", 1)
+    model = onnx_model.open_model(town.folder / "models/student.int8.onnx", 1)
     assert (model.card.resize, model.card.scale, model.card.overlap, model.card.image_size) == ("tiles", 1.0, 8, 32)
     assert model.card.classes == ("ground", "house", "lake")
     assert model(np.zeros((3, 32, 32, 3), np.uint8)).shape == (3, 3, 32, 32)
@@ -166,7 +167,7 @@ def test_what_cannot_be_is_said_in_one_line(town, tmp_path, key, value, said):
 
 LAYOUT = '''"""x.png and its mask x.mask.png side by side: every third tests, every fourth validates."""
 
-from stages.kit.samples import Sample
+from stages.data.sample import Sample
 
 
 def samples(names, read):
@@ -179,7 +180,7 @@ MODEL = '''"""Two convolutions."""
 
 from torch import nn
 
-from stages.kit.params import Section
+from stages.core.params import Section
 
 
 class Options(Section):
@@ -195,15 +196,15 @@ def test_a_new_layout_and_a_new_model_are_one_file_each(tmp_path):
     """As the README tells: nothing else is edited but params.yaml."""
     code = tmp_path / "code"
     shutil.copytree(ROOT / "stages", code / "stages", ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
-    (code / "stages/kit/layouts/side_by_side.py").write_text(LAYOUT)
-    (code / "stages/kit/models/two_convolutions.py").write_text(MODEL)
+    (code / "stages/data/layouts/side_by_side.py").write_text(LAYOUT)
+    (code / "stages/models/zoo/two_convolutions.py").write_text(MODEL)
     project = small(tmp_path / "project")
-    files = {}
+    members = {}
     for number in range(12):
-        files[f"{number:02}.png"], files[f"{number:02}.mask.png"] = scene(number)
-    pack(project.source / "town.zip", files)
+        members[f"{number:02}.png"], members[f"{number:02}.mask.png"] = scene(number)
+    pack(project.source / "town.zip", members)
     project.set("data.layout", "side_by_side").set("student_training.seeds", [0]).set("student_training.epochs", 1)
     project.set("student", {"model": "two_convolutions", "options": {"width": 4}, "weights": "none"})
     done(project.run("fetch", "scan", "clean", "split", "train_baseline", env={"PYTHONPATH": str(code)}))
     assert (project.folder / "models/baseline/seed-0.safetensors").stat().st_size < 2000
-    assert len(tables.read_csv(project.folder / "plots/baseline.csv")) == 1
+    assert len(files.read_csv(project.folder / "plots/baseline.csv")) == 1

@@ -8,28 +8,29 @@ import torch
 from conftest import to_int8
 from torchvision import models
 
-from stages.kit import export, network
-from stages.kit.faults import Fault
-from stages.kit.supervision import cross_entropy_loss
+from stages.core.errors import Fault
+from stages.deployment import export
+from stages.models import factory
+from stages.training.losses import cross_entropy_loss
 
 LRASPP, DEEPLAB, FCN = "lraspp_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", "fcn_resnet50"
 
 
-def unet(depth: int, width: int, upsampling: str = "nearest", weights: str = "none") -> network.NetworkParams:
-    return network.NetworkParams(model="unet", weights=weights,
+def unet(depth: int, width: int, upsampling: str = "nearest", weights: str = "none") -> factory.NetworkParams:
+    return factory.NetworkParams(model="unet", weights=weights,
                                  options={"depth": depth, "width": width, "upsampling": upsampling})
 
 
-def torchvision(architecture: str, weights: str = "none") -> network.NetworkParams:
-    return network.NetworkParams(model="torchvision_segmentation", weights=weights,
+def torchvision(architecture: str, weights: str = "none") -> factory.NetworkParams:
+    return factory.NetworkParams(model="torchvision_segmentation", weights=weights,
                                  options={"architecture": architecture})
 
 
-def built(params: network.NetworkParams, classes: int = 4, size: int = 64, seed: int = 0) -> network.Normalised:
-    return network.build(params, classes, (size, size), seed)
+def built(params: factory.NetworkParams, classes: int = 4, size: int = 64, seed: int = 0) -> factory.Normalised:
+    return factory.build(params, classes, (size, size), seed)
 
 
-def trained(params: network.NetworkParams, size: int, steps: int = 40) -> network.Normalised:
+def trained(params: factory.NetworkParams, size: int, steps: int = 40) -> factory.Normalised:
     """Of three classes: noise, and a disc and a square brighter than it."""
     net = built(params, 3, size).train()
     optimizer = torch.optim.AdamW(net.parameters(), 0.01)
@@ -38,7 +39,7 @@ def trained(params: network.NetworkParams, size: int, steps: int = 40) -> networ
         optimizer.zero_grad()
         cross_entropy_loss(net(torch.from_numpy(images).permute(0, 3, 1, 2)), torch.from_numpy(target), 0.0).backward()
         optimizer.step()
-    return network.freeze(net)
+    return factory.freeze(net)
 
 
 def scenes(count: int, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -62,7 +63,7 @@ def answer(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("params", [unet(1, 2), unet(4, 2, "bilinear"), torchvision(LRASPP), torchvision(DEEPLAB),
                                     torchvision(FCN)], ids=lambda params: "-".join(map(str, params.options.values())))
 def test_an_answer_for_each_pixel_at_odd_sizes_too(params):
-    net = network.freeze(built(params))
+    net = factory.freeze(built(params))
     with torch.inference_mode():
         for height, width in ((64, 64), (33, 47)):
             assert net(torch.zeros(2, 3, height, width, dtype=torch.uint8)).shape == (2, 4, height, width)
@@ -74,13 +75,13 @@ def test_the_size_of_a_unet(width, parameters):
     widths = [width * 2**level for level in range(5)]
     down = sum(9 * (i * o + o * o) + 4 * o for i, o in zip([3, *widths], widths, strict=False))
     up = sum(9 * (3 * o * o + o * o) + 4 * o for o in widths[:-1])
-    assert network.count(built(unet(4, width), classes=4)) == down + up + 4 * (width + 1)
+    assert factory.count(built(unet(4, width), classes=4)) == down + up + 4 * (width + 1)
     assert down + up + 4 * (width + 1) == pytest.approx(parameters, rel=1e-3)
 
 
 def test_a_unet_sees_across_the_image_and_keeps_its_edges():
     """A pixel's answer depends on one 20 pixels away (the way down) and on itself most (the skip)."""
-    net = network.freeze(built(unet(3, 4)))
+    net = factory.freeze(built(unet(3, 4)))
     images = torch.full((1, 3, 64, 64), 128.0, requires_grad=True)
     net.net(images)[0, 0, 32, 32].backward()
     seen = images.grad[0].abs().sum(0)
@@ -120,7 +121,7 @@ def test_imagenet_weights_are_those_of_the_backbone(architecture, backbone, monk
     assert [(name.lower(), *how) for name, *how in asked] == [(f"{backbone}_weights", True, True)]
     for key, value in net.net.backbone.state_dict().items():
         assert torch.equal(value, theirs[key if "resnet" in backbone else f"features.{key}"]), key
-    assert torch.allclose(net.mean, torch.tensor(network.IMAGENET[0]))
+    assert torch.allclose(net.mean, torch.tensor(factory.IMAGENET[0]))
     again = built(torchvision(architecture, "imagenet")).net.classifier.state_dict()
     assert all(torch.equal(value, again[key]) for key, value in net.net.classifier.state_dict().items())
 
@@ -141,8 +142,8 @@ def stored(tmp_path, monkeypatch):
     """Puts a network's weights into data/weights/ of a folder of its own; returns their name."""
     monkeypatch.chdir(tmp_path)
 
-    def put(net: network.Normalised) -> str:
-        network.save(net, network.WEIGHTS / "other.safetensors")
+    def put(net: factory.Normalised) -> str:
+        factory.save(net, factory.WEIGHTS / "other.safetensors")
         return "other.safetensors"
 
     return put
@@ -175,10 +176,10 @@ def test_weights_of_another_width_are_refused(classes, stored):
 
 def test_a_frozen_teacher_needs_a_linear_layer():
     with pytest.raises(Fault, match=r"frozen goes with a network that ends in a linear layer.* use mode: finetune"):
-        network.head(built(unet(1, 2)).net)
+        factory.head(built(unet(1, 2)).net)
 
 
-def agrees(net: network.Normalised, model: onnx.ModelProto, size: int) -> None:
+def agrees(net: factory.Normalised, model: onnx.ModelProto, size: int) -> None:
     onnx.checker.check_model(model, full_check=True)
     for batch in (1, 3):
         images, _ = scenes(batch, size, seed=batch)

@@ -13,13 +13,17 @@ from sklearn import metrics
 from torchmetrics.functional import classification as torch_metrics
 
 from stages import evaluate, report
-from stages.kit import calibration, onnx_files, pictures, prepared, statistics, tables, windows
-from stages.kit.plots import segmentation as plots
-from stages.kit.prepared import IGNORED, UNLABELLED
-from stages.kit.report import results
-from stages.kit.scores import classification, segmentation
-from stages.kit.tasks.segmentation import Score
-from stages.kit.windows import Sizing
+from stages.core import files
+from stages.data import prepared, tiling
+from stages.data.prepared import IGNORED, UNLABELLED
+from stages.data.tiling import Sizing
+from stages.deployment import onnx_model
+from stages.evaluation import calibration, plotting, statistics
+from stages.reporting import results
+from stages.tasks.classification import scores as class_scores
+from stages.tasks.segmentation import figures as plots
+from stages.tasks.segmentation import scores as mask_scores
+from stages.tasks.segmentation.metric import Score
 
 CLASSES = ["sea", "land", "boat", "gull, far"]
 
@@ -29,11 +33,11 @@ def onehot(maps: np.ndarray, sure: float = 4.0, classes: int = len(CLASSES)) -> 
     return sure * (maps[:, None] == np.arange(classes)[:, None, None]).astype(np.float32)
 
 
-def collect(logits: np.ndarray, targets: np.ndarray, batch: int = 2) -> segmentation.Answers:
+def collect(logits: np.ndarray, targets: np.ndarray, batch: int = 2) -> mask_scores.Answers:
     """Each square (N,C,S,S) is a picture of its own."""
     batches = ((logits[start:start + batch], targets[start:start + batch]) for start in range(0, len(logits), batch))
     places = np.array([(number, 0, 0, *targets.shape[1:]) for number in range(len(targets))], np.int32)
-    return segmentation.collect(batches, places)
+    return mask_scores.collect(batches, places)
 
 
 def random_answers(seed: int, pictures: int = 5, side: int = 12) -> tuple[np.ndarray, np.ndarray]:
@@ -45,13 +49,13 @@ def random_answers(seed: int, pictures: int = 5, side: int = 12) -> tuple[np.nda
     return logits, targets
 
 
-def measure(answers: segmentation.Answers, bins: int = 10) -> dict:
-    return segmentation.measure(answers, CLASSES, bins)
+def measure(answers: mask_scores.Answers, bins: int = 10) -> dict:
+    return mask_scores.measure(answers, CLASSES, bins)
 
 
-def paired(first: segmentation.Answers, second: segmentation.Answers) -> dict[str, float]:
+def paired(first: mask_scores.Answers, second: mask_scores.Answers) -> dict[str, float]:
     settings = evaluate.EvaluateParams(batch_size=1, ece_bins=10, resamples=100, seed=0)
-    return evaluate.paired(first, second, segmentation, settings)
+    return evaluate.paired(first, second, mask_scores, settings)
 
 
 def test_by_hand():
@@ -100,7 +104,7 @@ def test_against_scikit_learn(seed):
     *columns, _ = metrics.precision_recall_fscore_support(actual, predicted, labels=present, average="weighted")
     assert [table[f"{name}_weighted"] / 100 for name in ("precision", "recall", "f1")] == pytest.approx(columns)
     assert table["mcc"] == pytest.approx(metrics.matthews_corrcoef(actual, predicted))
-    assert segmentation.errors(answers) == (actual != predicted).sum()
+    assert mask_scores.errors(answers) == (actual != predicted).sum()
     pixels = torch.from_numpy(np.moveaxis(logits, 1, -1)[valid]), torch.from_numpy(actual.astype(np.int64))
     assert table["miou"] == pytest.approx(
         100 * float(torch_metrics.multiclass_jaccard_index(*pixels, 4, average="none")[:3].mean()), rel=1e-5)
@@ -110,48 +114,48 @@ def test_against_scikit_learn(seed):
 
 @pytest.mark.parametrize("confusion", [[[3, 0], [2, 0]], [[4, 1], [0, 0]], [[5, 0], [0, 0]]])
 def test_matthews_is_0_where_one_class_is_all(confusion):
-    assert segmentation.matthews(np.array(confusion)) == 0
+    assert mask_scores.matthews(np.array(confusion)) == 0
 
 
 def test_where_the_teacher_errs():
     targets = np.array([[[0, 0], [1, IGNORED]], [[2, 2], [2, 2]]])
     teacher, student = (collect(onehot(np.array(said)), targets) for said in (
         [[[1, 0], [0, 0]], [[2, 1], [1, 2]]], [[[0, 1], [0, 1]], [[1, 2], [0, 2]]]))
-    assert segmentation.errors(teacher) == 4
-    assert segmentation.where_errs(student, teacher) == 50
-    assert segmentation.where_errs(student, collect(onehot(targets), targets)) is None
+    assert mask_scores.errors(teacher) == 4
+    assert mask_scores.where_errs(student, teacher) == 50
+    assert mask_scores.where_errs(student, collect(onehot(targets), targets)) is None
 
 
 def test_a_tally_is_the_confusion_of_photographs_that_count():
     logits, targets = random_answers(0)
     targets[2] = IGNORED
     answers = collect(logits, targets)
-    tally = segmentation.tally(answers)
+    tally = mask_scores.tally(answers)
     assert tally.shape == (4, 16)
-    assert segmentation.score_of(tally.sum(0)) == pytest.approx(measure(answers)["miou"])
-    assert segmentation.score_of(tally)[1] == pytest.approx(100 * segmentation.mean_iou(answers.confusion[1]))
+    assert mask_scores.score_of(tally.sum(0)) == pytest.approx(measure(answers)["miou"])
+    assert mask_scores.score_of(tally)[1] == pytest.approx(100 * mask_scores.mean_iou(answers.confusion[1]))
 
 
 def test_precision_and_recall_are_those_of_a_sample_of_pixels():
     random = np.random.default_rng(0)
     targets = random.integers(0, 3, (6, 110, 110)).astype(np.int16)
     logits = random.normal(size=(6, 4, 110, 110)).astype(np.float32) + onehot(targets, 1.5)
-    pixels = classification.Answers(np.moveaxis(logits, 1, -1).reshape(-1, 4), targets.ravel().astype(int))
+    pixels = class_scores.Answers(np.moveaxis(logits, 1, -1).reshape(-1, 4), targets.ravel().astype(int))
     expected, found = (-float(np.sum(np.diff(recall) * precision[:-1])) for recall, precision in (
-        classification.precision_recall(pixels), segmentation.precision_recall(collect(logits, targets))))
+        class_scores.precision_recall(pixels), mask_scores.precision_recall(collect(logits, targets))))
     assert found == pytest.approx(expected, abs=0.02)  # area under the curve, of every 31st of 72,600 pixels
 
 
 @pytest.mark.parametrize("bins", [1, 10, 15, 24])
 def test_calibration_and_log_loss_are_those_of_a_classifier_of_pixels(bins):
     logits, targets = random_answers(0)
-    pixels = classification.Answers(np.moveaxis(logits, 1, -1)[targets >= 0], targets[targets >= 0].astype(int))
-    expected = classification.measure(pixels, CLASSES, bins)
+    pixels = class_scores.Answers(np.moveaxis(logits, 1, -1)[targets >= 0], targets[targets >= 0].astype(int))
+    expected = class_scores.measure(pixels, CLASSES, bins)
     found = measure(collect(logits, targets), bins)
     names = ("ece", "log_loss", "brier", "mcc")
     assert [found[name] for name in names] == pytest.approx([expected[name] for name in names], rel=1e-5)
-    rows = segmentation.reliability(collect(logits, targets), bins)
-    assert [row.count for row in rows] == [row.count for row in classification.reliability(pixels, bins)]
+    rows = mask_scores.reliability(collect(logits, targets), bins)
+    assert [row.count for row in rows] == [row.count for row in class_scores.reliability(pixels, bins)]
     assert calibration.error(rows) == pytest.approx(expected["ece"] / 100, rel=1e-5)
 
 
@@ -159,14 +163,14 @@ def test_calibration_and_log_loss_are_those_of_a_classifier_of_pixels(bins):
 def test_a_bin_holds_its_upper_end(classes):
     """Of even odds the top probability is 1/2 or 1/4, just between two bins."""
     even = collect(np.zeros((1, classes, 2, 2), np.float32), np.array([[[0, 0], [0, 1]]]))
-    assert segmentation.reliability(even, classes) == [(0, 1 / classes, 4, 1 / classes, 0.75)]
+    assert mask_scores.reliability(even, classes) == [(0, 1 / classes, 4, 1 / classes, 0.75)]
 
 
 def test_ignored_pixels_change_nothing():
     logits, targets = random_answers(0)
     others = np.where((targets < 0)[:, None], np.random.default_rng(9).normal(0, 9, logits.shape), logits)
     answers, changed = collect(logits, targets), collect(others.astype(np.float32), targets)
-    assert measure(answers) == measure(changed) and segmentation.agreement(answers, changed) == 100
+    assert measure(answers) == measure(changed) and mask_scores.agreement(answers, changed) == 100
     assert paired(answers, changed) == {"p_value": 1, "paired_gain": 0}
     assert any((one != other).any() for one, other in zip(answers.predicted, changed.predicted, strict=True))
 
@@ -179,7 +183,7 @@ def test_a_very_sure_model_has_finite_scores():
 def test_agreement_is_of_pixels():
     targets = np.array([[[0, 0], [1, IGNORED]]])
     first, second = (collect(onehot(np.array([said])), targets) for said in ([[0, 1], [2, 0]], [[0, 2], [2, 1]]))
-    assert segmentation.agreement(first, second) == pytest.approx(100 * 2 / 3)
+    assert mask_scores.agreement(first, second) == pytest.approx(100 * 2 / 3)
 
 
 @pytest.mark.parametrize(("differences", "p"), [
@@ -211,12 +215,12 @@ def test_the_test_is_over_photographs():
     assert paired(first, second)["paired_gain"] == pytest.approx(100 * 3 / 8)
 
 
-def scored(maps: list[np.ndarray], truths: list[np.ndarray], sizing: Sizing) -> segmentation.Answers:
+def scored(maps: list[np.ndarray], truths: list[np.ndarray], sizing: Sizing) -> mask_scores.Answers:
     """Of a model that says `maps`, cut into squares, in batches that end in the middle of a picture."""
-    places = [place for number, drawn in enumerate(maps) for place in windows.places(*drawn.shape, number, sizing)]
-    said, targets = (np.concatenate([windows.cut_mask(drawn, sizing) for drawn in drawings])
+    places = [place for number, drawn in enumerate(maps) for place in tiling.places(*drawn.shape, number, sizing)]
+    said, targets = (np.concatenate([tiling.cut_mask(drawn, sizing) for drawn in drawings])
                      for drawings in (maps, truths))
-    return segmentation.collect(((onehot(said[start:start + 3]), targets[start:start + 3])
+    return mask_scores.collect(((onehot(said[start:start + 3]), targets[start:start + 3])
                                  for start in range(0, len(said), 3)), np.array(places))
 
 
@@ -244,7 +248,7 @@ def test_training_scores_an_epoch_as_evaluate_does():
     for start in range(0, len(logits), 2):
         score.update(torch.from_numpy(logits[start:start + 2]), torch.from_numpy(targets[start:start + 2]).long())
     assert score.values() == pytest.approx({name: table[name] for name in ("miou", "pixel_accuracy")})
-    assert score.primary == segmentation.PRIMARY
+    assert score.primary == mask_scores.PRIMARY
     unlabelled = Score()
     unlabelled.update(torch.zeros(2, 3, 4, 4), torch.full((2, 4, 4), UNLABELLED))
     assert unlabelled.values() == {"miou": 0, "pixel_accuracy": 0}
@@ -252,11 +256,11 @@ def test_training_scores_an_epoch_as_evaluate_does():
 
 def test_the_confusion_drawn_is_the_last_models(tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(pictures, "confusion", lambda counts, cell, classes, title, path: seen.append((counts, title)))
+    monkeypatch.setattr(plotting, "confusion", lambda counts, cell, classes, title, path: seen.append((counts, title)))
     targets = np.array([[[0, 0], [1, 1]]])
     models = {name: collect(onehot(np.array([said])), targets) for name, said in (
         ("teacher", [[1, 1], [1, 1]]), ("int8", [[0, 0], [1, 2]]))}
-    plots.draw(models, segmentation, CLASSES, 5, lambda picture: np.zeros((2, 2, 3), np.uint8), tmp_path, tmp_path)
+    plots.draw(models, mask_scores, CLASSES, 5, lambda picture: np.zeros((2, 2, 3), np.uint8), tmp_path, tmp_path)
     (counts, title), = seen
     assert counts.tolist() == [[2, 0, 0, 0], [0, 1, 1, 0], [0] * 4, [0] * 4]
     assert title == "int8: 75.00 % of pixels right,\n1 test images"
@@ -264,10 +268,10 @@ def test_the_confusion_drawn_is_the_last_models(tmp_path, monkeypatch):
 
 
 def test_tables_and_pictures(tmp_path):
-    models = {name: collect(*random_answers(seed)) for seed, name in enumerate(onnx_files.DEPLOYED)}
+    models = {name: collect(*random_answers(seed)) for seed, name in enumerate(onnx_model.DEPLOYED)}
     photograph = np.random.default_rng(0).integers(0, 256, (12, 12, 3), np.uint8)
     for folder in ("once", "again"):
-        plots.draw(models, segmentation, CLASSES, 5, lambda picture: photograph, tmp_path / folder / "test",
+        plots.draw(models, mask_scores, CLASSES, 5, lambda picture: photograph, tmp_path / folder / "test",
                    tmp_path / folder / "confused")
     once, again = ({path.relative_to(tmp_path / folder): path.read_bytes() for path in (tmp_path / folder).rglob("*.*")}
                    for folder in ("once", "again"))
@@ -277,16 +281,16 @@ def test_tables_and_pictures(tmp_path):
             "precision_recall.png", *(f"{table}/{name}.csv" for table in (
                 "confusion", "reliability", "precision_recall") for name in models)))}
     counts, answers = np.zeros((4, 4), int), models["int8"]
-    for row in tables.read_csv(tmp_path / "once/test/confusion/int8.csv"):  # fewer than 5000: all of them
+    for row in files.read_csv(tmp_path / "once/test/confusion/int8.csv"):  # fewer than 5000: all of them
         counts[CLASSES.index(row["actual"]), CLASSES.index(row["predicted"])] += 1
     assert (counts == answers.confusion.sum(0)).all()
-    rows = tables.read_csv(tmp_path / "once/test/classes.csv")
+    rows = files.read_csv(tmp_path / "once/test/classes.csv")
     assert list(rows[0]) == ["model", "class", "precision", "recall", "f1", "iou", "support"]
     assert [float(row["iou"]) for row in rows[-4:-1]] == pytest.approx(list(measure(answers)["iou"].values()), abs=0.01)
     assert rows[-1]["iou"] == "0.0" and rows[-1]["support"] == "0"
-    pixels = [int(row["pixels"]) for row in tables.read_csv(tmp_path / "once/test/reliability/int8.csv")]
+    pixels = [int(row["pixels"]) for row in files.read_csv(tmp_path / "once/test/reliability/int8.csv")]
     assert sum(pixels) == answers.confusion.sum()
-    worst = tables.read_csv(tmp_path / "once/test/confused.csv")[0]
+    worst = files.read_csv(tmp_path / "once/test/confused.csv")[0]
     errors = answers.confusion.sum(0) * (1 - np.eye(4, dtype=int))
     assert int(worst["pixels"]) == errors.max() == errors[CLASSES.index(worst["actual"]),
                                                           CLASSES.index(worst["predicted"])]
@@ -298,7 +302,7 @@ def test_a_sample_of_pixels_is_even(side):
     column = np.broadcast_to(np.arange(side, dtype=np.uint8), (side, side))
     truth = np.broadcast_to(np.arange(side, dtype=np.int16)[:, None], (side, side))
     number = 5000 // side + 2
-    answers = segmentation.Answers(np.full((number, 1, 1), side**2), None, 0.0, 0.0, None, [column] * number,
+    answers = mask_scores.Answers(np.full((number, 1, 1), side**2), None, 0.0, 0.0, None, [column] * number,
                                    [truth] * number)
     rows, columns = np.array(list(plots._sample(answers))).T
     assert 0.95 * 5000 < len(rows) <= 5000
@@ -335,21 +339,21 @@ def evaluated(tmp_path_factory) -> Project:
     photographs = [random.integers(0, 256, (*size, 3), np.uint8) for size in ((20, 30), (16, 16), (40, 18))]
     masks = [random.integers(0, 3, image.shape[:2]).astype(np.int16) for image in photographs]
     (stored / "test").mkdir(parents=True)
-    np.save(stored / "test/images.npy", np.concatenate([windows.cut_image(image, sizing) for image in photographs]))
-    np.save(stored / "test/targets.npy", np.concatenate([windows.cut_mask(mask, sizing) for mask in masks]))
+    np.save(stored / "test/images.npy", np.concatenate([tiling.cut_image(image, sizing) for image in photographs]))
+    np.save(stored / "test/targets.npy", np.concatenate([tiling.cut_mask(mask, sizing) for mask in masks]))
     np.save(stored / "test/windows.npy", np.array([place for number, mask in enumerate(masks) for place in
-                                                   windows.places(*mask.shape, number, sizing)], np.int32))
+                                                   tiling.places(*mask.shape, number, sizing)], np.int32))
     (stored / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES), encoding="utf-8")
     known = {"classes": tuple(CLASSES), "image_size": 16, "resize": "tiles", "scale": 1.0, "overlap": 4,
              "task": "segmentation", "mean": (128.0,) * 3, "std": (64.0,) * 3, "model": "colours",
              "role": "student", "form": "float", "colours": ((0, 0, 0), (230, 159, 0), (86, 180, 233)),
              "weights_sha256": "0" * 64, "settings_sha256": "1" * 64}
-    card = onnx_files.Card(**{field.name: known[field.name] for field in dataclasses.fields(onnx_files.Card)})
-    files = {path: number for number, path in enumerate(onnx_files.DEPLOYED.values())}
-    files |= {onnx_files.SEEDS / f"{name}-{seed}.onnx": number + 10 * seed
-              for number, name in enumerate(onnx_files.DEPLOYED) if number for seed in (0, 1)}
-    for path, seed in files.items():
-        onnx_files.write(segmenter(seed), card, project.folder / path)
+    card = onnx_model.Card(**{field.name: known[field.name] for field in dataclasses.fields(onnx_model.Card)})
+    networks = {path: number for number, path in enumerate(onnx_model.DEPLOYED.values())}
+    networks |= {onnx_model.SEEDS / f"{name}-{seed}.onnx": number + 10 * seed
+              for number, name in enumerate(onnx_model.DEPLOYED) if number for seed in (0, 1)}
+    for path, seed in networks.items():
+        onnx_model.write(segmenter(seed), card, project.folder / path)
     done = project.run("evaluate")
     assert not done.returncode, done.stderr
     return project
@@ -358,20 +362,20 @@ def evaluated(tmp_path_factory) -> Project:
 def said(path) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Of each photograph the classes of its pixels, actual and predicted by a file."""
     rows, images, targets = (read("test") for read in (prepared.windows, prepared.images, prepared.targets))
-    actual, predicted, model = [], [], onnx_files.open_model(path, 1)
+    actual, predicted, model = [], [], onnx_model.open_model(path, 1)
     for number in range(3):  # a model that sees single pixels says the same of a photograph as of its squares
         squares = np.flatnonzero(rows[:, 0] == number)
-        actual.append(windows.whole(rows[squares], targets[squares]).ravel())
-        predicted.append(model(windows.whole(rows[squares], images[squares])[None]).argmax(1).ravel())
+        actual.append(tiling.whole(rows[squares], targets[squares]).ravel())
+        predicted.append(model(tiling.whole(rows[squares], images[squares])[None]).argmax(1).ravel())
     return actual, predicted
 
 
 def test_models_are_compared_with_the_right_ones(evaluated, monkeypatch):
-    quality = tables.read_json(evaluated.folder / "metrics/quality.json")
+    quality = files.read_json(evaluated.folder / "metrics/quality.json")
     monkeypatch.chdir(evaluated.folder)
     told, ious = {}, {}
     for name in ("teacher", "baseline", "student"):
-        actual, told[name] = said(onnx_files.DEPLOYED[name])
+        actual, told[name] = said(onnx_model.DEPLOYED[name])
         ious[name] = [metrics.jaccard_score(*maps, labels=np.unique(maps[0]), average="macro")
                       for maps in zip(actual, told[name], strict=True)]
     found, gain = quality["distillation"], 100 * np.subtract(ious["student"], ious["baseline"])
@@ -381,22 +385,22 @@ def test_models_are_compared_with_the_right_ones(evaluated, monkeypatch):
     assert abs(np.diff(agreements)) > 1 and found["teacher_agreement"] == pytest.approx(agreements[1], abs=1e-3)
     hard = np.concatenate(actual) != teacher
     for name in ("baseline", "student", "int8"):
-        right = [100 * (np.concatenate(said(onnx_files.SEEDS / f"{name}-{seed}.onnx")[1]) == np.concatenate(actual))[
+        right = [100 * (np.concatenate(said(onnx_model.SEEDS / f"{name}-{seed}.onnx")[1]) == np.concatenate(actual))[
             hard].mean() for seed in (0, 1)]
         assert quality[name]["where_teacher_errs"] == pytest.approx(np.mean(right), abs=1e-3)
 
 
 def test_intervals_end_where_scores_do(evaluated):
     """The small file's two seeds differ by much: Student's t at one degree of freedom goes far beyond."""
-    quality = tables.read_json(evaluated.folder / "metrics/quality.json")
+    quality = files.read_json(evaluated.folder / "metrics/quality.json")
     assert (quality["int8"]["miou_low"], quality["int8"]["miou_high"]) == (0, 100)
     assert [quality["distillation"][f"int8_drop_{end}"] for end in ("low", "high")] == [-100, 100]
 
 
 def test_evaluate_scores_whole_photographs(evaluated, monkeypatch):
-    quality = tables.read_json(evaluated.folder / "metrics/quality.json")
+    quality = files.read_json(evaluated.folder / "metrics/quality.json")
     errors = quality["test"].pop("teacher_errors")
-    assert quality["test"] == {"images": 3, "seeds": 2, "resamples": 2000, **segmentation.WORDS}
+    assert quality["test"] == {"images": 3, "seeds": 2, "resamples": 2000, **mask_scores.WORDS}
     assert set(quality["student"]["iou"]) == {"sea", "sea_std", "land", "land_std", "boat", "boat_std"}
     assert set(quality["teacher"]["iou"]) == {"sea", "land", "boat"} and "miou_std" not in quality["teacher"]
     assert quality["teacher"]["deployed"] == quality["teacher"]["miou"]
@@ -406,11 +410,11 @@ def test_evaluate_scores_whole_photographs(evaluated, monkeypatch):
                                                             abs=1e-3)
     assert 0 < quality["distillation"]["p_value"] <= 1
     monkeypatch.chdir(evaluated.folder)
-    actual, predicted = (np.concatenate(photographs) for photographs in said(onnx_files.DEPLOYED["teacher"]))
+    actual, predicted = (np.concatenate(photographs) for photographs in said(onnx_model.DEPLOYED["teacher"]))
     expected = metrics.jaccard_score(actual, predicted, labels=range(3), average="macro")
     assert quality["teacher"]["miou"] == pytest.approx(100 * expected, abs=1e-3)
     assert errors == (actual != predicted).sum()
-    for name, key in [(name, "miou") for name in onnx_files.DEPLOYED] + [("distillation", "gain"), (
+    for name, key in [(name, "miou") for name in onnx_model.DEPLOYED] + [("distillation", "gain"), (
             "distillation", "int8_drop"), ("distillation", "paired_gain")]:
         row = quality[name]
         assert row[f"{key}_low"] <= row[key] <= row[f"{key}_high"]
@@ -427,7 +431,7 @@ def test_evaluate_is_the_same_twice(evaluated):
 
 
 def test_sentences_speak_of_mean_iou_and_pixels(evaluated):
-    quality = tables.read_json(evaluated.folder / "metrics/quality.json")
+    quality = files.read_json(evaluated.folder / "metrics/quality.json")
     assert "distilled student's mean IoU is" in results.gain(quality)
     assert "3 test images (Wilcoxon's signed-rank test over the photographs, p = " in results.chance(quality)
     assert results.gap(quality, 1).endswith("% of the test images' pixels.")
@@ -436,7 +440,7 @@ def test_sentences_speak_of_mean_iou_and_pixels(evaluated):
 def test_the_page_shows_the_iou_of_each_class_and_the_pictures(evaluated):
     project = evaluated
     (project.folder / "data/raw.zip").write_bytes(b"")
-    tables.write_json(project.folder / "metrics/data.json",
+    files.write_json(project.folder / "metrics/data.json",
                       {"images": {"found": 9, "dropped": 0}, "findings": NO_FINDINGS, "acted_on": {},
                        "before": {"undivided": {"": 9}}, "after": {"undivided": {"": 9}}})
     row = {"parameters_m": 1.0, "size_mb": 1.0, "latency_ms": 1.0, "latency_p95_ms": 1.0, "images_per_s": 1.0,
@@ -444,18 +448,18 @@ def test_the_page_shows_the_iou_of_each_class_and_the_pictures(evaluated):
     ratio = {"parameters": 1.0, "size": 1.0, "latency": 1.0, "memory": 1.0}
     machine = {"processor": "a", "cores": 1, "system": "b", "onnxruntime": "c", "threads": 1, "python": "d"}
     for name in ("size", "speed"):
-        tables.write_json(project.folder / f"metrics/{name}.json",
+        files.write_json(project.folder / f"metrics/{name}.json",
                           dict.fromkeys(report.MODELS, row) | {"ratio": ratio, "machine": machine})
     for stage in report.TIMED:
-        tables.write_json(project.folder / f"metrics/timing/{stage}.json",
+        files.write_json(project.folder / f"metrics/timing/{stage}.json",
                           {"seconds": 2.0, "images_per_s": 10.0, "device": "cpu", "threads": 2})
-    tables.write_json(project.folder / "metrics/quantisation.json",
+    files.write_json(project.folder / "metrics/quantisation.json",
                       {"form": "int8", "float_layers": [], "val": {"drop": 0.1, "max_drop": 0.5}})
     curve = {"seed": 0, "epoch": 1, "learning_rate": 0.1, "loss": 1.0, "cross_entropy": 1.0, "train_score": 50.0,
              "val_loss": 1.0, "val_score": 50.0}
     for name in ("teacher", "baseline", "student"):
-        tables.write_csv(project.folder / f"plots/{name}.csv", list(curve), [curve, curve | {"epoch": 2}])
-    tables.write_csv(project.folder / prepared.FOLDER / "index.csv", ("split", "windows"),
+        files.write_csv(project.folder / f"plots/{name}.csv", list(curve), [curve, curve | {"epoch": 2}])
+    files.write_csv(project.folder / prepared.FOLDER / "index.csv", ("split", "windows"),
                      [{"split": "test", "windows": 4}, {"split": "test", "windows": 9}])
     done = project.run("report")
     assert not done.returncode, done.stderr
@@ -463,7 +467,7 @@ def test_the_page_shows_the_iou_of_each_class_and_the_pictures(evaluated):
     head = ("### IoU of each class, %\n| class | teacher | baseline | student | small student |\n"
             "|---|---:|---:|---:|---:|\n| sea")
     assert head in page
-    iou = tables.read_json(project.folder / "metrics/quality.json")["int8"]["iou"]
+    iou = files.read_json(project.folder / "metrics/quality.json")["int8"]["iou"]
     assert f" | {iou['land']:.2f} ± {iou['land_std']:.2f} |\n| boat |" in page
     for file in ("confusion", "classes", "pictures"):
         assert f"](../plots/test/{file}.png)\n" in page and (project.folder / f"plots/test/{file}.png").is_file()

@@ -5,8 +5,9 @@ import pytest
 import scipy.stats
 from statsmodels.stats.contingency_tables import mcnemar
 
-from stages.kit import statistics
-from stages.kit.scores import classification, segmentation
+from stages.evaluation import statistics
+from stages.tasks.classification import scores as class_scores
+from stages.tasks.segmentation import scores as mask_scores
 
 
 def paired_answers(seed: int, images: int = 300) -> tuple[np.ndarray, np.ndarray]:
@@ -30,7 +31,7 @@ def test_mcnemar_is_that_of_statsmodels(seed):
 @pytest.mark.parametrize("of", ["difference", "score"])
 def test_images_alone_as_scipy_resamples_them(of):
     first, second = paired_answers(0)
-    draws = statistics.resample({"first": [tally(first)], "second": [tally(second)]}, classification.score_of, 20000, 0)
+    draws = statistics.resample({"first": [tally(first)], "second": [tally(second)]}, class_scores.score_of, 20000, 0)
     ours = statistics.interval(draws["second"] - draws["first"] if of == "difference" else draws["second"])
     data = (second, first) if of == "difference" else (second, np.zeros(len(second)))
     expected = scipy.stats.bootstrap(
@@ -43,7 +44,7 @@ def test_images_alone_as_scipy_resamples_them(of):
 
 def test_the_draws_deviate_as_much_as_the_mean_of_n_images():
     right = paired_answers(0)[0]
-    draws = statistics.resample({"one": [tally(right)]}, classification.score_of, 20000, 0)["one"]
+    draws = statistics.resample({"one": [tally(right)]}, class_scores.score_of, 20000, 0)["one"]
     student = scipy.stats.t.ppf(0.975, 299) / scipy.stats.norm.ppf(0.975)
     assert draws.std() == pytest.approx(100 * right.std(ddof=1) / np.sqrt(300) * student, rel=0.02)
     assert draws.mean() == pytest.approx(100 * right.mean(), abs=0.05)
@@ -52,10 +53,10 @@ def test_the_draws_deviate_as_much_as_the_mean_of_n_images():
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 def test_seeds_alone_give_students_interval(seeds):
     """With images that all fare alike nothing is left but the seeds."""
-    scores = np.array([70, 71, 73, 69, 72][:seeds])
-    draws = statistics.resample({"one": [np.full((50, 2), (score, 100)) for score in scores]},
-                                classification.score_of, 200000, 0)["one"]
-    expected = scipy.stats.t.interval(0.95, seeds - 1, scores.mean(), scipy.stats.sem(scores))
+    accuracies = np.array([70, 71, 73, 69, 72][:seeds])
+    draws = statistics.resample({"one": [np.full((50, 2), (score, 100)) for score in accuracies]},
+                                class_scores.score_of, 200000, 0)["one"]
+    expected = scipy.stats.t.interval(0.95, seeds - 1, accuracies.mean(), scipy.stats.sem(accuracies))
     assert statistics.interval(draws) == pytest.approx(expected, rel=0.02)
 
 
@@ -63,7 +64,7 @@ def test_seeds_are_paired():
     """Each seed's second network is one point ahead: how seeds differ plays no part in the difference."""
     tallies = {name: [np.full((50, 2), (score + ahead, 100)) for score in (70, 75, 71)]
                for name, ahead in (("first", 0), ("second", 1))}
-    draws = statistics.resample(tallies, classification.score_of, 500, 0)
+    draws = statistics.resample(tallies, class_scores.score_of, 500, 0)
     assert np.ptp(draws["first"]) > 5
     assert draws["second"] - draws["first"] == pytest.approx(np.ones(500))
 
@@ -72,13 +73,13 @@ def test_what_another_teacher_would_bring_is_left_out():
     """Images all fare alike, and the teacher is one network: beside students of several seeds nothing moves it."""
     tallies = {name: [np.full((50, 2), (score, 100)) for score in some]
                for name, some in (("teacher", [80]), ("student", [70, 75, 71]))}
-    draws = statistics.resample(tallies, classification.score_of, 500, 0)
+    draws = statistics.resample(tallies, class_scores.score_of, 500, 0)
     assert np.ptp(draws["teacher"]) == 0 and np.ptp(draws["student"]) > 5
 
 
 def test_a_mean_iou_is_of_the_sums_of_resampled_photographs():
     counts = np.array([[[8, 2], [0, 0]], [[1, 1], [2, 4]]]).reshape(2, 4)
-    draws = statistics.resample({"one": [counts]}, segmentation.score_of, 4000, 0)["one"]
+    draws = statistics.resample({"one": [counts]}, mask_scores.score_of, 4000, 0)["one"]
     both, means = (9 / 14 + 4 / 9) / 2, [8 / 10, (1 / 4 + 4 / 7) / 2]  # of both photographs; of one twice
     stretch = 2**0.5 * 12.706205 / 1.959964  # n / (n − 1), and the 97.5th percentiles of Student's t and the normal
     found, times = np.unique(((draws / 100 - both) / stretch + both).round(6), return_counts=True)
@@ -88,14 +89,14 @@ def test_a_mean_iou_is_of_the_sums_of_resampled_photographs():
 
 def test_draws_are_the_same_twice_and_in_parts(monkeypatch):
     models = {"one": [tally(right) for right in paired_answers(0)]}
-    draws = [statistics.resample(models, classification.score_of, 300, seed)["one"] for seed in (0, 0, 1)]
+    draws = [statistics.resample(models, class_scores.score_of, 300, seed)["one"] for seed in (0, 0, 1)]
     assert (draws[0] == draws[1]).all() and not (draws[0] == draws[2]).any()
     monkeypatch.setattr(statistics, "CELLS", 5000)  # 16 resamples of 300 images at a time
-    assert (statistics.resample(models, classification.score_of, 300, 0)["one"] == draws[0]).all()
+    assert (statistics.resample(models, class_scores.score_of, 300, 0)["one"] == draws[0]).all()
 
 
 def test_one_image_tells_nothing_of_others():
-    draws = statistics.resample({"one": [np.array([[1, 1]]), np.array([[0, 1]])]}, classification.score_of, 100, 0)
+    draws = statistics.resample({"one": [np.array([[1, 1]]), np.array([[0, 1]])]}, class_scores.score_of, 100, 0)
     assert np.ptp(draws["one"]) == 0
 
 
@@ -121,7 +122,7 @@ def test_a_ratio_has_an_interval_where_there_surely_is_a_gap():
 def networks(random: np.random.Generator, images: int, seeds: int, spread: float) -> tuple[np.ndarray, float]:
     """Two networks of 90 and 91 %, trained with several seeds: right or not (2,S,N), and the gain that is to be found.
 
-    spread: the standard deviation of accuracies over seeds in points, were there images without end. Four fifths of
+    spread: the standard deviation of scores over seeds in points, were there images without end. Four fifths of
     what makes an image hard is common to all networks.
     """
     normal = scipy.stats.norm
@@ -138,7 +139,7 @@ def coverage(images: int, seeds: int, spread: float, trials: int, resamples: int
     for trial in range(trials):
         right, true = networks(random, images, seeds, spread)
         ours = statistics.resample({name: [tally(own) for own in some] for name, some in zip("ab", right, strict=True)},
-                                   classification.score_of, resamples, trial)
+                                   class_scores.score_of, resamples, trial)
         ahead = 100 * (right[1].astype(float) - right[0])  # (S,N)
         counts = random.multinomial(images, np.full(images, 1 / images), resamples) / images
         weights = random.multinomial(seeds, np.full(seeds, 1 / seeds), resamples) / seeds

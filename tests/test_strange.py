@@ -10,10 +10,10 @@ from conftest import Project
 from sources import pack, saved
 from strange import CUTS, corpus, grey, noise, picture, whole
 
-from stages.kit import images
+from stages.data.decode import Unreadable, decode, has_image_suffix
 
 UNREADABLE, SKIPPED = "unreadable", "skipped"  # skipped: no file named like an image, or file managers' litter
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as kit/images.py does, where no test runs
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as data/decode.py does, where no test runs
 STAGES = ("fetch", "scan", "clean", "split")
 GONE = {"dropped", "quarantined"}
 
@@ -155,30 +155,30 @@ def test_each_kind_has_its_decision():
 @pytest.mark.parametrize("kind", LOOKED_AT)
 def test_what_is_read(kind):
     expected = EXPECTED[kind]
-    assert images.named(FILES[kind].path)
+    assert has_image_suffix(FILES[kind].path)
     if expected == UNREADABLE:
-        with pytest.raises(images.Unreadable):
-            images.decode(FILES[kind].content)
+        with pytest.raises(Unreadable):
+            decode(FILES[kind].content)
     else:
-        read = images.decode(FILES[kind].content)
+        read = decode(FILES[kind].content)
         assert read.dtype == np.uint8 and read.shape == expected.pixels.shape
         assert np.abs(read.astype(int) - expected.pixels).max() <= expected.within
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FILES if "bomb" in kind])
 def test_bombs_are_refused_for_their_size(kind):
-    with pytest.raises(images.Unreadable, match=r"decompression bomb|too large"):
-        images.decode(FILES[kind].content)
+    with pytest.raises(Unreadable, match=r"decompression bomb|too large"):
+        decode(FILES[kind].content)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF"])
 def test_a_file_cut_anywhere_is_read_whole_or_not_at_all(format):
     content = whole(format)
-    expected = images.decode(content)
+    expected = decode(content)
     for length in range(1, len(content), len(content) // 40):
         try:
-            read = images.decode(content[:length])
-        except images.Unreadable:
+            read = decode(content[:length])
+        except Unreadable:
             continue
         assert np.array_equal(read, expected), f"cut after byte {length} of {len(content)}"
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from comparisons.copies import ROOT, files
+from benchmarks.copies import ROOT, files
 
 
 def texts() -> dict[Path, str]:

@@ -6,8 +6,9 @@ import torch
 from safetensors.torch import save_file
 from torchvision import models
 
-from stages.kit import features, runtime, suspects
-from stages.kit.faults import Fault
+from stages.cleaning import features, label_errors
+from stages.core.device import choose_device
+from stages.core.errors import Fault
 
 SIZE = 64
 SMALL = "shufflenet_v2_x0_5"
@@ -27,7 +28,7 @@ def test_planted_errors_come_first_and_most_are_suspect():
     wrong = np.random.default_rng(1).choice(300, 15, replace=False)
     labels = truth.copy()
     labels[wrong] = (truth[wrong] + 1) % 3
-    found = suspects.judge(seen, labels, groups, 5, 0)
+    found = label_errors.judge(seen, labels, groups, 5, 0)
     assert set(np.argsort(found.score)[:15]) == set(wrong)
     assert set(np.flatnonzero(found.suspect)) <= set(wrong) and found.suspect.sum() >= 10
     assert (found.predicted[wrong] == truth[wrong]).all()
@@ -35,14 +36,14 @@ def test_planted_errors_come_first_and_most_are_suspect():
 
 
 def test_right_labels_are_not_suspect_not_even_in_a_long_tail():
-    found = suspects.judge(*clusters(300, 60, 12), 5, 0)
+    found = label_errors.judge(*clusters(300, 60, 12), 5, 0)
     assert not found.suspect.any()
 
 
 def test_suspects_are_the_lowest_scores():
     seen, labels, groups = clusters(80, 80)
     labels = np.where(np.random.default_rng(2).random(160) < 0.2, 1 - labels, labels)
-    found = suspects.judge(seen, labels, groups, 4, 0)
+    found = label_errors.judge(seen, labels, groups, 4, 0)
     assert found.suspect.any() and found.score[found.suspect].max() < found.score[~found.suspect].min()
 
 
@@ -53,15 +54,15 @@ def test_who_looks_like_its_own_class_is_not_suspect(monkeypatch):
     """
     foretold = np.repeat([[0.9, 0.1, 0], [0.42, 0.58, 0], [0.41, 0.59, 0], [0.4, 0.6, 0], [0.36, 0.32, 0.32],
                           [0.45, 0.55, 0], [0, 0.1, 0.9]], [20, 1, 1, 1, 1, 10, 10], axis=0)
-    monkeypatch.setattr(suspects, "_out_of_fold", lambda columns, labels, fold: foretold)
-    found = suspects.judge(*clusters(24, 10, 10), 2, 0)
+    monkeypatch.setattr(label_errors, "_out_of_fold", lambda columns, labels, fold: foretold)
+    found = label_errors.judge(*clusters(24, 10, 10), 2, 0)
     assert list(np.flatnonzero(found.suspect)) == [21, 22]
     assert found.score.argmin() == 23 and found.predicted[23] == 0
 
 
 def test_labels_are_any_integers_and_the_answer_is_the_same_again():
     seen, labels, groups = clusters(40, 40, 40)
-    first, again, renamed = (suspects.judge(seen, names[labels], groups, 5, 3)
+    first, again, renamed = (label_errors.judge(seen, names[labels], groups, 5, 3)
                              for names in (np.arange(3), np.arange(3), np.array([-4, 7, 100])))
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -74,25 +75,25 @@ def test_copies_do_not_vouch_for_each_other():
     chance = np.random.default_rng(0)
     seen = np.repeat(chance.standard_normal((100, 30)), 2, axis=0).astype(np.float32)
     labels = np.repeat(chance.integers(0, 2, 100), 2)
-    apart, together = (suspects.judge(seen, labels, groups, 5, 0).predicted == labels
+    apart, together = (label_errors.judge(seen, labels, groups, 5, 0).predicted == labels
                        for groups in (np.arange(200), np.arange(200) // 2))
     assert apart.mean() > 0.8 and together.mean() < 0.65
 
 
 def test_a_group_is_in_one_fold_and_a_class_in_all():
     labels, groups = np.repeat([0, 1], [90, 30]), np.arange(120) // 3
-    fold = suspects._divided(labels, groups, 5, 0)
+    fold = label_errors._divided(labels, groups, 5, 0)
     assert all(len(set(fold[groups == group])) == 1 for group in groups)
     assert all(set(fold[labels == label]) == set(range(5)) for label in (0, 1))
-    assert (suspects._divided(labels, groups, 5, 1) != fold).any()
+    assert (label_errors._divided(labels, groups, 5, 1) != fold).any()
 
 
 def test_an_image_is_not_judged_by_who_has_learnt_its_label():
     seen, labels, groups = clusters(30, 30, 30)
-    fold = suspects._divided(labels, groups, 3, 0)
+    fold = label_errors._divided(labels, groups, 3, 0)
     changed = labels.copy()
     changed[0] = 2
-    one, other = (suspects._out_of_fold(seen, names, fold) for names in (labels, changed))
+    one, other = (label_errors._out_of_fold(seen, names, fold) for names in (labels, changed))
     mates = fold == fold[0]
     np.testing.assert_array_equal(one[mates], other[mates])
     assert (one[~mates] != other[~mates]).any(axis=1).all()  # those have learnt it
@@ -102,7 +103,7 @@ def test_an_image_is_not_judged_by_who_has_learnt_its_label():
 @pytest.mark.filterwarnings("ignore:The least populated class")
 @pytest.mark.parametrize("few", [1, 2])
 def test_a_class_of_few_images_is_not_condemned_for_it(few):
-    found = suspects.judge(*clusters(60, 60, few), 5, 0)
+    found = label_errors.judge(*clusters(60, 60, few), 5, 0)
     assert np.isfinite(found.score).all()
     if few == 1:  # who has never seen the class says nothing
         assert found.score[-1] == 1 and not found.suspect[-1] and found.predicted[-1] == 2
@@ -145,7 +146,7 @@ def weights(tmp_path, monkeypatch):
 
 
 def backbone(architecture: str, source: str | None = None, size: int = SIZE):
-    return features.backbone(architecture, source or f"{architecture}.safetensors", size, runtime.start("scan"))
+    return features.backbone(architecture, source or f"{architecture}.safetensors", size, choose_device("scan"))
 
 
 def test_a_backbone_says_what_goes_into_its_head_of_image_and_mirror_image(weights):

@@ -1,4 +1,4 @@
-"""python -m comparisons.sweep: experiments ranked, the Pareto front, and what can't be told from the best."""
+"""python -m tools.sweep: experiments ranked, the Pareto front, and what can't be told from the best."""
 
 import json
 
@@ -8,10 +8,11 @@ import small_project
 from PIL import Image
 from small_project import commit, edit, run
 
-from comparisons import figures, other_runtime, pareto, sweep
-from comparisons.figures import Evidence, Score
-from comparisons.sweep import Row
-from stages.kit.faults import Fault
+from benchmarks import other_runtime
+from stages.core.errors import Fault
+from tools import figures, pareto, sweep
+from tools.figures import Evidence, Score
+from tools.sweep import Row
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def swept(tmp_path_factory):
 
 
 def ask(folder, *arguments: str):
-    return run(folder, "python", "-m", "comparisons.sweep", *arguments, check=False)
+    return run(folder, "python", "-m", "tools.sweep", *arguments, check=False)
 
 
 def test_a_real_sweep(swept):

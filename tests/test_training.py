@@ -18,16 +18,19 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from stages.kit import lessons, network, prepared, targets, views
-from stages.kit.advice import Advice
-from stages.kit.faults import Fault
-from stages.kit.recipe import Recipe, learning_rate
-from stages.kit.tables import read_csv, read_json
-from stages.kit.tasks.classification import Score
-from stages.kit.train import Lesson, fit, validate
+from stages.core.errors import Fault
+from stages.core.files import read_csv, read_json
+from stages.data import augmentation, prepared
+from stages.distillation import teacher_logits
+from stages.distillation.teacher import Advice
+from stages.models import factory
+from stages.tasks.classification.metric import Score
+from stages.training import batches
+from stages.training.optim import Recipe, learning_rate
+from stages.training.trainer import Lesson, fit, validate
 
 ROOT = Path(__file__).resolve().parents[1]
-NET = network.NetworkParams(model="small_resnet", options={"depth": 8, "width": 4, "stride": 2}, weights="none")
+NET = factory.NetworkParams(model="small_resnet", options={"depth": 8, "width": 4, "stride": 2}, weights="none")
 RECIPE = {"seeds": [0], "epochs": 3, "batch_size": 8, "optimizer": "sgd", "learning_rate": 0.05, "weight_decay": 0.0005,
           "warmup_epochs": 1.0, "label_smoothing": 0.0, "imbalance": "none", "class_weight_power": 0.5,
           "dice_weight": 0.0, "ema_decay": 0.0, "patience": 0, "keep": "last",
@@ -72,16 +75,16 @@ def data(tmp_path, monkeypatch) -> Path:
 
 def lesson(seed: int = 0, **changes) -> Lesson:
     wanted = recipe(**changes)
-    return lessons.supervised(Score, wanted.augment, seed, torch.device("cpu"),
-                              chances=lessons.chances("student_training", wanted, prepared.counts(3)))
+    return batches.supervised(Score, wanted.augment, seed, torch.device("cpu"),
+                              chances=batches.chances("student_training", wanted, prepared.counts(3)))
 
 
 def labels_alone(**changes):
-    return lessons.labels_alone(recipe(**changes), prepared.counts(3))
+    return batches.labels_alone(recipe(**changes), prepared.counts(3))
 
 
 def learn(work: Path, loss=None, **changes) -> tuple[nn.Module, list[dict]]:
-    net = network.build(NET, 3, (16, 16), seed=0)
+    net = factory.build(NET, 3, (16, 16), seed=0)
     work.mkdir(exist_ok=True)
     history = fit(net, lesson(**changes), loss or labels_alone(), recipe(**changes), 0, work, "test")
     return net, history
@@ -149,7 +152,7 @@ def test_the_learning_rate_by_hand():
 
 def test_trap_5_the_student_trains_in_train_mode_after_validation(data):
     modes = []
-    net = network.build(NET, 3, (16, 16), seed=0)
+    net = factory.build(NET, 3, (16, 16), seed=0)
     net.register_forward_hook(lambda module, *_: modes.append(module.training))
     (data / "w").mkdir()
     fit(net, lesson(), labels_alone(), recipe(epochs=2), 0, data / "w", "test")
@@ -252,7 +255,7 @@ def test_views_as_many_as_epochs_equal_online_bit_for_bit(run):
 def test_trap_8_the_targets_are_raw_logits(run, monkeypatch):
     """They don't sum to one, know no temperature, and the teacher says them again."""
     monkeypatch.chdir(run.folder)
-    cached = np.load(targets.LOGITS).astype(np.float32)
+    cached = np.load(teacher_logits.LOGITS).astype(np.float32)
     assert np.abs(cached.sum(2) - 1).mean() > 0.1 and cached.min() < 0 < cached.max()
     run.set("distill.temperature", 9.0).set("distill.loss", "dkd")
     before = bytes_below(run.folder / "models")
@@ -262,13 +265,13 @@ def test_trap_8_the_targets_are_raw_logits(run, monkeypatch):
 
 def test_trap_13_the_teacher_is_as_good_in_the_cache_as_alone(run, monkeypatch):
     monkeypatch.chdir(run.folder)
-    teacher = network.load(network.TeacherParams(**run.params()["teacher"]), Path("models/teacher.safetensors"), 10)
+    teacher = factory.load(factory.TeacherParams(**run.params()["teacher"]), Path("models/teacher.safetensors"), 10)
     alone = []
     with torch.inference_mode():
-        for images, labels in lessons.in_order("train", torch.device("cpu")):
+        for images, labels in batches.in_order("train", torch.device("cpu")):
             alone.append((teacher(images).argmax(1) == labels).numpy())
     count = len(prepared.targets("train"))
-    cached = np.load(targets.LOGITS)[0, :count].argmax(1) == prepared.targets("train")
+    cached = np.load(teacher_logits.LOGITS)[0, :count].argmax(1) == prepared.targets("train")
     assert cached.mean() == np.concatenate(alone).mean()
 
 
@@ -277,19 +280,19 @@ def advised(data) -> Callable[[str], Advice]:
     """Makes the targets of a mode in data/, as `teacher_targets` does, and the Advice that reads them."""
     folder = data / "models"
     folder.mkdir()
-    network.save(network.build(NET, 3, (16, 16), seed=1), folder / "teacher.safetensors")
-    teacher = network.load(NET, folder / "teacher.safetensors", 3)
+    factory.save(factory.build(NET, 3, (16, 16), seed=1), folder / "teacher.safetensors")
+    teacher = factory.load(NET, folder / "teacher.safetensors", 3)
     augment = recipe().augment.model_copy(update={"crop": "none"})
-    stored = views.Images(prepared.images("train"), prepared.images("unlabelled"))
+    stored = augmentation.Images(prepared.images("train"), prepared.images("unlabelled"))
 
     def make(mode: str) -> Advice:
-        wanted = targets.TargetParams(mode=mode, views=4, seed=7, stride=1, batch_size=16, precision="fp32")
+        wanted = teacher_logits.TargetParams(mode=mode, views=4, seed=7, stride=1, batch_size=16, precision="fp32")
         cropped = augment if mode == "clean" else augment.model_copy(update={"crop": "pad"})
-        count = targets.passes(wanted, cropped)
+        count = teacher_logits.passes(wanted, cropped)
         whole = np.arange(len(stored))
-        asked = [list(targets.logits(teacher, stored, whole, wanted, cropped, number)) for number in range(count)]
+        asked = [list(teacher_logits.logits(teacher, stored, whole, wanted, cropped, number)) for number in range(count)]
         cached = [np.concatenate(chunks) for chunks in asked] or np.zeros((0, 68, 3))
-        np.save(targets.LOGITS, np.array(cached, np.float16))
+        np.save(teacher_logits.LOGITS, np.array(cached, np.float16))
         return Advice(teacher, stored, wanted, cropped, data)
 
     return make
@@ -303,7 +306,7 @@ def test_trap_9_the_student_sees_what_the_teacher_spoke_of(advised, mode):
     answers = set()
     for epoch in range(6):
         advice.begin_epoch(epoch)
-        shown = views.view(advice.stored, rows, advice.augment, *advice.view(seed, epoch))
+        shown = augmentation.view(advice.stored, rows, advice.augment, *advice.view(seed, epoch))
         seen = torch.from_numpy(shown).permute(0, 3, 1, 2)
         said = advice.logits(rows, seed, epoch).astype(np.float32)
         assert np.allclose(advice.teacher(seen).numpy(), said, atol=2e-3), epoch
@@ -313,16 +316,16 @@ def test_trap_9_the_student_sees_what_the_teacher_spoke_of(advised, mode):
 
 def test_a_fault_while_writing_the_results_loses_no_epoch(run, monkeypatch):
     from stages import train_baseline
-    from stages.kit import seeds
+    from stages.training import multi_seed
 
     monkeypatch.chdir(run.folder)
     run.set("student_training.seeds", [0])
     with monkeypatch.context() as broken:
-        broken.setattr(seeds, "write_curves", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        broken.setattr(multi_seed, "write_curves", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         with pytest.raises(OSError, match="No space"):
             train_baseline.main()
     steps = []
-    monkeypatch.setattr("stages.kit.train._epoch", lambda *_: steps.append(1))
+    monkeypatch.setattr("stages.training.trainer._epoch", lambda *_: steps.append(1))
     train_baseline.main()
     assert not steps and len(read_csv(run.folder / "plots/baseline.csv")) == 4
 
@@ -343,15 +346,15 @@ def test_trap_9_targets_of_other_images_are_refused(run, damage):
 
 def test_trap_4_the_teacher_stays_as_it_is(data):
     """Frozen where it is loaded: no gradients, its BatchNorm and dropout at rest, whatever is done with it."""
-    net = network.build(NET, 3, (16, 16), seed=1)
+    net = factory.build(NET, 3, (16, 16), seed=1)
     net.net.add_module("dropout", nn.Dropout(0.5))
-    network.freeze(net)
+    factory.freeze(net)
     state, images = copy.deepcopy(net.state_dict()), torch.from_numpy(patterns(8, 9)[0]).permute(0, 3, 1, 2)
     first = net(images)
-    stored = views.Images(prepared.images("train"))
-    wanted = targets.TargetParams(mode="clean", views=1, seed=0, stride=1, batch_size=16, precision="fp32")
+    stored = augmentation.Images(prepared.images("train"))
+    wanted = teacher_logits.TargetParams(mode="clean", views=1, seed=0, stride=1, batch_size=16, precision="fp32")
     for number in (0, 1):
-        list(targets.logits(net, stored, np.arange(48), wanted, recipe().augment, number))
+        list(teacher_logits.logits(net, stored, np.arange(48), wanted, recipe().augment, number))
     assert torch.equal(net(images), first) and not first.requires_grad
     assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
 
@@ -364,7 +367,7 @@ def test_trap_4_distill_leaves_the_teacher_alone(run, monkeypatch, capfd):
     monkeypatch.setattr(sys, "argv", ["distill"])
     run.set("targets.mode", "online").set("student_training.seeds", [0]).set("student_training.epochs", 2)
     assert run.run("teacher_targets").returncode == 0
-    held, modes, load = {}, [], network.load
+    held, modes, load = {}, [], factory.load
 
     def watched(params, path, classes):
         held["teacher"] = load(params, path, classes)
@@ -373,7 +376,7 @@ def test_trap_4_distill_leaves_the_teacher_alone(run, monkeypatch, capfd):
             any(part.training for part in module.modules()) or any(p.requires_grad for p in module.parameters())))
         return held["teacher"]
 
-    monkeypatch.setattr(network, "load", watched)
+    monkeypatch.setattr(factory, "load", watched)
     distill.main()
     assert modes and not any(modes)
     assert all(torch.equal(value, held["before"][key]) for key, value in held["teacher"].state_dict().items())
@@ -382,17 +385,17 @@ def test_trap_4_distill_leaves_the_teacher_alone(run, monkeypatch, capfd):
 def test_trap_6_distill_hands_the_student_in_first(run, monkeypatch):
     """Of the two logits that the loss is given, the first alone takes gradients."""
     from stages import distill
-    from stages.kit import losses
+    from stages.distillation import kd_losses
 
     monkeypatch.chdir(run.folder)
     run.set("student_training.seeds", [0]).set("student_training.epochs", 1)
-    given, loss = set(), losses.distillation_loss
+    given, loss = set(), kd_losses.distillation_loss
 
     def watched(student, teacher, *more):
         given.add((student.requires_grad, teacher.requires_grad))
         return loss(student, teacher, *more)
 
-    monkeypatch.setattr(losses, "distillation_loss", watched)
+    monkeypatch.setattr(kd_losses, "distillation_loss", watched)
     distill.main()
     assert given == {(True, False)}
 
@@ -405,7 +408,7 @@ def test_trap_6_teacher_and_student_are_not_swapped(run):
     after = bytes_below(run.folder / "models")
     assert after["teacher.safetensors"] == before != after["student/seed-0.safetensors"]
     # KL(teacher ‖ student) is not symmetric: of a sure teacher and an even student, and the other way round.
-    from stages.kit.losses import distillation_loss
+    from stages.distillation.kd_losses import distillation_loss
     from tests.test_losses import settings
 
     sure, even = torch.tensor([[3.0, 0.0, 0.0]]), torch.zeros(1, 3)
@@ -417,8 +420,8 @@ def test_trap_6_teacher_and_student_are_not_swapped(run):
 def test_trap_11_a_head_heavy_teachers_bias_can_be_taken_out(run):
     """A teacher that knows what balanced data would tell it, plus the log share of each class: with debias 1 the
     student is taught the first alone, with debias 0 the sum."""
-    from stages.kit import distillation
-    from stages.kit.losses import DistillParams, distillation_loss
+    from stages.distillation import objective
+    from stages.distillation.kd_losses import DistillParams, distillation_loss
 
     settings = run.params()["distill"]
     for places in ((), (2, 3)):  # of an image, of its pixels
@@ -428,7 +431,7 @@ def test_trap_11_a_head_heavy_teachers_bias_can_be_taken_out(run):
         advice = SimpleNamespace(logits=lambda *_, answer=biased: answer.numpy(), wanted=SimpleNamespace(stride=1))
         for debias, expected in ((1.0, balanced), (0.0, biased.float())):
             params = DistillParams(**settings | {"debias": debias})
-            loss = distillation.loss(advice, 0, recipe(), params, np.array([90, 9, 1]), torch.device("cpu"))
+            loss = objective.loss(advice, 0, recipe(), params, np.array([90, 9, 1]), torch.device("cpu"))
             found = loss(student, labels, np.arange(5), 0)[params.loss]
             assert found == pytest.approx(float(distillation_loss(student, expected, labels, params)), rel=1e-2)
     # And the stage does it: on digits with a rare class the curves differ.
@@ -448,8 +451,8 @@ def test_targets_go_on_where_they_were_stopped(run, monkeypatch):
     monkeypatch.chdir(run.folder)
     run.set("targets.batch_size", 64)
     assert run.run("teacher_targets").returncode == 0
-    whole = (run.folder / targets.LOGITS).read_bytes()
-    ask, calls = targets.logits, []
+    whole = (run.folder / teacher_logits.LOGITS).read_bytes()
+    ask, calls = teacher_logits.logits, []
 
     def counted(*arguments):
         calls.append(len(arguments[2]))
@@ -457,13 +460,13 @@ def test_targets_go_on_where_they_were_stopped(run, monkeypatch):
             raise KeyboardInterrupt
         return ask(*arguments)
 
-    monkeypatch.setattr(targets, "logits", counted)
+    monkeypatch.setattr(teacher_logits, "logits", counted)
     with pytest.raises(KeyboardInterrupt):
         teacher_targets.main()
     stopped = len(calls)
     teacher_targets.main()
-    assert (run.folder / targets.LOGITS).read_bytes() == whole
-    images = sum(json.loads(targets.ABOUT.read_text())["images"].values())
+    assert (run.folder / teacher_logits.LOGITS).read_bytes() == whole
+    images = sum(json.loads(teacher_logits.ABOUT.read_text())["images"].values())
     # One call a run looks at the shape; the rest are chunks of 64, none of them computed twice but the stopped one.
     assert len(calls) - 2 == -(-images // 64) + 1 and stopped == 6
 
@@ -504,7 +507,7 @@ def test_a_frozen_teacher_runs_its_backbone_once(run, monkeypatch):
 
     from stages import train_teacher
 
-    start = run.folder / network.WEIGHTS / "start.safetensors"
+    start = run.folder / factory.WEIGHTS / "start.safetensors"
     start.parent.mkdir()
     start.write_bytes((run.folder / "models/teacher.safetensors").read_bytes())
     run.set("teacher.weights", "start.safetensors").set("teacher.mode", "frozen").set("teacher_training.epochs", 5)
@@ -519,7 +522,7 @@ def test_a_frozen_teacher_runs_its_backbone_once(run, monkeypatch):
     assert changed == {"6.weight", "6.bias"}  # stem, three blocks, pooling, flatten, head
     # Weights that we have trained bring the normalisation they were trained with.
     with safe_open(start, "pt") as one, safe_open("models/teacher.safetensors", "pt") as other:
-        assert one.metadata() == other.metadata() == {network.NORMALISATION: json.dumps([[128.0] * 3, [64.0] * 3])}
+        assert one.metadata() == other.metadata() == {factory.NORMALISATION: json.dumps([[128.0] * 3, [64.0] * 3])}
     assert read_json(Path("metrics/timing/train_teacher.json"))["seconds"] > 0
 
 
@@ -544,7 +547,7 @@ def test_a_frozen_teacher_runs_its_backbone_once(run, monkeypatch):
     ({"teacher_training.learning_rate": float("inf")}, "teacher_training.learning_rate"),
     ({"teacher_training.learning_rate": 1e30}, "learning_rate")])
 def test_bad_teachers_end_in_one_line(run, changes, said):
-    (run.folder / network.WEIGHTS).mkdir()
+    (run.folder / factory.WEIGHTS).mkdir()
     for key, value in changes.items():
         run.set(key, value)
     done = run.run("train_teacher")

@@ -18,8 +18,10 @@ from PIL import Image
 from sources import pack
 
 from stages import verify
-from stages.kit import network, onnx_checks, onnx_files, predict_check, tables, trial, work
-from stages.kit.faults import Fault
+from stages.core import files, workdir
+from stages.core.errors import Fault
+from stages.deployment import checks, onnx_model, predict_check
+from stages.models import factory
 
 RESNET = {"model": "small_resnet", "options": {"depth": 8, "width": 8, "stride": 2}, "weights": "none"}
 UNET = {"model": "unet", "options": {"depth": 1, "width": 4, "upsampling": "bilinear"}, "weights": "none"}
@@ -43,17 +45,17 @@ def encoded(pixels: np.ndarray, format: str) -> bytes:
 
 def trained(section: dict, classes: int, seed: int, path: Path) -> None:
     """As after some training: BatchNorm's statistics are not the identity, and no class is named everywhere."""
-    net = network.build(network.NetworkParams(**section), classes, (32, 32), seed)
+    net = factory.build(factory.NetworkParams(**section), classes, (32, 32), seed)
     torch.manual_seed(seed)
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5), torch.nn.init.normal_(module.bias, 0, 0.2)
             module.running_mean.normal_(0, 0.2), module.running_var.uniform_(0.5, 1.5)
-    network.freeze(net)
+    factory.freeze(net)
     pictures = torch.from_numpy(np.stack([photograph(number, 32, 32) for number in range(8)])).permute(0, 3, 1, 2)
     *_, bias = net.parameters()
     bias -= net(pictures).transpose(0, 1).flatten(1).mean(1)
-    network.save(net, path)
+    factory.save(net, path)
 
 
 def made(project: Project, section: dict, classes: int, seeds: int) -> Project:
@@ -67,7 +69,7 @@ def made(project: Project, section: dict, classes: int, seeds: int) -> Project:
     for name, count in (("baseline", 1), ("student", seeds)):
         for seed in range(count):
             trained(section, classes, 10 * count + seed, models / name / f"seed-{seed}.safetensors")
-        tables.write_json(models / name / "seeds.json", {"best": seed, "val": {str(at): {} for at in range(count)}})
+        files.write_json(models / name / "seeds.json", {"best": seed, "val": {str(at): {} for at in range(count)}})
     done = project.run("quantize")
     assert not done.returncode, done.stderr
     return project
@@ -77,10 +79,10 @@ def made(project: Project, section: dict, classes: int, seeds: int) -> Project:
 def zoo(tmp_path_factory) -> Project:
     """Classification: photographs of several formats and sizes, of two folders that share names, in three classes."""
     project = Project(tmp_path_factory.mktemp("zoo"))
-    files = {f"{split}/{name}/{number} ü.{format}": encoded(photograph(100 * place + number, 40 + number), format)
+    members = {f"{split}/{name}/{number} ü.{format}": encoded(photograph(100 * place + number, 40 + number), format)
              for split, count in (("train", 8), ("test", 4)) for place, name in enumerate(("ape", "bee", "dög"))
              for number in range(count) for format in ["jpeg" if number % 2 else "png"]}
-    pack(project.source / "zoo.zip", files)
+    pack(project.source / "zoo.zip", members)
     project.set("data.source", "zoo.zip").set("split.image_size", 32).set("split.resize", "crop")
     return made(project, RESNET, 3, seeds=2)
 
@@ -89,13 +91,13 @@ def zoo(tmp_path_factory) -> Project:
 def town(tmp_path_factory) -> Project:
     """Segmentation: four squares a picture, which overlap, at half their size."""
     project = Project(tmp_path_factory.mktemp("town"), "digit_scenes")
-    files = {}
+    members = {}
     for split, count in (("train", 6), ("val", 2), ("test", 4)):
         for number in range(count):
-            files[f"{split}/images/{number}.png"] = encoded(photograph(number + 10 * count, 81, 112), "png")
+            members[f"{split}/images/{number}.png"] = encoded(photograph(number + 10 * count, 81, 112), "png")
             mask = np.random.default_rng(number).integers(0, 3, (9, 14), np.uint8).repeat(9, 0).repeat(8, 1)
-            files[f"{split}/masks/{number}.png"] = encoded(mask, "png")
-    pack(project.source / "town.zip", files)
+            members[f"{split}/masks/{number}.png"] = encoded(mask, "png")
+    pack(project.source / "town.zip", members)
     for key, value in {"data.source": "town.zip", "data.masks": MASKS, "split.image_size": 32, "split.resize": "tiles",
                        "split.scale": 0.5, "split.overlap": 8}.items():
         project.set(key, value)
@@ -123,17 +125,17 @@ def spoilt(zoo, tmp_path) -> Iterator[Path]:
 
 def fault() -> str:
     """What the stage ends with. It leaves no verify.json, not even an older one, and nothing of its work."""
-    tables.write_json(VERIFIED, {"passed": "once"})
+    files.write_json(VERIFIED, {"passed": "once"})
     with pytest.raises(Fault) as caught:
         verify.main()
-    assert not VERIFIED.exists() and not (work.ROOT / "verify").exists()
+    assert not VERIFIED.exists() and not (workdir.ROOT / "verify").exists()
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def outcome(name: str, check: str, **settings: float) -> trial.Outcome:
+def outcome(name: str, check: str, **settings: float) -> checks.Outcome:
     """Of one check alone, as the stage makes it."""
-    subject = trial.Subject(name, trial.Sample(8), trial.VerifyParams(**VERIFY | settings))
+    subject = checks.Subject(name, checks.Sample(8), checks.VerifyParams(**VERIFY | settings))
     return verify.attempted(verify.checks_of(subject, Path("scratch"))[check].judge, subject)
 
 
@@ -144,9 +146,9 @@ def failure(name: str, check: str) -> str:
 
 
 def change(name: str, edit: Callable[[onnx.ModelProto], object]) -> None:
-    model = onnx.load(onnx_files.DEPLOYED[name])
+    model = onnx.load(onnx_model.DEPLOYED[name])
     edit(model)
-    onnx.save(model, onnx_files.DEPLOYED[name])
+    onnx.save(model, onnx_model.DEPLOYED[name])
 
 
 def shifted(model: onnx.ModelProto, by: float) -> None:
@@ -179,7 +181,7 @@ def test_what_quantize_makes_is_verified(name, request):
     found = json.loads(content)
     assert found.pop("passed") is True
     assert all(check["passed"] is True for file in found.values() for check in file.values())
-    assert list(found) == list(onnx_files.DEPLOYED)
+    assert list(found) == list(onnx_model.DEPLOYED)
     assert all(0 < found[file]["torch"]["error_below"] <= 1e-4 for file in ("teacher", "baseline", "student"))
     pictures = {"zoo": 8, "town": 2}[name]  # the town's of four squares each
     assert found["int8"]["predict"]["images"] == pictures and found["student"]["torch"]["images"] == 8
@@ -218,14 +220,14 @@ def test_params_are_checked(project, key, value, said):
 @pytest.mark.parametrize("count, rows", [(1, [0]), (2, [0, 11]), (3, [0, 6, 11]), (12, range(12)), (10**6, range(12))])
 def test_pictures_are_spread_evenly(zoo, monkeypatch, count, rows):
     monkeypatch.chdir(zoo.folder)
-    assert trial.Sample(count).rows == list(rows)
+    assert checks.Sample(count).rows == list(rows)
 
 
 def test_a_picture_comes_with_all_its_squares(town, monkeypatch):
     monkeypatch.chdir(town.folder)
-    assert [picture.rows for picture in trial.Sample(8).pictures] == [range(4), range(12, 16)]
-    assert len(trial.Sample(1).rows) == 4 and len(trial.Sample(16).pictures) == 4
-    assert [len(images) for images in trial.Sample(16).batches([*range(16), 3])] == [trial.BATCH, 1] == [16, 1]
+    assert [picture.rows for picture in checks.Sample(8).pictures] == [range(4), range(12, 16)]
+    assert len(checks.Sample(1).rows) == 4 and len(checks.Sample(16).pictures) == 4
+    assert [len(images) for images in checks.Sample(16).batches([*range(16), 3])] == [checks.BATCH, 1] == [16, 1]
 
 
 # ── Each check, with its fault planted ──
@@ -239,13 +241,13 @@ def test_a_picture_comes_with_all_its_squares(town, monkeypatch):
     (lambda _: change("teacher", lambda model: setattr(model.graph.node[0], "op_type", "Turn")), "Turn"),
 ])
 def test_a_broken_file(spoilt, damage, said):
-    damage(onnx_files.DEPLOYED["teacher"])
+    damage(onnx_model.DEPLOYED["teacher"])
     assert said in failure("teacher", "onnx")
 
 
 def test_a_broken_student_is_the_fault_that_is_named(spoilt):
     """The int8 one can't be compared with it, and is not what is to be mended."""
-    onnx_files.DEPLOYED["student"].write_bytes(b"no model")
+    onnx_model.DEPLOYED["student"].write_bytes(b"no model")
     assert fault().startswith("models/student.onnx: onnx: ")
 
 
@@ -266,7 +268,7 @@ def test_all_strings_are_read_but_no_numbers():
     tensor = numpy_helper.from_array(np.frombuffer(b"2024-05-17 at 09:41", np.uint8).copy(), "weights")
     node = helper.make_node("Upsample", ["x"], ["y"], mode="linear", names=["a", "b"], values=tensor)
     assert {"Upsample", "x", "y", "mode", "linear", "names", "a", "b", "values", "weights"} == set(
-        onnx_checks._strings(node))
+        checks._strings(node))
 
 
 def test_names_of_classes_may_be_dates_and_paths(spoilt):
@@ -304,7 +306,7 @@ def test_another_list_of_classes_beside_it(spoilt):
 
 
 def test_a_seed_that_is_not_the_best(spoilt):
-    shutil.copyfile(onnx_files.SEEDS / "student-0.onnx", onnx_files.DEPLOYED["student"])
+    shutil.copyfile(onnx_model.SEEDS / "student-0.onnx", onnx_model.DEPLOYED["student"])
     assert fault().startswith("models/student.onnx: card: its card says weights_sha256 ")
 
 
@@ -351,16 +353,16 @@ def test_answers_of_the_wrong_kind(spoilt, nodes, said):
 def test_other_weights_than_the_networks(spoilt, name):
     """The card is right: only torch can tell."""
     change(name, lambda model: shifted(model, 0.05))
-    assert fault().startswith(f"{onnx_files.DEPLOYED[name]}: torch: 8 test images; logits differ from torch's by ")
+    assert fault().startswith(f"{onnx_model.DEPLOYED[name]}: torch: 8 test images; logits differ from torch's by ")
 
 
 def test_the_error_is_measured_by_the_deviation_of_the_logits(spoilt):
     change("student", lambda model: shifted(model, 0.02))
-    sample = trial.Sample(8)
+    sample = checks.Sample(8)
     images = sample.take(sample.rows)
-    net = network.load(network.NetworkParams(**RESNET), MODELS / "student/seed-1.safetensors", 3)
+    net = factory.load(factory.NetworkParams(**RESNET), MODELS / "student/seed-1.safetensors", 3)
     right = net(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
-    wrong = onnx_files.open_model(onnx_files.DEPLOYED["student"], 1)(images)
+    wrong = onnx_model.open_model(onnx_model.DEPLOYED["student"], 1)(images)
     expected = float(np.abs(wrong - right).max() / right.std())
     assert f"logits differ from torch's by {expected:.1e} of" in outcome("student", "torch").said
     assert outcome("student", "torch", tolerance=1.1 * expected).passed
@@ -368,8 +370,8 @@ def test_the_error_is_measured_by_the_deviation_of_the_logits(spoilt):
 
 
 def test_figures_without_last_bits():
-    assert [trial.bound(value) for value in (1.4e-6, 9.9e-6, 0.03, 2.0, 0.0)] == [1e-5, 1e-5, 0.1, 10.0, 0.0]
-    assert trial.share(1, 0) == float("inf") and trial.share(0, 0) == 0 and trial.share(1, 4) == 0.25
+    assert [checks.bound(value) for value in (1.4e-6, 9.9e-6, 0.03, 2.0, 0.0)] == [1e-5, 1e-5, 0.1, 10.0, 0.0]
+    assert checks.share(1, 0) == float("inf") and checks.share(0, 0) == 0 and checks.share(1, 4) == 0.25
 
 
 def test_an_int8_that_disagrees(spoilt):
@@ -385,8 +387,8 @@ def test_an_int8_that_disagrees(spoilt):
 
 
 def test_agreement_is_counted_image_by_image(spoilt):
-    sample = trial.Sample(8)
-    answers = [onnx_files.open_model(onnx_files.DEPLOYED[name], 1)(sample.take(sample.rows)).argmax(1)
+    sample = checks.Sample(8)
+    answers = [onnx_model.open_model(onnx_model.DEPLOYED[name], 1)(sample.take(sample.rows)).argmax(1)
                for name in ("student", "int8")]
     percent = 100 * float(np.mean(answers[0] == answers[1]))
     assert outcome("int8", "agreement").figures == {"images": 8, "percent": round(percent, 2)}
@@ -439,7 +441,7 @@ def test_originals_that_the_arrays_were_not_made_of(zoo, spoilt):
     (spoilt / "data").unlink()
     shutil.copytree(zoo.folder / "data", spoilt / "data")
     pack(spoilt / "data/raw.zip", {picture.path: encoded(photograph(number + 999), "png")
-                                   for number, picture in enumerate(trial.Sample(8).pictures)})
+                                   for number, picture in enumerate(checks.Sample(8).pictures)})
     assert "probabilities differ by" in failure("int8", "predict")
 
 

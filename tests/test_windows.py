@@ -5,9 +5,9 @@ import itertools
 import numpy as np
 import pytest
 
-from stages.kit import windows
-from stages.kit.prepared import IGNORED
-from stages.kit.windows import Sizing
+from stages.data import tiling
+from stages.data.prepared import IGNORED
+from stages.data.tiling import Sizing
 
 RANDOM = np.random.default_rng(0)
 
@@ -18,34 +18,34 @@ def tiles(size: int, overlap: int, scale: float = 1.0) -> Sizing:
 
 def test_places_by_hand():
     # 10 wide, squares of 4 that share at least 1: 0, 3, 6 reach the edge; 4 high needs one row.
-    assert [place[1:3] for place in windows.places(4, 10, 0, tiles(4, 1))] == [(0, 0), (0, 3), (0, 6)]
-    assert windows.places(4, 10, 7, tiles(4, 1))[0] == (7, 0, 0, 4, 10)
+    assert [place[1:3] for place in tiling.places(4, 10, 0, tiles(4, 1))] == [(0, 0), (0, 3), (0, 6)]
+    assert tiling.places(4, 10, 7, tiles(4, 1))[0] == (7, 0, 0, 4, 10)
     # At half the scale 5 high and 10 wide.
-    assert [place[1:] for place in windows.places(10, 20, 0, tiles(8, 2, 0.5))] == [(0, 0, 5, 10), (0, 2, 5, 10)]
+    assert [place[1:] for place in tiling.places(10, 20, 0, tiles(8, 2, 0.5))] == [(0, 0, 5, 10), (0, 2, 5, 10)]
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop"])
 def test_one_square_unless_cut(resize):
-    assert windows.places(100, 37, 3, Sizing(8, resize, 0.5, 4)) == [(3, 0, 0, 8, 8)]
+    assert tiling.places(100, 37, 3, Sizing(8, resize, 0.5, 4)) == [(3, 0, 0, 8, 8)]
 
 
 @pytest.mark.parametrize(("height", "width"), list(itertools.product((5, 8, 9, 23), (8, 11, 40))))
 def test_tiles_cover_every_pixel_share_what_was_asked_and_are_whole_again(height, width):
     sizing, mask = tiles(8, 3), RANDOM.integers(0, 5, (height, width)).astype(np.int16)
     image = RANDOM.integers(0, 256, (height, width, 3), np.uint8)
-    rows = np.array(windows.places(height, width, 0, sizing))
+    rows = np.array(tiling.places(height, width, 0, sizing))
     for axis in (1, 2):
         starts = np.unique(rows[:, axis])
         assert (np.diff(starts) <= 8 - 3).all()
-    for whole, squares in ((image, windows.cut_image(image, sizing)), (mask, windows.cut_mask(mask, sizing))):
+    for whole, squares in ((image, tiling.cut_image(image, sizing)), (mask, tiling.cut_mask(mask, sizing))):
         assert squares.shape[:3] == (len(rows), 8, 8)
-        assert (windows.whole(rows, squares) == whole).all()
+        assert (tiling.whole(rows, squares) == whole).all()
 
 
 def test_a_small_picture_is_continued_by_its_mirror_image_and_its_mask_by_nothing():
     image = np.arange(3, dtype=np.uint8)[None, :, None].repeat(9, 0).repeat(3, 2)  # each row 0 1 2
     mask = np.ones((9, 3), np.int16)
-    square, labels = (cut[0] for cut in (windows.cut_image(image, tiles(9, 0)), windows.cut_mask(mask, tiles(9, 0))))
+    square, labels = (cut[0] for cut in (tiling.cut_image(image, tiles(9, 0)), tiling.cut_mask(mask, tiles(9, 0))))
     assert square[4, :, 0].tolist() == [0, 1, 2, 1, 0, 1, 2, 1, 0]
     assert (labels[:, :3] == 1).all() and (labels[:, 3:] == IGNORED).all()
 
@@ -57,7 +57,7 @@ def test_image_and_mask_are_sized_alike(resize, scale, axis):
     mask = (2 * np.indices((96, 128))[axis]).astype(np.int16)
     image = mask[:, :, None].repeat(3, 2).astype(np.uint8)
     sizing = Sizing(32, resize, scale, 8)
-    pixels, labels = windows.cut_image(image, sizing), windows.cut_mask(mask, sizing)
+    pixels, labels = tiling.cut_image(image, sizing), tiling.cut_mask(mask, sizing)
     step = 2 if resize == "tiles" and scale == 1 else 8
     inner = slice(1, -1)  # at the picture's own edge the filter has one side only
     difference = pixels[:, inner, inner, 0].astype(int) - labels[:, inner, inner]
@@ -66,10 +66,10 @@ def test_image_and_mask_are_sized_alike(resize, scale, axis):
 
 def test_blending_is_a_mean_that_trusts_the_middle():
     sizing = tiles(4, 2)
-    rows = np.array(windows.places(4, 6, 0, sizing))
+    rows = np.array(tiling.places(4, 6, 0, sizing))
     assert rows[:, 2].tolist() == [0, 2]
     logits = np.stack([np.zeros((1, 4, 4)), np.ones((1, 4, 4))]).astype(np.float32)
-    blended = windows.blended(rows, logits)[0, 0]
+    blended = tiling.blended(rows, logits)[0, 0]
     # Column 2 is the third of the first square (weight 1.5) and the first of the second (weight 0.5).
     assert blended.tolist() == pytest.approx([0, 0, 0.25, 0.75, 1, 1])
 
@@ -77,15 +77,15 @@ def test_blending_is_a_mean_that_trusts_the_middle():
 def test_pictures_are_the_same_whatever_the_batch():
     sizing = tiles(8, 3)
     sizes = [(8, 8), (20, 9), (5, 30)]
-    rows = np.array([place for number, size in enumerate(sizes) for place in windows.places(*size, number, sizing)])
+    rows = np.array([place for number, size in enumerate(sizes) for place in tiling.places(*size, number, sizing)])
     masks = [RANDOM.integers(0, 3, size).astype(np.int16) for size in sizes]
-    targets = np.concatenate([windows.cut_mask(mask, sizing) for mask in masks])
+    targets = np.concatenate([tiling.cut_mask(mask, sizing) for mask in masks])
     logits = RANDOM.normal(size=(len(rows), 2, 8, 8)).astype(np.float32)
     for batch in (1, 3, len(rows)):
         parts = ((logits[start:start + batch], targets[start:start + batch]) for start in range(0, len(rows), batch))
-        found = list(windows.pictures(rows, parts))
+        found = list(tiling.pictures(rows, parts))
         assert len(found) == 3
         for number, (size, mask) in enumerate(zip(sizes, masks, strict=True)):
             assert found[number][0].shape == (2, *size)
-            assert (found[number][0] == windows.blended(rows[rows[:, 0] == number], logits[rows[:, 0] == number])).all()
+            assert (found[number][0] == tiling.blended(rows[rows[:, 0] == number], logits[rows[:, 0] == number])).all()
             assert (found[number][1] == mask).all()

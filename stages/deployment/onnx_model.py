@@ -1,0 +1,131 @@
+"""ONNX files that describe themselves: uint8 images in, logits out, and a card of what they are in their metadata.
+
+In: a path. Out: a `Model` to call, or a file written whole. Light on purpose: to run one, neither torch nor onnx is
+imported.
+"""
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from stages.core.errors import Fault, one_line
+from stages.core.files import whole
+
+FOLDER = Path("models")
+# The four models that are compared, as they are deployed, in the order of every table.
+DEPLOYED = {"teacher": FOLDER / "teacher.onnx", "baseline": FOLDER / "baseline.onnx",
+            "student": FOLDER / "student.onnx", "int8": FOLDER / "student.int8.onnx"}
+SEEDS = FOLDER / "seeds"  # <baseline|student|int8>-<seed>.onnx
+IMAGE, LOGITS = "image", "logits"  # uint8 (N,H,W,3), RGB → float32 (N,C,*S)
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a user of the file has to know. Stored in its `metadata_props`, each value as JSON, a string as it is."""
+
+    classes: tuple[str, ...]  # a name for each logit
+    image_size: int  # height and width that the model was trained at
+    resize: str  # how images were brought there: squash | crop | tiles, as data/tiling.py has it
+    scale: float  # tiles: share of its size that a picture is brought to first
+    overlap: int  # tiles: pixels that neighbouring squares share at least
+    task: str
+    mean: tuple[float, ...]  # of each channel, 0–255 scale; applied inside the graph
+    std: tuple[float, ...]
+    model: str  # a module of stages/models/zoo
+    role: str  # teacher | baseline | student
+    form: str  # float | int8 | int8 weights | fp16 weights: how its numbers are stored, and computed with
+    colours: tuple[tuple[int, ...], ...]  # (red, green, blue) of each class, to draw masks with; none without masks
+    weights_sha256: str  # of the .safetensors file that it was made from
+    settings_sha256: str  # of what params.yaml said of how to make it, and which layers were left in float
+
+    def centred(self) -> bool:
+        """Is (image − mean) / std at a scale of 1/64 and zero point 128 the image itself, as uint8?"""
+        return set(self.mean) == {128.0} and set(self.std) == {64.0}
+
+
+@dataclass(frozen=True)
+class Model:
+    """A file opened in onnxruntime on the CPU."""
+
+    session: object
+    card: Card
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """uint8 (N,H,W,3) → float32 logits (N,C,*S)."""
+        return self.session.run([LOGITS], {IMAGE: images})[0]
+
+
+def open_model(path: Path, threads: int) -> Model:
+    """The file, ready to run on so many threads. Raises Fault where it is missing, broken, or none of ours."""
+    if not path.is_file():
+        raise Fault(f"{path} is missing; run dvc repro to make it")
+    try:
+        opened = session(path, threads)
+    except Exception as error:  # onnxruntime's own classes share no base but this one
+        raise Fault(f"{path} is no readable ONNX model ({one_line(error)}); delete it and run dvc repro") from None
+    return Model(opened, _card(opened.get_modelmeta().custom_metadata_map, path))
+
+
+def session(model: Path | bytes, threads: int):
+    """An onnxruntime.InferenceSession on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3  # errors only
+    # Waiting threads would otherwise spin, and take the cores from the next model that is measured.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def write(model, card: Card, path: Path) -> None:
+    """The model (an onnx.ModelProto) with its card, without what the exporter notes about the machine it ran on.
+
+    The same network gives the same bytes in every folder and process.
+    """
+    strip(model)
+    for field in sorted(fields(card), key=lambda field: field.name):
+        value = getattr(card, field.name)
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        model.metadata_props.add(key=field.name, value=text)
+    with whole(path, "wb") as file:
+        file.write(model.SerializeToString(deterministic=True))
+
+
+def strip(message) -> None:
+    """Clear docstrings, metadata (the exporter's holds stack traces with paths), inferred shapes and the producer."""
+    for name in ("doc_string", "metadata_props", "value_info", "producer_name", "producer_version"):
+        if name in message.DESCRIPTOR.fields_by_name:
+            message.ClearField(name)
+    for field, value in message.ListFields():
+        if field.message_type is not None and field.message_type.name not in ("TensorProto", "TypeProto"):
+            for part in value if hasattr(value, "__len__") else [value]:
+                strip(part)
+    for tensor in getattr(message, "initializer", ()):
+        tensor.ClearField("doc_string")
+        tensor.ClearField("metadata_props")
+
+
+def drop_unused(graph) -> None:
+    """Remove the constants of an onnx.GraphProto that no node reads any more."""
+    used = {name for node in graph.node for name in node.input}
+    for tensor in [tensor for tensor in graph.initializer if tensor.name not in used]:
+        graph.initializer.remove(tensor)
+
+
+def _card(found: dict[str, str], path: Path) -> Card:
+    try:
+        texts = {field.name: found[field.name] for field in fields(Card)}
+        return Card(**{field.name: texts[field.name] if field.type is str else _value(texts[field.name])
+                       for field in fields(Card)})
+    except (KeyError, ValueError) as error:
+        raise Fault(f"{path} doesn't describe itself ({one_line(error)}), so it wasn't made here; "
+                    "delete it and run dvc repro") from None
+
+
+def _value(text: str):
+    value = json.loads(text)
+    return tuple(map(tuple, value) if value and isinstance(value[0], list) else value) if isinstance(
+        value, list) else value

@@ -1,0 +1,77 @@
+"""The teacher's raw logits: which passes over the images a mode needs, and one pass. Knows no loss and no temperature.
+
+A pass is a number: in `clean` mode 0 is the image as stored and 1 its mirror image; else the number of a seeded view.
+Of an answer for each pixel, every stride-th row and column is kept: neighbours say much the same.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pydantic
+import torch
+from torch import nn
+
+from stages.core.device import autocast
+from stages.core.errors import Fault
+from stages.core.params import Section
+from stages.data import augmentation
+
+LOGITS = Path("models/targets.npy")  # float16 (V,N,C,*S): pass, image (train's, then the unlabelled), class
+ABOUT = Path("models/targets.json")
+
+
+class TargetParams(Section):
+    """What the student is taught with."""
+
+    mode: Literal["clean", "views", "online"]  # the image and its mirror | seeded views, cycled | nothing cached
+    views: int = pydantic.Field(ge=1)  # V, for views: view e mod V in epoch e
+    seed: int = pydantic.Field(ge=0, lt=2**31)  # of the views, in modes views and online
+    stride: int = pydantic.Field(ge=1)  # segmentation: answers for every stride-th row and column are kept
+    batch_size: int = pydantic.Field(ge=1)
+    precision: Literal["fp32", "bf16"]
+
+
+def passes(params: TargetParams, augment: augmentation.Augment) -> int:
+    """V: how many passes over the images are cached."""
+    return {"clean": 2 if augment.flip else 1, "views": params.views, "online": 0}[params.mode]
+
+
+def number(params: TargetParams, epoch: int) -> int:
+    """Which seeded view this epoch shows, in modes views and online."""
+    return epoch % params.views if params.mode == "views" else epoch
+
+
+def thinned(values: torch.Tensor, places: int, stride: int) -> torch.Tensor:
+    """(…,*S) → (…,*S/stride), from the middle of each stride; `places` is how many of the last axes S has."""
+    return values[(..., *(slice(stride // 2, None, stride),) * places)]
+
+
+def seen(stored: augmentation.Images, samples: np.ndarray, params: TargetParams, augment: augmentation.Augment,
+         number: int) -> np.ndarray:
+    """What the teacher sees of these images in pass `number`. uint8 (B,H,W,3)."""
+    if params.mode == "clean":
+        return augmentation.plain(stored, samples, mirror=number == 1)
+    return augmentation.view(stored, samples, augment, params.seed, number)
+
+
+def logits(teacher: nn.Module, stored: augmentation.Images, samples: np.ndarray, params: TargetParams, augment: augmentation.Augment,
+           number: int) -> Iterator[np.ndarray]:
+    """The teacher's logits of these images in pass `number`, in chunks of float16 (≤ batch_size,C,*S).
+
+    Raises Fault where answers for pixels were to be kept for an image that the student sees otherwise, or hardly any.
+    """
+    device = next(teacher.parameters()).device
+    for start in range(0, len(samples), params.batch_size):
+        chunk = samples[start:start + params.batch_size]
+        batch = torch.from_numpy(seen(stored, chunk, params, augment, number)).to(device).permute(0, 3, 1, 2)
+        with torch.inference_mode(), autocast(device, params.precision):
+            answer = teacher(batch)
+        if params.mode == "clean" and answer.ndim > 2:
+            raise Fault("params.yaml: targets.mode is clean, but this teacher answers for each pixel, and pixels move "
+                        "with the student's crops; use views or online")
+        if 2 * params.stride > min(answer.shape[2:], default=2 * params.stride):
+            raise Fault(f"params.yaml: targets.stride is {params.stride}, so that of answers for "
+                        f"{'×'.join(map(str, answer.shape[2:]))} pixels hardly any would be kept; lower it")
+        yield thinned(answer, answer.ndim - 2, params.stride).half().cpu().numpy()

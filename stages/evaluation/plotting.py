@@ -1,0 +1,158 @@
+"""Pictures for the report, by matplotlib. In: numbers, maps, a path. Out: a PNG, of the same bytes every time."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from stages.core.files import whole
+from stages.evaluation.palette import palette
+
+COLOURS = {"teacher": "tab:gray", "baseline": "tab:blue", "student": "tab:orange", "int8": "tab:green"}
+DPI = 110
+SIDE, NARROWEST, GAP = 320, 160, 6  # of a sheet, in pixels: a picture's longest side, a column, the white between
+
+
+@contextmanager
+def figure(path: Path, *size: float, **options):
+    """matplotlib's figure of (width, height) inches, options as `pyplot.figure` has them; written when the block ends.
+
+    The PNG doesn't say which version drew it.
+    """
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    drawn = pyplot.figure(figsize=size, dpi=DPI, **options)
+    try:
+        with matplotlib.rc_context({"text.parse_math": False}):  # a class may be called $x$
+            yield drawn
+        with whole(path, "wb") as file, warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")  # a box is drawn for it
+            drawn.savefig(file, dpi=DPI, format="png", metadata={"Software": None})
+    finally:
+        pyplot.close(drawn)
+
+
+def confusion(counts: np.ndarray, written: Callable[[int, float], str], classes: Sequence[str], title: str,
+              path: Path) -> None:
+    """counts (C,C): rows are actual classes, coloured in % of each; written(count, %) of a cell while there is room."""
+    share = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    side = min(3 + 0.45 * len(classes), 12)
+    with figure(path, side + 1, side, layout="constrained") as drawn:
+        axes = drawn.subplots()
+        drawn.colorbar(axes.imshow(share, cmap="Blues", vmin=0, vmax=100), label="% of the actual class", shrink=0.8)
+        axes.set(title=title, xlabel="predicted", ylabel="actual")
+        if len(classes) > 25:
+            return
+        axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(classes)), classes)
+        for (row, column), count in np.ndenumerate(counts):
+            if count:
+                axes.text(column, row, written(count, share[row, column]), ha="center", va="center", fontsize=8,
+                          color="white" if share[row, column] > 50 else "black")
+
+
+def bars(panels: Mapping[str, Mapping[str, np.ndarray]], names: Sequence[str], path: Path) -> None:
+    """Panels side by side, {title: {model: (K,) in %}}, each with a group of bars, one a model, for each of K names."""
+    thick = 0.8 / max(map(len, panels.values()))
+    with figure(path, 10, 1.2 + len(names) * (0.5 if len(names) <= 25 else 0.25), layout="constrained") as drawn:
+        row = drawn.subplots(1, len(panels), sharey=True)
+        for axes, (title, models) in zip(row, panels.items(), strict=True):
+            for number, (model, values) in enumerate(models.items()):
+                middle = np.arange(len(names)) - 0.4 + (number + 0.5) * thick
+                axes.barh(middle, values, thick, color=COLOURS[model], label=model)
+            axes.set(title=title, xlim=(0, 100), ylim=(len(names) - 0.4, -0.6))
+            axes.set_yticks(range(len(names)), names)
+            axes.tick_params(axis="y", length=0)
+            axes.grid(axis="x", alpha=0.3)
+            axes.set_axisbelow(True)
+        drawn.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(COLOURS), frameon=False)
+
+
+def sheet(shown: Sequence[int], photographs: Callable[[int], np.ndarray], maps: Mapping[str, Sequence[np.ndarray]],
+          notes: Mapping[str, Sequence[str]], classes: Sequence[str], path: Path) -> None:
+    """A row for each picture of `shown`: the photograph uint8 (H,W,3), and its map (H,W) of classes under each title.
+
+    A map below 0 is hatched: nothing counts there. notes: what is written into the corners of some titles' maps.
+    Pictures are shrunk to SIDE at most, and small ones enlarged; classes that occur nowhere are not in the legend.
+    """
+    first = next(iter(maps.values()))
+    sizes = _fitted([first[number].shape for number in shown])
+    column = max(width for _, width in sizes)
+    tops = np.cumsum([0, *(height + GAP for height, _ in sizes)])
+    wide = (1 + len(maps)) * (column + GAP) - GAP
+    colours, found = palette(len(classes)), set()
+    canvas = np.full((tops[-1], wide, 3), 255, np.uint8)
+    corners = []
+    for number, size, top in zip(shown, sizes, tops, strict=False):
+        left = (column - size[1]) // 2
+        _paste(canvas, top, left, np.asarray(Image.fromarray(photographs(number)).resize(
+            size[::-1], Image.Resampling.LANCZOS)))
+        for title, drawn in maps.items():
+            left += column + GAP
+            small = _nearest(drawn[number], size)
+            found.update(np.unique(small).tolist())
+            _paste(canvas, top, left, _painted(small, colours))
+            if title in notes:
+                corners.append((left + 5, top + size[0] - 6, notes[title][number]))
+    legend = [(classes[label], colours[label]) for label in sorted(found - {-1})]
+    _write_sheet(canvas, column, ["photograph", *maps], corners, legend, -1 in found, path)
+
+
+def _write_sheet(canvas: np.ndarray, column: int, titles: Sequence[str], corners: Sequence[tuple[int, int, str]],
+                 legend: Sequence[tuple[str, np.ndarray]], ignored: bool, path: Path) -> None:
+    """The canvas with a line of titles above and the legend below. corners: (x, y, text) in the canvas' pixels."""
+    from matplotlib.patches import Patch
+
+    high, wide = canvas.shape[:2]
+    points = float(np.clip(wide / 120, 9, 15))  # a page shows a wide sheet smaller than it is
+    line = round(points * DPI / 72 * 1.6)  # pixels
+    # The space is for names like _background_: matplotlib hides labels that begin with an underscore.
+    entries = [Patch(facecolor=colour / 255, edgecolor="black", linewidth=0.5, label=f" {name}")
+               for name, colour in legend]
+    if ignored:
+        entries.append(Patch(facecolor="white", edgecolor="tab:gray", hatch="////", linewidth=0.5, label=" ignored"))
+    longest = max(len(entry.get_label()) for entry in entries)
+    columns = int(np.clip(wide / (line * (2.6 + 0.42 * longest)), 1, len(entries)))
+    below = round((-(-len(entries) // columns) + 0.7) * 0.8 * line)
+    total = line + high + below
+    with figure(path, wide / DPI, total / DPI) as drawn:
+        drawn.figimage(canvas, 0, below)
+        for number, title in enumerate(titles):
+            drawn.text((number * (column + GAP) + column / 2) / wide, 1 - 0.5 * line / total, title, ha="center",
+                       va="center", fontsize=points)
+        for x, y, text in corners:
+            drawn.text(x / wide, 1 - (line + y) / total, text, fontsize=0.75 * points, va="bottom",
+                       bbox={"facecolor": "white", "alpha": 0.9, "linewidth": 0, "pad": 2})
+        drawn.legend(handles=entries, loc="lower center", bbox_to_anchor=(0.5, 0), ncols=columns, frameon=False,
+                     fontsize=0.85 * points, handlelength=1.5, labelspacing=0.4, borderpad=0.2)
+
+
+def _fitted(sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """(height, width) of each picture on the sheet: all of one width where their shapes allow it."""
+    column = float(np.clip(min(SIDE * width / height for height, width in sizes), NARROWEST, SIDE))
+    scales = [min(column / width, SIDE / height) for height, width in sizes]
+    return [(max(1, round(scale * height)), max(1, round(scale * width)))
+            for scale, (height, width) in zip(scales, sizes, strict=True)]
+
+
+def _nearest(drawn: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(H,W) → (h,w): the pixel under the middle of each new one; −1 where nothing counts."""
+    rows, columns = (((np.arange(new) + 0.5) * old / new).astype(int)
+                     for new, old in zip(size, drawn.shape, strict=True))
+    return np.maximum(drawn[rows[:, None], columns].astype(int), -1)
+
+
+def _painted(drawn: np.ndarray, colours: np.ndarray) -> np.ndarray:
+    """(H,W) → uint8 (H,W,3); grey lines on white where it is below 0."""
+    line = np.add.outer(*map(np.arange, drawn.shape)) % 8 < 2
+    return np.where((drawn < 0)[..., None], np.where(line, 150, 255)[..., None], colours[drawn]).astype(np.uint8)
+
+
+def _paste(canvas: np.ndarray, top: int, left: int, picture: np.ndarray) -> None:
+    canvas[top:top + picture.shape[0], left:left + picture.shape[1]] = picture

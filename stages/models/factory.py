@@ -1,0 +1,182 @@
+"""Networks by name: built, given weights, saved, loaded. In: a section of params. Out: a module taking uint8 images.
+
+Every network is wrapped in `Normalised`: images stay uint8 until the model's own input, so no reader of a model can
+get its normalisation wrong.
+"""
+
+import json
+from pathlib import Path
+from typing import Literal, Self
+
+import pydantic
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from stages.core import plugins
+from stages.core.errors import Fault, one_line
+from stages.core.params import Section, parse
+
+# Mean and standard deviation on the 0–255 scale. The centred pair makes int8's first step the identity on uint8;
+# ImageNet's is torchvision's (0.485, 0.456, 0.406), (0.229, 0.224, 0.225).
+CENTRED = ((128.0,) * 3, (64.0,) * 3)
+IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+
+
+NORMALISATION = "normalisation"  # its key in the metadata of a safetensors file
+TEACHER = Path("models/teacher.safetensors")
+WEIGHTS = Path("data/weights")  # a dep of the training stages, so that other weights are noticed
+
+
+class NetworkParams(Section):
+    """A network: which one, in what size, from which weights."""
+
+    model: str  # a module of stages/models/zoo
+    options: dict[str, int | float | str | bool]  # what that module's Options declare
+    weights: str  # none, imagenet (downloaded by torchvision), or the name of a .safetensors file in data/weights/
+
+
+class TeacherParams(NetworkParams):
+    mode: Literal["scratch", "finetune", "frozen"]  # frozen: only the head is trained
+
+    @pydantic.model_validator(mode="after")
+    def _agree(self) -> Self:
+        if (self.mode == "scratch") != (self.weights == "none"):
+            raise ValueError(f"mode is {self.mode} and weights is {self.weights}: scratch starts from weights: none, "
+                             "finetune and frozen from imagenet or a file of data/weights/")
+        return self
+
+
+class Normalised(nn.Module):
+    """(image − mean) / std in float32, then `net`. In: uint8 (N,3,H,W), RGB. Out: float32 logits (N,C,*S)."""
+
+    def __init__(self, net: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]):
+        super().__init__()
+        self.net = net
+        self.register_buffer("mean", torch.tensor(mean), persistent=False)
+        self.register_buffer("std", torch.tensor(std), persistent=False)
+
+    def forward(self, images):
+        channels = (1, 3, 1, 1)
+        return self.net((images.float() - self.mean.view(channels)) / self.std.view(channels)).float()
+
+
+def build(params: NetworkParams, classes: int, size: tuple[int, int], seed: int) -> Normalised:
+    """A network with `classes` outputs, its weights drawn from `seed` or taken from where `params.weights` says.
+
+    Raises Fault for an unknown model, unknown options, weights that don't fit, or images of a size (H, W) that it
+    can't take.
+    """
+    torch.manual_seed(seed)
+    net, normalisation = _bare(params, classes), CENTRED
+    if params.weights != "none":
+        state, normalisation = _weights(params)
+        _adopt(net, state, classes, params.weights)
+    network = Normalised(net, *normalisation).to(memory_format=torch.channels_last)
+    _try(network, params, size)
+    return network
+
+
+def save(network: Normalised, path: Path) -> None:
+    """Weights of the bare network to one safetensors file, with the mean and deviation that they were trained for."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {name: value.detach().cpu().contiguous() for name, value in network.net.state_dict().items()}
+    about = [[round(value, 4) for value in part.tolist()] for part in (network.mean, network.std)]
+    save_file(state, path, metadata={NORMALISATION: json.dumps(about)})
+
+
+def load(params: NetworkParams, path: Path, classes: int) -> Normalised:
+    """The trained network of `path`, frozen: eval mode, no gradients. Raises Fault where it doesn't fit `params`."""
+    net = _bare(params, classes)
+    state, normalisation = _read(path)
+    try:
+        net.load_state_dict(state)
+    except RuntimeError as error:
+        raise Fault(f"{path} doesn't fit the model that params.yaml describes ({_first_line(error)}); "
+                    "run dvc repro to train it again") from None
+    return freeze(Normalised(net, *normalisation).to(memory_format=torch.channels_last))
+
+
+def freeze(network: nn.Module) -> nn.Module:
+    """Eval mode, so that BatchNorm and dropout stay as they are, and no gradients."""
+    return network.eval().requires_grad_(False)
+
+
+def head(net: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
+    """The last linear layer: its parent, its name there, itself. Raises Fault for a network that has none."""
+    linear = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)]
+    if not linear:
+        raise Fault(f"params.yaml: teacher.mode frozen goes with a network that ends in a linear layer, and "
+                    f"{type(net).__name__} has none; use mode: finetune")
+    parent, _, name = linear[-1].rpartition(".")
+    return net.get_submodule(parent), name, net.get_submodule(linear[-1])
+
+
+def count(network: nn.Module) -> int:
+    """Trainable or not: all weights, without BatchNorm's running statistics."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _bare(params: NetworkParams, classes: int) -> nn.Module:
+    module = plugins.module("models/zoo/*", params.model, "model")
+    options = parse(module.Options, params.options, f"params.yaml: options of {params.model}")
+    return module.build(options, classes, pretrained=params.weights != "none")
+
+
+@torch.no_grad()
+def _try(network: Normalised, params: NetworkParams, size: tuple[int, int]) -> None:
+    """Some architectures want a size of their own: better said before the first epoch than in its first step."""
+    try:
+        network.eval()(torch.zeros(2, 3, *size, dtype=torch.uint8))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise Fault(f"params.yaml: {params.model} with {params.options} can't take images of {size[0]}×{size[1]} "
+                    f"({_first_line(error)}); choose another architecture, or another image_size") from None
+    network.train()
+
+
+def _weights(params: NetworkParams) -> tuple[dict[str, torch.Tensor], tuple]:
+    """State dict and normalisation."""
+    if params.weights != "imagenet":
+        return _read(WEIGHTS / params.weights)
+    module = plugins.module("models/zoo/*", params.model, "model")
+    if not hasattr(module, "imagenet"):
+        raise Fault(f"params.yaml: weights is 'imagenet', but {params.model} has none; "
+                    "use weights: none, or a model of torchvision that has them")
+    return module.imagenet(parse(module.Options, params.options, f"params.yaml: options of {params.model}")), IMAGENET
+
+
+def _adopt(net: nn.Module, state: dict[str, torch.Tensor], classes: int, source: str) -> None:
+    """Load `state` strictly, but for heads made for another number of classes, which stay as drawn.
+
+    A head's tensor is told by its shape alone: all but the first dimension agree, and that is `classes` here. A hidden
+    layer that looks the same can't slip through, since the one behind it takes as many channels as it gives.
+    """
+    heads = {key: own for key, own in net.state_dict().items() if key in state and state[key].ndim
+             and state[key].shape[1:] == own.shape[1:] and own.shape[:1] == (classes,) != state[key].shape[:1]}
+    try:
+        net.load_state_dict(state | heads)
+    except RuntimeError as error:
+        raise Fault(f"weights {source} don't fit {type(net).__name__}: {_first_line(error)}; "
+                    "params.yaml's model and options must be those that the weights were made for") from None
+
+
+def _read(path: Path) -> tuple[dict[str, torch.Tensor], tuple]:
+    """State dict and normalisation of a safetensors file; ImageNet's where the file comes from elsewhere."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = (file.metadata() or {}).get(NORMALISATION)
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except FileNotFoundError:
+        raise Fault(f"weights {path} not found; put the .safetensors file there, or say 'imagenet' or 'none' "
+                    "in params.yaml") from None
+    except (SafetensorError, IsADirectoryError) as error:
+        raise Fault(f"{path} is no readable safetensors file ({one_line(error)}); "
+                    "other formats can hold code and are never loaded") from None
+    return state, tuple(map(tuple, json.loads(about))) if about else IMAGENET
+
+
+def _first_line(error: Exception) -> str:
+    """torch lists every key on a line of its own: the first two lines say enough."""
+    lines = str(error).splitlines()
+    return one_line(Exception(" ".join(lines[:2])))[:300]
