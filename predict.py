@@ -63,7 +63,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints what it logs
 
 
-class Fault(Exception):
+class UserError(Exception):
     """It can't go on: the message says what was wrong, where, and what to do."""
 
 
@@ -87,7 +87,7 @@ class Card:
 
     @classmethod
     def read(cls, texts: dict[str, str], path: str) -> "Card":
-        """Raises Fault where a field is missing or makes no sense."""
+        """Raises UserError where a field is missing or makes no sense."""
         texts = {"colours": "[]"} | texts
         try:
             card = cls(**{field.name: texts[field.name] if field.type is str else json.loads(texts[field.name])
@@ -98,7 +98,7 @@ class Card:
         except (TypeError, ValueError) as error:
             odd = one_line(error)
         if odd:
-            raise Fault(f"{path} doesn't describe itself ({odd}), so it wasn't made here; take a file that dvc repro "
+            raise UserError(f"{path} doesn't describe itself ({odd}), so it wasn't made here; take a file that dvc repro "
                         "has put into models/")
         return card
 
@@ -126,13 +126,13 @@ class Model:
     """A file opened in onnxruntime on the CPU."""
 
     def __init__(self, path: Path, threads: int):
-        """Raises Fault where the file is missing, broken, or none of ours."""
+        """Raises UserError where the file is missing, broken, or none of ours."""
         if not path.is_file():
-            raise Fault(f"there is no model {path}; name one with --model")
+            raise UserError(f"there is no model {path}; name one with --model")
         try:
             import onnxruntime
         except ImportError as error:
-            raise Fault(f"{error}; run: pip install onnxruntime numpy pillow") from None
+            raise UserError(f"{error}; run: pip install onnxruntime numpy pillow") from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3  # errors only
@@ -141,7 +141,7 @@ class Model:
         try:
             self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own classes share no base but this one
-            raise Fault(f"{path} is no readable ONNX model ({one_line(error)}); copy it again") from None
+            raise UserError(f"{path} is no readable ONNX model ({one_line(error)}); copy it again") from None
         self.name, self.seconds = path.name, 0.0
         self.card = Card.read(self.session.get_modelmeta().custom_metadata_map, str(path))
         self._check(path)
@@ -153,7 +153,7 @@ class Model:
             return self.session.run(["logits"], {"image": images})[0]
         except Exception as error:
             todo = "try --batch 1" if len(images) > 1 else "copy the file again"
-            raise Fault(f"{self.name} failed on {len(images)} picture(s) ({one_line(error)}); {todo}") from None
+            raise UserError(f"{self.name} failed on {len(images)} picture(s) ({one_line(error)}); {todo}") from None
         finally:
             self.seconds += time.perf_counter() - start
 
@@ -163,7 +163,7 @@ class Model:
         self.seconds = 0.0
 
     def _check(self, path: Path) -> None:
-        """Raises Fault where the graph isn't what the card says."""
+        """Raises UserError where the graph isn't what the card says."""
         card = self.card
         inputs = self.session.get_inputs()
         taken = inputs[0] if len(inputs) == 1 else None
@@ -174,7 +174,7 @@ class Model:
                 and given and given.type == "tensor(float)" and len(given.shape) == 1 + len(answer)
                 and all(side == wanted or not isinstance(side, int)
                         for side, wanted in zip(given.shape[1:], answer, strict=True))):
-            raise Fault(f"{path} is no model for {card.task} of {len(card.classes)} classes on {size[0]}×{size[0]} "
+            raise UserError(f"{path} is no model for {card.task} of {len(card.classes)} classes on {size[0]}×{size[0]} "
                         "uint8 RGB images, though it says so; copy it again, or make it anew with dvc repro")
 
 
@@ -753,7 +753,7 @@ FORMATS = {"text": as_text, "json": as_json, "jsonl": as_jsonl, "csv": as_csv}
 
 class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
-        raise Fault(f"{message}; python predict.py --help says more")
+        raise UserError(f"{message}; python predict.py --help says more")
 
 
 def arguments() -> argparse.Namespace:
@@ -793,22 +793,22 @@ def deployed() -> Path:
     for path in places:
         if path.is_file():
             return path
-    raise Fault(f"there is no {MODEL} beside predict.py, nor in models/ there; copy one, or name a model with --model")
+    raise UserError(f"there is no {MODEL} beside predict.py, nor in models/ there; copy one, or name a model with --model")
 
 
 def run(options: argparse.Namespace) -> int:
     """The exit status: 0, or 1 if a picture couldn't be read."""
     if "-" in options.source and sys.stdin is None:
-        raise Fault("stdin is closed, so - can't be read; pass the paths to it, one a line, or name them")
+        raise UserError("stdin is closed, so - can't be read; pass the paths to it, one a line, or name them")
     if not options.output and sys.stdout is None:
-        raise Fault("stdout is closed; leave it open, or name a file with --output")
+        raise UserError("stdout is closed; leave it open, or name a file with --output")
     paths = [options.model or deployed(), *([options.compare] if options.compare else [])]
     models = [Model(path, options.threads) for path in paths]
     card = models[0].card
     if not card.sees_as(models[-1].card):
-        raise Fault(f"{paths[0]} and {paths[1]} can't be compared: their classes, task or image sizes differ")
+        raise UserError(f"{paths[0]} and {paths[1]} can't be compared: their classes, task or image sizes differ")
     if options.masks and card.task != "segmentation":
-        raise Fault(f"{paths[0]} names whole pictures and draws no masks; leave --masks away, or name a model for "
+        raise UserError(f"{paths[0]} names whole pictures and draws no masks; leave --masks away, or name a model for "
                     "segmentation")
     if options.compare:
         for model in models:
@@ -846,7 +846,7 @@ def with_progress(records: Iterable[dict], total: int | None) -> Iterator[dict]:
 
 @contextlib.contextmanager
 def whole(path: Path, mode: str = "w"):
-    """An open file that appears under `path` only when the block has ended well. Raises Fault if it can't be opened."""
+    """An open file that appears under `path` only when the block has ended well. Raises UserError if it can't be opened."""
     if path.exists() and not path.is_file():  # a device, a pipe; of a folder, open says so
         with _opened(path, mode, path) as file:
             yield file
@@ -867,7 +867,7 @@ def _opened(path: Path, mode: str, asked: Path) -> IO:
     try:
         return open(path, mode, **text)
     except OSError as error:
-        raise Fault(f"{asked} can't be written ({error.strerror}); name a file in a folder that is there and may be "
+        raise UserError(f"{asked} can't be written ({error.strerror}); name a file in a folder that is there and may be "
                     "written to") from None
 
 
@@ -897,7 +897,7 @@ def main() -> int:
     except BrokenPipeError:  # the reader has had enough
         _drop_the_rest()
         return 141
-    except Fault as fault:
+    except UserError as fault:
         say(one_line(fault))
     except MemoryError:
         say("out of memory; lower --batch")

@@ -74,7 +74,7 @@ class Ways:
         untrained = teacher.model_copy(update={"weights": "none"})
         self.teacher = factory.freeze(factory.build(untrained, CLASSES, (SIZE, SIZE), 1)).to(device)
         self.student, self.recipe, self.distill, self.device = student, recipe, distill, device
-        self.stored, self.cycled = augmentation.Images(prepared.images("train")), cycled
+        self.stored, self.cycled = augmentation.ImageArrays(prepared.images("train")), cycled
         vary = v2.Compose([v2.RandomCrop(SIZE, recipe.augment.padding or 4, padding_mode="reflect"),
                            v2.RandomHorizontalFlip(), v2.PILToTensor()])
         # Its workers stay from epoch to epoch: the median leaves their start out.
@@ -92,18 +92,18 @@ class Ways:
 
     def baseline(self) -> float:
         return self._fit(batches.supervised(Score, self.recipe.augment, 0, self.device),
-                         batches.labels_alone(self.recipe, prepared.counts(CLASSES)))
+                         batches.labels_alone(self.recipe, prepared.class_counts(CLASSES)))
 
     def cached(self, mode: str) -> float:
         """An epoch of distillation in this mode; for `online` the teacher's pass is part of it."""
         wanted = self._wanted(mode)
-        count = teacher_logits.passes(wanted, self.recipe.augment)
+        count = teacher_logits.pass_count(wanted, self.recipe.augment)
         np.save(teacher_logits.LOGITS, np.zeros((count, len(self.stored), CLASSES), np.float16))
         advice = Advice(self.teacher, self.stored, wanted, self.recipe.augment, Path("models"))
 
         lesson = batches.lesson(self.stored, Score, self.recipe.augment, self.device,
                                 lambda epoch: advice.view(0, epoch), begin_epoch=advice.begin_epoch)
-        return self._fit(lesson, objective.loss(advice, 0, self.recipe, self.distill, prepared.counts(CLASSES),
+        return self._fit(lesson, objective.loss(advice, 0, self.recipe, self.distill, prepared.class_counts(CLASSES),
                                                    self.device))
 
     def ask(self, mode: str) -> float:

@@ -43,11 +43,11 @@ def main() -> None:
 
 
 def in_openvino(path: Path) -> Callable[[np.ndarray], np.ndarray]:
-    """uint8 (1,H,W,3) → logits. Raises Fault where OpenVINO is missing."""
+    """uint8 (1,H,W,3) → logits. Raises UserError where OpenVINO is missing."""
     try:
         import openvino
     except ImportError:
-        raise errors.Fault("OpenVINO is not installed, and nothing else here needs it; pip install openvino") from None
+        raise errors.UserError("OpenVINO is not installed, and nothing else here needs it; pip install openvino") from None
     once = {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
     request = openvino.Core().compile_model(path, "CPU", once).create_infer_request()
     return lambda image: request.infer({0: image})[0].copy()

@@ -25,7 +25,7 @@ from PIL import Image
 
 from stages.core import errors, files, params
 from stages.core.device import thread_count
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.data import builtin, prepared, tiling
 from stages.data.decode import decode
 from stages.deployment import onnx_model
@@ -59,8 +59,8 @@ def main() -> None:
     measured = {name: read(files.read_json, METRICS / f"{name}.json") for name in ("quality", "size", "speed")}
     models = {"student": opened("int8", "student"), "teacher": opened("teacher", "teacher")}
     if models["student"].card.classes != models["teacher"].card.classes:
-        raise Fault("models/student.int8.onnx and models/teacher.onnx know different classes; run dvc repro")
-    is_embedded = params.word("data.source") in builtin.SETS
+        raise UserError("models/student.int8.onnx and models/teacher.onnx know different classes; run dvc repro")
+    is_embedded = params.load_word("data.source") in builtin.SETS
     shown = pictures(GALLERY if asked is None and is_embedded else asked or 0, models["student"].card)
     teacher = onnx_model.DEPLOYED["teacher"].read_bytes()
     inside = len(teacher) <= 1e6 * TEACHER_MB
@@ -70,7 +70,7 @@ def main() -> None:
     content = {"student": onnx_model.DEPLOYED["int8"].read_bytes()} | ({"teacher": teacher} if inside else {})
     text = page(params.load("report", Titled).title, models["student"].card, models["teacher"].card, measured, shown,
                 content, web_runtime())
-    with files.whole(PAGE) as file:
+    with files.atomic_write(PAGE) as file:
         file.write(text)
     print(f"demo: {PAGE} ({len(text) / 1e6:.1f} MB, {len(shown)} pictures, the teacher "
           + ("runs in it too)" if inside else f"is larger than {TEACHER_MB} MB: its answers to them are in it)"),
@@ -78,13 +78,13 @@ def main() -> None:
 
 
 def opened(name: str, role: str) -> onnx_model.Model:
-    """A deployed file. Raises Fault where it is missing, broken, or another's."""
+    """A deployed file. Raises UserError where it is missing, broken, or another's."""
     path = onnx_model.DEPLOYED[name]
     model = onnx_model.open_model(path, thread_count())
     if model.card.role != role:
-        raise Fault(f"{path} is a {model.card.role}, where a {role} belongs; delete it and run dvc repro")
-    if model.card.task != params.word("data.task"):
-        raise Fault(f"{path} was made for {model.card.task}, and params.yaml says {params.word('data.task')}; "
+        raise UserError(f"{path} is a {model.card.role}, where a {role} belongs; delete it and run dvc repro")
+    if model.card.task != params.load_word("data.task"):
+        raise UserError(f"{path} was made for {model.card.task}, and params.yaml says {params.load_word('data.task')}; "
                     "run dvc repro")
     return model
 
@@ -128,7 +128,7 @@ def answer(model: onnx_model.Model, content: bytes) -> dict:
         best = np.argsort(-powers, kind="stable")[:KEPT]
         return {"top": [[int(label), round(float(powers[label] / powers.sum()), 6)] for label in best]}
     rows = np.array(tiling.places(*image.shape[:2], 0, sizing))
-    found = tiling.blended(rows, logits).argmax(0).astype("<u2")
+    found = tiling.blend(rows, logits).argmax(0).astype("<u2")
     return {"height": found.shape[0], "width": found.shape[1], "found": packed(found.tobytes())}
 
 
@@ -147,17 +147,17 @@ def web_runtime() -> dict[str, bytes]:
 
 
 def fetch(what: str) -> None:
-    """npm's `ci`: exactly what the lock file names, and nothing of it is run. Raises Fault where that fails."""
+    """npm's `ci`: exactly what the lock file names, and nothing of it is run. Raises UserError where that fails."""
     npm = shutil.which("npm")
     if not npm:
-        raise Fault(f"npm is missing, which fetches {what}; install Node.js 18 or newer (on Debian and Ubuntu: "
+        raise UserError(f"npm is missing, which fetches {what}; install Node.js 18 or newer (on Debian and Ubuntu: "
                     "apt-get install nodejs npm), then run make demo again")
     print(f"demo: fetching {what} from the npm registry, once", file=sys.stderr)
     done = subprocess.run([npm, "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=HERE,
                           stdin=subprocess.DEVNULL, capture_output=True, text=True)
     if done.returncode:
         said = [line.removeprefix("npm error ") for line in done.stderr.splitlines() if line.startswith("npm error ")]
-        raise Fault(f"npm could not fetch {what} ({'; '.join(said[:2]) or f'status {done.returncode}'}); "
+        raise UserError(f"npm could not fetch {what} ({'; '.join(said[:2]) or f'status {done.returncode}'}); "
                     "look at the network, then run make demo again")
 
 
@@ -221,11 +221,11 @@ def milliseconds(value: float) -> str:
 
 
 def read(how, path: Path):
-    """`how(path)`. Raises Fault where the file is missing or broken: every one of them is made by a stage."""
+    """`how(path)`. Raises UserError where the file is missing or broken: every one of them is made by a stage."""
     try:
         return how(path)
     except (OSError, ValueError, zipfile.BadZipFile):
-        raise Fault(f"{path} is missing or broken; run dvc repro to make it") from None
+        raise UserError(f"{path} is missing or broken; run dvc repro to make it") from None
 
 
 def _even(length: int, count: int) -> list[int]:

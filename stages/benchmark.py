@@ -45,12 +45,12 @@ def main() -> None:
 
 
 def check() -> None:
-    """Prints the verdicts. Raises Fault where a limit isn't kept."""
+    """Prints the verdicts. Raises UserError where a limit isn't kept."""
     limits = params.load("benchmark", BenchmarkParams).budget
     found = budget.verdicts(limits, *map(files.read_metrics, ("size", "speed", "quality")))
-    print(budget.said(found))
+    print(budget.describe(found))
     if broken := [verdict for verdict in found if not verdict.met]:
-        raise errors.Fault(f"{onnx_model.DEPLOYED['int8']} exceeds its budget: {'; '.join(map(str, broken))}")
+        raise errors.UserError(f"{onnx_model.DEPLOYED['int8']} exceeds its budget: {'; '.join(map(str, broken))}")
 
 
 def benchmark() -> None:

@@ -18,9 +18,9 @@ import numpy as np
 from stages.cleaning import exact_rules, figures, heuristic_rules, near_duplicates, overrides
 from stages.cleaning.decide import decide, judged_accuracy
 from stages.cleaning.exact_rules import RAW
-from stages.cleaning.findings import GONE, Case, CleanParams, Finding, Row
+from stages.cleaning.findings import GONE, CleanContext, CleanParams, Finding, Row
 from stages.core import errors, files, params, plugins
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 
 SCAN, THUMBNAILS = Path("data/scan.csv"), Path("data/thumbnails.npy")
 MANIFEST, DECISIONS, METRICS = Path("data/manifest.csv"), Path("data/decisions.csv"), Path("metrics/data.json")
@@ -40,9 +40,9 @@ def main() -> None:
 
 def clean() -> None:
     policy = params.load("clean", CleanParams)
-    labels = plugins.module("tasks/*/labels", params.word("data.task"), "data.task")
+    labels = plugins.module("tasks/*/labels", params.load_word("data.task"), "data.task")
     rows = files.read_csv(SCAN)
-    case = Case(policy, overrides.read(relabels=not labels.shape(1)),
+    case = CleanContext(policy, overrides.read(relabels=not labels.shape(1)),
                 {"unreadable": "unreadable", **labels.ISSUES}, alike(rows, policy.near_likeness),
                 judged_accuracy(rows), labels.stratum,
                 () if labels.shape(1) else {row["target"] for row in rows if row["target"]})
@@ -72,16 +72,16 @@ def alike(rows: Sequence[Row], least: float) -> list[tuple[str, str, float]]:
 
 
 def explained(path: str) -> str:
-    """What was decided on one file, in lines. Raises Fault for a path that the scan hasn't seen."""
+    """What was decided on one file, in lines. Raises UserError for a path that the scan hasn't seen."""
     try:
         scan, decisions = map(files.read_csv, (SCAN, DECISIONS))
         manifest = files.read_csv(MANIFEST) if MANIFEST.exists() else []  # none: clean has stopped, and said why
     except FileNotFoundError as error:
-        raise Fault(f"{error.filename} is missing; run dvc repro clean to make it") from None
+        raise UserError(f"{error.filename} is missing; run dvc repro clean to make it") from None
     seen = next((row for row in scan if row["path"] == path), None)
     if not seen:
         near = difflib.get_close_matches(path, [row["path"] for row in scan], 1)
-        raise Fault(f"{path!r} is no file that {SCAN} knows" + (f"; is it {near[0]!r}?" if near else ""))
+        raise UserError(f"{path!r} is no file that {SCAN} knows" + (f"; is it {near[0]!r}?" if near else ""))
     kept = next((row for row in manifest if row["path"] == path), None)
     use = "in use" + (f" as {kept['target']}" if kept["target"] else "") if kept else "not in use"
     lines = [f"{path}: {use}",
@@ -116,21 +116,21 @@ def _decision(found: Finding) -> dict[str, object]:
 
 def _check(rows: Sequence[Row], kept: Sequence[Row], findings: Sequence[Finding],
            stratum: Callable[[Row], str]) -> None:
-    """Raises Fault where nothing, or nothing of a class, is left: better than to train without it, unnoticed."""
+    """Raises UserError where nothing, or nothing of a class, is left: better than to train without it, unnoticed."""
     if not kept:
         first = next(finding for finding in findings if finding.action in GONE)
-        raise Fault(f"{RAW}: none of its {len(rows)} images can be used; {DECISIONS} lists them (first "
+        raise UserError(f"{RAW}: none of its {len(rows)} images can be used; {DECISIONS} lists them (first "
                     f"{first.row['path']!r}: {first.reason}): replace them by whole files")
     for split in ("train", ""):
         before, after = ({stratum(row) for row in some if row["split"] == split} for some in (rows, kept))
         if lost := sorted(before - after):
             of = f" of class {lost[0]!r}" if lost[0] else ""
-            raise Fault(f"{RAW}: no training image{of} is fit for use; {DECISIONS} says why: "
+            raise UserError(f"{RAW}: no training image{of} is fit for use; {DECISIONS} says why: "
                         f"add {'images of it, or remove the class from the source' if of else 'whole images'}")
     for split in ("val", "test"):
         before, after = (any(row["split"] == split for row in some) for some in (rows, kept))
         if before and not after:
-            raise Fault(f"{RAW}: no {split} image is fit for use; {DECISIONS} says why: add whole images, or remove "
+            raise UserError(f"{RAW}: no {split} image is fit for use; {DECISIONS} says why: add whole images, or remove "
                         f"the folder, and {split} is drawn from train")
 
 

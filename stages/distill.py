@@ -23,16 +23,16 @@ def main() -> None:
     recipe = params.load("student_training", Recipe)
     distill = params.load("distill", kd_losses.DistillParams)
     wanted = params.load("targets", teacher_logits.TargetParams)
-    score = plugins.module("tasks/*/metric", params.word("data.task"), "data.task").Score
+    score = plugins.module("tasks/*/metric", params.load_word("data.task"), "data.task").Score
     device = choose_device("distill")
     classes = len(prepared.classes())
     if note := objective.bias(recipe, params.load("teacher_training", Recipe), distill):
         print(f"distill: {note}", file=sys.stderr)
-    counts = prepared.counts(classes) if recipe.imbalance != "none" or distill.debias else None
+    counts = prepared.class_counts(classes) if recipe.imbalance != "none" or distill.debias else None
     unlabelled = [prepared.images("unlabelled")] if distill.unlabelled else []
     chances = batches.chances("student_training", recipe, counts, sum(map(len, unlabelled)))
     teacher = factory.load(params.load("teacher", factory.TeacherParams), factory.TEACHER, classes).to(device)
-    stored = augmentation.Images(prepared.images("train"), *unlabelled)
+    stored = augmentation.ImageArrays(prepared.images("train"), *unlabelled)
     inputs = [*(prepared.FOLDER / split for split in ("train", "val", "unlabelled")), factory.WEIGHTS, factory.TEACHER,
               teacher_logits.LOGITS]
     key = [student, recipe, distill, wanted, classes, thread_count(), device]
@@ -43,14 +43,14 @@ def main() -> None:
         def attempt(seed: int):
             lesson = batches.lesson(stored, score, recipe.augment, device, lambda epoch: advice.view(seed, epoch),
                                     begin_epoch=advice.begin_epoch, chances=chances)
-            return (factory.build(student, classes, prepared.size(), seed).to(device), lesson,
+            return (factory.build(student, classes, prepared.image_size(), seed).to(device), lesson,
                     objective.loss(advice, seed, recipe, distill, counts, device))
 
         histories = multi_seed.train("student", recipe, place, attempt, lambda seed, trained: factory.save(
             trained, FOLDER / f"seed-{seed}.safetensors"))
         write_json(FOLDER / "seeds.json", multi_seed.ranking(histories, recipe, score.primary))
         multi_seed.write_curves(Path("plots/student.csv"), histories, score.primary)
-        multi_seed.write_timing(Path("metrics/timing/distill.json"), histories, prepared.labelled(), device)
+        multi_seed.write_timing(Path("metrics/timing/distill.json"), histories, prepared.labelled_count(), device)
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ class TestSplit:
     def answers(self, path: Path):
         model = onnx_model.open_model(path, thread_count())
         if list(model.card.classes) != self.classes:
-            raise errors.Fault(f"{path} was made for other classes than {prepared.FOLDER}/classes.txt; run dvc repro")
+            raise errors.UserError(f"{path} was made for other classes than {prepared.FOLDER}/classes.txt; run dvc repro")
         answers = self.scores.collect(self._batches(model), self.windows)
         table = self.scores.measure(answers, self.classes, self.settings.ece_bins)
         if path == onnx_model.DEPLOYED["teacher"]:
@@ -98,7 +98,7 @@ class TestSplit:
     def photograph(self, picture: int) -> np.ndarray:
         """uint8 (H,W,3), put together from its squares."""
         squares = np.flatnonzero(self.windows[:, 0] == picture)
-        return tiling.whole(self.windows[squares], self.images[squares])
+        return tiling.stitch(self.windows[squares], self.images[squares])
 
     def _batches(self, model: onnx_model.Model) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for start in range(0, len(self.images), self.settings.batch_size):
@@ -109,7 +109,7 @@ class TestSplit:
 def seed_files(name: str) -> list[Path]:
     found = sorted(onnx_model.SEEDS.glob(f"{name}-*.onnx"))
     if not found:
-        raise errors.Fault(f"{onnx_model.SEEDS} holds no {name}-<seed>.onnx; run dvc repro to make them")
+        raise errors.UserError(f"{onnx_model.SEEDS} holds no {name}-<seed>.onnx; run dvc repro to make them")
     return found
 
 

@@ -9,7 +9,7 @@ import pydantic
 from tqdm import tqdm
 
 from stages.core import errors, files, params, workdir
-from stages.core.errors import Fault, one_line
+from stages.core.errors import UserError, one_line
 from stages.data import archive, builtin
 
 SOURCE, RAW = Path("data/source"), Path("data/raw.zip")
@@ -52,7 +52,7 @@ def main() -> None:
         source = _found(data.source, scratch)
         if data.sha256:
             _verify(source, data)
-        with archive.opened(source, scratch, limit) as members:
+        with archive.open_members(source, scratch, limit) as members:
             archive.write(RAW, str(source), tqdm(members, "fetch", unit=" files", disable=None), limit)
 
 
@@ -67,18 +67,18 @@ def _found(source: str, scratch: Path) -> Path:
     if source.startswith("file://"):
         path = Path(unquote(urlsplit(source).path))
         if not path.exists():
-            raise Fault(f"params.yaml: data.source: {path} does not exist; correct the path")
+            raise UserError(f"params.yaml: data.source: {path} does not exist; correct the path")
         return path
     return _local(source)
 
 
 def _local(name: str) -> Path:
-    """The archive or folder `name` of data/source/. Raises Fault, which lists what there is."""
+    """The archive or folder `name` of data/source/. Raises UserError, which lists what there is."""
     there = sorted(path.name for path in SOURCE.glob("[!.]*") if path.name != "README.md") if SOURCE.is_dir() else []
     inside = name not in (".", "README.md") and not Path(name).is_absolute() and ".." not in Path(name).parts
     if inside and (SOURCE / name).exists():
         return SOURCE / name
-    raise Fault(f"params.yaml: data.source is {name!r}, which is not in {SOURCE}/ (there: "
+    raise UserError(f"params.yaml: data.source is {name!r}, which is not in {SOURCE}/ (there: "
                 f"{', '.join(there) or 'nothing'}); copy or link it there, or name one of those, an embedded set "
                 f"({', '.join(builtin.SETS)}) or a URL")
 
@@ -90,7 +90,7 @@ def _download(url: str, scratch: Path) -> Path:
         before = _partial(scratch)
         try:
             _transfer(url, target)
-        except Fault:
+        except UserError:
             # A server that can't resume, or a file that changed there: nothing came, and nothing would the next time.
             if not before or _partial(scratch) != before:
                 raise
@@ -116,7 +116,7 @@ def _transfer(url: str, target: Path) -> None:
         except (gdown.DownloadError, OSError) as error:  # an OSError: requests' own, too
             if errors.full_disk(error):
                 raise
-            raise Fault(f"{url} can't be downloaded ({one_line(error)}); check the address and the connection and run "
+            raise UserError(f"{url} can't be downloaded ({one_line(error)}); check the address and the connection and run "
                         f"again, which goes on from here, or put the archive into {SOURCE}/ yourself") from None
 
 
@@ -126,12 +126,12 @@ def _partial(scratch: Path) -> dict[Path, int]:
 
 def _verify(source: Path, data: DataParams) -> None:
     if source.is_dir():
-        raise Fault(f"params.yaml: data.sha256 is set, but {source} is a folder; set data.sha256 to \"\"")
+        raise UserError(f"params.yaml: data.sha256 is set, but {source} is a folder; set data.sha256 to \"\"")
     got = files.sha256(source)
     if got != data.sha256.lower():
         if data.source.startswith(HTTP):
             source.unlink()
-        raise Fault(f"{data.source}: wrong checksum: data.sha256 expects {data.sha256}, got {got}; if the publisher "
+        raise UserError(f"{data.source}: wrong checksum: data.sha256 expects {data.sha256}, got {got}; if the publisher "
                     "names the latter, put it into params.yaml, else get the archive again: it is damaged or another")
 
 

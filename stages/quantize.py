@@ -58,7 +58,7 @@ def make_files() -> None:
         parameters = {"teacher": export_teacher(origin), "baseline": export_seeds("baseline", origin)}
         parameters["student"] = parameters["int8"] = export_seeds("student", origin)
         cost = make_small(settings, origin)
-    with files.whole(onnx_model.FOLDER / "classes.txt") as file:
+    with files.atomic_write(onnx_model.FOLDER / "classes.txt") as file:
         file.writelines(f"{name}\n" for name in origin.classes)
     files.write_json(SIZE, sizes(parameters))
     files.write_json(COST, cost)
@@ -69,13 +69,13 @@ def explored() -> str:
     settings = params.load("quantize", QuantizeParams)
     path = onnx_model.DEPLOYED["student"]
     card = onnx_model.open_model(path, 1).card
-    return explore.table(explore.tried(path, card, settings, quantize.Judge(card.task)), settings)
+    return explore.table(explore.tried(path, card, settings, quantize.ValScorer(card.task)), settings)
 
 
 def common() -> Origin:
     sizing = params.load("split", Resizing)
     return Origin(tuple(prepared.classes()), prepared.images("train").shape[1], sizing.resize, sizing.scale,
-                  sizing.overlap, params.word("data.task"))
+                  sizing.overlap, params.load_word("data.task"))
 
 
 def export_teacher(origin: Origin) -> int:
@@ -124,7 +124,7 @@ def make_small(settings: QuantizeParams, origin: Origin) -> dict[str, object]:
     """
     import onnx
 
-    seeds, calibration = trained("student"), quantize.spread(prepared.images("train"), settings.calibration_images)
+    seeds, calibration = trained("student"), quantize.evenly_spaced(prepared.images("train"), settings.calibration_images)
     best = str(seeds["best"])
     for seed in sorted(seeds["val"], key=lambda seed: seed != best):  # the best first
         path = seed_file("int8", seed)
@@ -133,9 +133,9 @@ def make_small(settings: QuantizeParams, origin: Origin) -> dict[str, object]:
         model = onnx.load(seed_file("student", seed))
         with quantize.quantiser(model, settings, calibration, card.centred()) as ready:
             if seed == best:
-                judge = quantize.Judge(origin.task)
+                judge = quantize.ValScorer(origin.task)
                 before = judge(model)
-                found = quantize.best(quantize.tries(ready, settings, judge, before - settings.max_drop))
+                found = quantize.best(quantize.candidates(ready, settings, judge, before - settings.max_drop))
             small = found.small if seed == best else ready.small(settings, found.in_float)
         about = dataclasses.replace(card, form=quantize.FORMS[settings.mode],
                                     settings_sha256=digest(card.settings_sha256, settings, found.in_float))
@@ -166,7 +166,7 @@ def trained(name: str) -> dict:
     try:
         return files.read_json(path)
     except (OSError, ValueError):
-        raise errors.Fault(f"{path} is missing or broken; run dvc repro to train the {name} again") from None
+        raise errors.UserError(f"{path} is missing or broken; run dvc repro to train the {name} again") from None
 
 
 def sizes(parameters: dict[str, int]) -> dict[str, dict[str, float]]:

@@ -122,9 +122,9 @@ def write_page() -> None:
     with page.complete():
         head = card.front_matter(found["settings"], found["quality"], found["quantisation"]["form"])
     text = page.markdown(found)
-    with files.whole(TEXT) as file:
+    with files.atomic_write(TEXT) as file:
         file.write(f"---\n{head}---\n{text}")
-    with files.whole(PAGE) as file:
+    with files.atomic_write(PAGE) as file:
         file.write(page.html(text, own.title, FOLDER))
 
 
@@ -135,17 +135,17 @@ def gather() -> dict[str, object]:
     limits = params.load("benchmark.budget", budget.BudgetParams)
     confused = PLOTS / "test/confused.csv"
     return found | {
-        "settings": params.whole(), "models": MODELS,
+        "settings": params.load_all(), "models": MODELS,
         "timing": {name: files.read_metrics(f"timing/{name}") for name in TIMED},
-        "curves": {name: files.read_made(files.read_csv, PLOTS / f"{name}.csv") for name in TRAINED},
-        "index": files.read_made(files.read_csv, prepared.FOLDER / "index.csv"),
-        "classes": files.read_made(lambda path: prepared.classes(), prepared.FOLDER / "classes.txt"),
-        "each_class": files.read_made(files.read_csv, PLOTS / "test/classes.csv"),
+        "curves": {name: files.read_output(files.read_csv, PLOTS / f"{name}.csv") for name in TRAINED},
+        "index": files.read_output(files.read_csv, prepared.FOLDER / "index.csv"),
+        "classes": files.read_output(lambda path: prepared.classes(), prepared.FOLDER / "classes.txt"),
+        "each_class": files.read_output(files.read_csv, PLOTS / "test/classes.csv"),
         "confused": files.read_csv(confused) if confused.is_file() else None,
         "budget": budget.verdicts(limits, found["size"], found["speed"], quality),
         "shown": {metric: label for metric, label in SHOWN.items() if metric in quality["student"]
                   and TWICE.get(metric) not in quality["student"]},
-        "hashes": {path.as_posix(): files.read_made(files.sha256, path) for path in (RAW, *onnx_model.DEPLOYED.values())},
+        "hashes": {path.as_posix(): files.read_output(files.sha256, path) for path in (RAW, *onnx_model.DEPLOYED.values())},
     }
 
 
@@ -203,11 +203,11 @@ def short_table() -> str:
 
 
 def print_pdf() -> None:
-    """Raises Fault where there is no page yet, or nothing to print it with."""
+    """Raises UserError where there is no page yet, or nothing to print it with."""
     from stages.reporting import pdf
 
     if not PAGE.is_file():
-        raise errors.Fault(f"{PAGE} is missing; run dvc repro to make it")
+        raise errors.UserError(f"{PAGE} is missing; run dvc repro to make it")
     pdf.write(PAGE, PDF)
     print(PDF)
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from stages.cleaning import features, image_quality, label_errors, near_duplicates
 from stages.core import errors, files, params, plugins, workdir
 from stages.core.device import choose_device
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.data import parallel, tiling
 from stages.data.decode import Header, Unreadable, decode_with_header
 from stages.data.sample import Sample
@@ -65,14 +65,14 @@ class Look(NamedTuple):
 
 
 def main() -> None:
-    choice, task = params.load("scan", ScanParams), params.word("data.task")
-    samples = _samples(params.word("data.layout"))
+    choice, task = params.load("scan", ScanParams), params.load_word("data.task")
+    samples = _samples(params.load_word("data.layout"))
     classes = not plugins.module("tasks/*/labels", task, "data.task").shape(1)  # or masks, which nothing here judges
     backbone = _backbone(choice) if classes and choice.backbone != "none" else None
     labelled, counts = label_errors.Labelled(backbone), Counter()
-    looks = parallel.each(partial(look, task=task, size=choice.image_size if backbone else 0), samples)
+    looks = parallel.map_in_processes(partial(look, task=task, size=choice.image_size if backbone else 0), samples)
     with workdir.folder("scan", [], []) as scratch:
-        with files.whole(THUMBNAILS, "wb") as thumbnails:
+        with files.atomic_write(THUMBNAILS, "wb") as thumbnails:
             files.write_array_header(thumbnails, (len(samples), *THUMBNAIL), "uint8")
             looks = tqdm(looks, "scan", len(samples), unit=" images", disable=None)
             rows = _gathered(looks, thumbnails, labelled if classes else None, counts)
@@ -113,7 +113,7 @@ def _samples(layout: str) -> list[Sample]:
     with zipfile.ZipFile(RAW) as raw:
         samples = sorted(found.samples(raw.namelist(), raw.read))
     if not samples:
-        raise Fault(f"{RAW} holds no images where the layout {layout} looks for them; "
+        raise UserError(f"{RAW} holds no images where the layout {layout} looks for them; "
                     f"see stages/data/layouts/{layout}.py, or choose another data.layout")
     return samples
 
@@ -130,7 +130,7 @@ def _teaches(row: Row) -> bool:
 
 
 def _backbone(choice: ScanParams) -> Callable[[np.ndarray], np.ndarray]:
-    """uint8 (B,size,size,3) → float32 (B,D). Raises Fault for one that can't be had, before an image is looked at."""
+    """uint8 (B,size,size,3) → float32 (B,D). Raises UserError for one that can't be had, before an image is looked at."""
     return features.backbone(choice.backbone, choice.weights, choice.image_size, choose_device("scan"))
 
 

@@ -22,9 +22,9 @@ import pydantic
 from tqdm import tqdm
 
 from stages.core import errors, files, params, plugins, workdir
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.data import prepared, tiling
-from stages.data.decode import decode, each_in_threads
+from stages.data.decode import decode, map_in_threads
 
 RAW, MANIFEST = Path("data/raw.zip"), Path("data/manifest.csv")
 INDEX = ("split", "row", "windows", "path", "sha256", "target")
@@ -56,10 +56,10 @@ class SplitParams(params.Section):
 
 
 def main() -> None:
-    choice, task = params.load("split", SplitParams), params.word("data.task")
+    choice, task = params.load("split", SplitParams), params.load_word("data.task")
     labels = plugins.module("tasks/*/labels", task, "data.task")
     if choice.resize == "tiles" and not labels.shape(choice.image_size):
-        raise Fault(f"params.yaml: split.resize is tiles, but {task} has one label for a whole image; "
+        raise UserError(f"params.yaml: split.resize is tiles, but {task} has one label for a whole image; "
                     "use squash or crop")
     rows = files.read_csv(MANIFEST)
     draw(rows, choice, labels.stratum)
@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def draw(rows: list[Row], choice: SplitParams, stratum: Callable[[Row], str]) -> None:
-    """Give every row of no split one. Raises Fault where there are too few images for it."""
+    """Give every row of no split one. Raises UserError where there are too few images for it."""
     for row in rows:
         row["split"] = row["split"] or "train"
     fractions = {"test": choice.test_fraction, "val": choice.val_fraction}
@@ -96,11 +96,11 @@ def _draw_groups(rows: list[Row], missing: dict[str, float], choice: SplitParams
     first = {row["pixels"]: row for row in reversed(free)}
     for row in free:
         if group(row) != group(other := first[row["pixels"]]):
-            raise Fault(f"{MANIFEST}: {row['path']!r} and {other['path']!r} are the same picture in two groups, so "
+            raise UserError(f"{MANIFEST}: {row['path']!r} and {other['path']!r} are the same picture in two groups, so "
                         "that one could test what the other has taught; take one of them out of the source")
     groups = sorted({group(row) for row in free}, key=_natural)
     if len(groups) <= len(missing):
-        raise Fault(f"{MANIFEST}: {len(groups)} group(s) of images ({', '.join(groups)}), but "
+        raise UserError(f"{MANIFEST}: {len(groups)} group(s) of images ({', '.join(groups)}), but "
                     f"{' and '.join(['train', *missing])} need one each; add images of other groups")
     for number, (split, fraction) in enumerate(missing.items()):
         count = min(_share(fraction, len(groups)), len(groups) - 1 - (len(missing) - number - 1))
@@ -122,7 +122,7 @@ def _draw_images(rows: list[Row], missing: dict[str, float], choice: SplitParams
         free = [row for row in members if copies[row["pixels"]] == 1]
         if len(members) <= len(missing) or len(free) < len(missing):
             what = f"class {name!r}" if name else "the set"
-            raise Fault(f"{MANIFEST}: {what} has {len(members)} training image(s), {len(free)} without copies, "
+            raise UserError(f"{MANIFEST}: {what} has {len(members)} training image(s), {len(free)} without copies, "
                         f"but {' and '.join(['train', *missing])} need one each; add images, or remove the class")
         for number, (split, fraction) in enumerate(missing.items()):
             later = len(missing) - number - 1
@@ -135,13 +135,13 @@ def _draw_images(rows: list[Row], missing: dict[str, float], choice: SplitParams
 
 
 def _folded(order: list, count: int, fold: int, split: str, wraps: bool) -> list:
-    """The fold-th `count` of `order`; beyond the last one begins anew where it `wraps`, and raises Fault otherwise.
+    """The fold-th `count` of `order`; beyond the last one begins anew where it `wraps`, and raises UserError otherwise.
 
     The split that is drawn first has to differ from fold to fold; one drawn from the rest does so by that alone.
     """
     folds = len(order) // count
     if fold >= folds and not wraps:
-        raise Fault(f"params.yaml: split.fold is {fold}, but there are {folds} folds, from 0, of "
+        raise UserError(f"params.yaml: split.fold is {fold}, but there are {folds} folds, from 0, of "
                     f"{count} out of {len(order)} for {split}; lower it, or split.{split}_fraction")
     fold %= folds
     return order[fold * count:(fold + 1) * count]
@@ -185,29 +185,29 @@ def _prepare(rows: list[Row], names: list[str], raw: zipfile.ZipFile, sizing: ti
             places = [tiling.places(int(row["height"]), int(row["width"]), number, sizing)
                       for number, row in enumerate(members)]
             count, folder = sum(map(len, places)), prepared.FOLDER / split
-            cut = each_in_threads(lambda row: tiling.cut_image(decode(raw.read(row["path"])), sizing), members)
+            cut = map_in_threads(lambda row: tiling.cut_image(decode(raw.read(row["path"])), sizing), members)
             files.write_array(folder / "images.npy", (count, sizing.size, sizing.size, 3), "uint8", _counted(cut, bar))
             files.write_array(folder / "windows.npy", (count, len(tiling.Place._fields)), "int32", map(np.array, places))
             if split != "unlabelled":
                 files.write_array(folder / "targets.npy", (count, *labels.shape(sizing.size)), labels.STORED,
-                             each_in_threads(partial(_target, names=names, raw=raw, sizing=sizing, labels=labels), members))
+                             map_in_threads(partial(_target, names=names, raw=raw, sizing=sizing, labels=labels), members))
             starts = np.cumsum([0, *map(len, places)])
             index += [{name: row.get(name) for name in INDEX} | {"row": start, "windows": len(cuts)}
                       for row, start, cuts in zip(members, starts, places, strict=False)]
     files.write_csv(prepared.FOLDER / "index.csv", INDEX, index)
-    with files.whole(prepared.FOLDER / "classes.txt") as file:
+    with files.atomic_write(prepared.FOLDER / "classes.txt") as file:
         file.writelines(f"{name}\n" for name in names)
 
 
 def _check(names: list[str]) -> None:
-    """Raises Fault where a split has no label that counts, or a class occurs in no training image."""
-    counts = {split: prepared.counts(len(names), split) for split in ("train", "val", "test")}
+    """Raises UserError where a split has no label that counts, or a class occurs in no training image."""
+    counts = {split: prepared.class_counts(len(names), split) for split in ("train", "val", "test")}
     for split, found in counts.items():
         if not found.any():
-            raise Fault(f"{MANIFEST}: no label of {split} counts; add labelled images to it, or look at data.masks in "
+            raise UserError(f"{MANIFEST}: no label of {split} counts; add labelled images to it, or look at data.masks in "
                         "params.yaml")
     if missing := [name for name, count in zip(names, counts["train"], strict=True) if not count]:
-        raise Fault(f"{MANIFEST}: no training image shows {missing[0]!r}; add one, choose another split.fold, or take "
+        raise UserError(f"{MANIFEST}: no training image shows {missing[0]!r}; add one, choose another split.fold, or take "
                     "the class out of data.masks in params.yaml")
 
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from stages.core import errors, files, params, workdir
 from stages.core.device import choose_device, thread_count
-from stages.core.files import whole, write_json
+from stages.core.files import atomic_write, write_json
 from stages.data import augmentation, prepared
 from stages.distillation import teacher_logits
 from stages.models import factory
@@ -28,12 +28,12 @@ def main() -> None:
     device = choose_device("teacher_targets")
     classes = len(prepared.classes())
     teacher = factory.load(teacher_params, factory.TEACHER, classes).to(device)
-    stored = augmentation.Images(prepared.images("train"), prepared.images("unlabelled"))
+    stored = augmentation.ImageArrays(prepared.images("train"), prepared.images("unlabelled"))
     inputs = [prepared.FOLDER / "train", prepared.FOLDER / "unlabelled", factory.TEACHER]
     with workdir.folder("teacher_targets", [teacher_params, wanted, augment, thread_count(), device], inputs) as place:
         seconds = _ask(teacher, stored, wanted, augment, place / "targets.npy")
         os.replace(place / "targets.npy", teacher_logits.LOGITS)
-    passes = teacher_logits.passes(wanted, augment)
+    passes = teacher_logits.pass_count(wanted, augment)
     write_json(teacher_logits.ABOUT, {
         **wanted.model_dump(), "augment": augment.model_dump(),
         "teacher_sha256": files.sha256(factory.TEACHER), "passes": passes,
@@ -43,9 +43,9 @@ def main() -> None:
         "passes": passes, "device": device.type, "threads": thread_count()})
 
 
-def _ask(teacher, stored: augmentation.Images, wanted: teacher_logits.TargetParams, augment: augmentation.Augment, path: Path) -> float:
+def _ask(teacher, stored: augmentation.ImageArrays, wanted: teacher_logits.TargetParams, augment: augmentation.Augment, path: Path) -> float:
     """Write every pass's logits to `path`, going on where an interrupted run stopped. Returns the seconds spent."""
-    passes, everything = teacher_logits.passes(wanted, augment), np.arange(len(stored))
+    passes, everything = teacher_logits.pass_count(wanted, augment), np.arange(len(stored))
     answer = next(teacher_logits.logits(teacher, stored, everything[:1], wanted, augment, 0)).shape[1:]  # (C,*S)
     shape = (passes, len(stored), *answer)
     print(f"teacher_targets: {passes} passes over {len(stored)} images, "
@@ -70,7 +70,7 @@ def _ask(teacher, stored: augmentation.Images, wanted: teacher_logits.TargetPara
         for number, rows in tqdm(chunks[done:], desc="teacher_targets", unit="batch", disable=None):
             file.write(next(teacher_logits.logits(teacher, stored, rows, wanted, augment, number)).tobytes())
             file.flush()
-            with whole(spent) as note:
+            with atomic_write(spent) as note:
                 note.write(str(before + time.perf_counter() - began))
     return before + time.perf_counter() - began
 

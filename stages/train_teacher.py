@@ -9,8 +9,8 @@ from pathlib import Path
 
 from stages.core import errors, files, params, plugins, workdir
 from stages.core.device import autocast, choose_device, thread_count
-from stages.core.errors import Fault
-from stages.core.files import whole
+from stages.core.errors import UserError
+from stages.core.files import atomic_write
 from stages.data import augmentation, prepared
 from stages.models import factory
 from stages.training import batches, multi_seed
@@ -21,21 +21,21 @@ from stages.training.trainer import Loss
 def main() -> None:
     teacher = params.load("teacher", factory.TeacherParams)
     recipe = params.load("teacher_training", Recipe)
-    task = params.word("data.task")
+    task = params.load_word("data.task")
     varied = recipe.augment.crop != "none" or recipe.augment.colour or recipe.augment.turns
     if teacher.mode == "frozen" and varied:
-        raise Fault("params.yaml: teacher.mode is frozen, so the backbone sees each image and its mirror image once; "
+        raise UserError("params.yaml: teacher.mode is frozen, so the backbone sees each image and its mirror image once; "
                     "set teacher_training.augment.crop to none, colour to 0.0 and turns to false, or teacher.mode to "
                     "finetune")
     score = plugins.module("tasks/*/metric", task, "data.task").Score
     device = choose_device("train_teacher")
     classes = len(prepared.classes())
-    counts = prepared.counts(classes) if recipe.imbalance != "none" else None
+    counts = prepared.class_counts(classes) if recipe.imbalance != "none" else None
     chances, loss = batches.chances("teacher_training", recipe, counts), batches.labels_alone(recipe, counts)
     inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", factory.WEIGHTS]
     with workdir.folder("train_teacher", [teacher, recipe, task, classes, thread_count(), device], inputs) as place:
         def fresh(seed: int):
-            return factory.build(teacher, classes, prepared.size(), seed).to(device)
+            return factory.build(teacher, classes, prepared.image_size(), seed).to(device)
 
         def kept(seed: int) -> Path:
             return place / f"kept-{seed}.safetensors"
@@ -47,10 +47,10 @@ def main() -> None:
                 fresh(seed), batches.supervised(score, recipe.augment, seed, device, chances=chances), loss,
             ), lambda seed, trained: factory.save(trained, kept(seed)))
         best = multi_seed.ranking(histories, recipe, score.primary)["best"]
-        with whole(factory.TEACHER, "wb") as file:
+        with atomic_write(factory.TEACHER, "wb") as file:
             file.write(kept(best).read_bytes())
         multi_seed.write_curves(Path("plots/teacher.csv"), histories, score.primary)
-        multi_seed.write_timing(Path("metrics/timing/train_teacher.json"), histories, prepared.labelled(), device,
+        multi_seed.write_timing(Path("metrics/timing/train_teacher.json"), histories, prepared.labelled_count(), device,
                            before=sum(float(path.read_text()) for path in place.glob("*.seconds")))
 
 
@@ -72,7 +72,7 @@ def _train_head(fresh, kept, recipe: Recipe, score, loss: Loss, chances, place: 
         return torch.from_numpy(np.array(values)).to(device)
 
     def batch(seed: int, samples, epoch: int) -> torch.Tensor:
-        return tensor(train[augmentation.mirrored(samples, recipe.augment, seed, epoch).astype(int), samples])
+        return tensor(train[augmentation.is_flipped(samples, recipe.augment, seed, epoch).astype(int), samples])
 
     def validation():
         for start in range(0, len(val), batches.VALIDATION_BATCH):
@@ -102,7 +102,7 @@ def _features(backbone, split: str, mirror: tuple[bool, ...], width: int, recipe
 
     path = place / f"features-{split}.npy"
     if not path.exists():
-        stored = augmentation.Images(prepared.images(split))
+        stored = augmentation.ImageArrays(prepared.images(split))
         started = time.perf_counter()
         asked = [(flipped, start) for flipped in mirror for start in range(0, len(stored), recipe.batch_size)]
 
@@ -111,7 +111,7 @@ def _features(backbone, split: str, mirror: tuple[bool, ...], width: int, recipe
             for flipped, start in tqdm(asked, desc=f"backbone over {split}", unit="batch", disable=None):
                 rows = np.arange(start, min(start + recipe.batch_size, len(stored)))
                 with autocast(device, recipe.precision):
-                    yield backbone(batches.images(augmentation.plain(stored, rows, flipped), device)).cpu().numpy()
+                    yield backbone(batches.images(augmentation.unaugmented(stored, rows, flipped), device)).cpu().numpy()
 
         files.write_array(path, (len(mirror), len(stored), width), "float32", chunks())
         path.with_suffix(".seconds").write_text(str(time.perf_counter() - started))

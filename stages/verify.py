@@ -14,18 +14,18 @@ from typing import NamedTuple
 
 from stages.core import errors, files, params, workdir
 from stages.deployment import checks, onnx_model, predict_check
-from stages.deployment.checks import Outcome, Sample, Subject, VerifyParams
+from stages.deployment.checks import CheckResult, ModelUnderTest, Sample, VerifyParams
 
 
 class Check(NamedTuple):
-    judge: Callable[[Subject], Outcome]
+    judge: Callable[[ModelUnderTest], CheckResult]
     advice: str  # for who sees it fail
 
 
 class Finding(NamedTuple):
     name: str  # a key of onnx_files.DEPLOYED
     check: str
-    outcome: Outcome
+    outcome: CheckResult
     advice: str
 
 
@@ -33,9 +33,9 @@ VERIFIED = Path("metrics/verify.json")
 AGAIN = "make it again with dvc repro -sf quantize"
 CHECKS = {
     "onnx": Check(checks.well_formed, AGAIN),
-    "strings": Check(checks.anonymous, f"{AGAIN}; if that doesn't help, mend `strip` of stages/deployment/onnx_model.py"),
-    "card": Check(checks.described, AGAIN),
-    "batches": Check(checks.free_in_number, f"{AGAIN}; if that doesn't help, choose another model in params.yaml"),
+    "strings": Check(checks.no_local_paths, f"{AGAIN}; if that doesn't help, mend `strip` of stages/deployment/onnx_model.py"),
+    "card": Check(checks.card_matches, AGAIN),
+    "batches": Check(checks.batch_invariant, f"{AGAIN}; if that doesn't help, choose another model in params.yaml"),
 }
 FLOAT = {"torch": Check(checks.same_as_torch, f"{AGAIN}; if that doesn't help, choose another model in params.yaml"
                                                    ", or raise verify.tolerance")}
@@ -49,18 +49,18 @@ def main() -> None:
     sample, findings = Sample(settings.images), []
     with workdir.folder("verify", [], []) as scratch:
         for name in onnx_model.DEPLOYED:
-            for finding in tried(Subject(name, sample, settings), scratch):
+            for finding in tried(ModelUnderTest(name, sample, settings), scratch):
                 findings.append(finding)
                 print(line(finding), file=sys.stderr)
     failed = [finding for finding in findings if not finding.outcome.passed]
     if failed:
         name, check, outcome, advice = failed[0]
         others = f" ({len(failed) - 1} more failed, see above)" if failed[1:] else ""
-        raise errors.Fault(f"{onnx_model.DEPLOYED[name]}: {check}: {outcome.said}{others}; {advice}")
+        raise errors.UserError(f"{onnx_model.DEPLOYED[name]}: {check}: {outcome.said}{others}; {advice}")
     files.write_json(VERIFIED, table(findings))
 
 
-def tried(subject: Subject, scratch: Path) -> Iterator[Finding]:
+def tried(subject: ModelUnderTest, scratch: Path) -> Iterator[Finding]:
     """Up to the first check that fails: the later ones lean on the earlier."""
     for name, check in checks_of(subject, scratch).items():
         outcome = attempted(check.judge, subject)
@@ -69,7 +69,7 @@ def tried(subject: Subject, scratch: Path) -> Iterator[Finding]:
             return
 
 
-def checks_of(subject: Subject, scratch: Path) -> dict[str, Check]:
+def checks_of(subject: ModelUnderTest, scratch: Path) -> dict[str, Check]:
     """From the plain to the demanding."""
     if subject.name != "int8":
         return CHECKS | FLOAT
@@ -78,16 +78,16 @@ def checks_of(subject: Subject, scratch: Path) -> dict[str, Check]:
         "mend predict.py, which has to read and cut pictures as stages/data/decode.py and windows.py do")}
 
 
-def attempted(judge: Callable[[Subject], Outcome], subject: Subject) -> Outcome:
+def attempted(judge: Callable[[ModelUnderTest], CheckResult], subject: ModelUnderTest) -> CheckResult:
     """A check that can't be made has failed."""
     try:
         return judge(subject)
-    except errors.Fault as fault:
-        return Outcome(False, errors.one_line(fault), {})
+    except errors.UserError as fault:
+        return CheckResult(False, errors.one_line(fault), {})
     except Exception as error:  # those of onnx, onnxruntime and torch share no base but this one
         if errors.out_of_memory(error) or errors.full_disk(error):
             raise
-        return Outcome(False, f"{type(error).__name__}, {errors.one_line(error)[:300]}", {})
+        return CheckResult(False, f"{type(error).__name__}, {errors.one_line(error)[:300]}", {})
 
 
 def line(finding: Finding) -> str:

@@ -10,9 +10,9 @@ from sources import pack, picture, saved, two_classes
 
 from stages.cleaning import heuristic_rules, overrides
 from stages.cleaning.decide import decide
-from stages.cleaning.findings import Case, CleanParams, QualityPolicy
+from stages.cleaning.findings import CleanContext, CleanParams, QualityPolicy
 from stages.cleaning.overrides import Override
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 
 QUALITY = dict.fromkeys(QualityPolicy.model_fields, "report")
 POLICY = {"unreadable": "drop", "duplicates": "drop", "leaks": "drop", "conflicts": "quarantine",
@@ -30,7 +30,7 @@ def row(path: str, split: str = "train", target: str = "cat", **more) -> dict[st
 def decided(rows: list[dict], said: dict | None = None, alike: list | None = None, accuracy: float | None = 90.0,
            **changes) -> tuple[dict[str, str], dict[tuple, str]]:
     """The labels that stay by path, and the actions by path and issue."""
-    known = Case(CleanParams(**POLICY | changes), said or {}, {"unreadable": "unreadable", "odd": "report"},
+    known = CleanContext(CleanParams(**POLICY | changes), said or {}, {"unreadable": "unreadable", "odd": "report"},
                       alike or [], accuracy, lambda row: row["target"], {"cat", "dog"})
     kept, findings = decide(rows, known)
     return {row["path"]: row["target"] for row in kept}, {(found.row["path"], found.issue): found.action
@@ -40,7 +40,7 @@ def decided(rows: list[dict], said: dict | None = None, alike: list | None = Non
 @pytest.fixture(autouse=True)
 def nothing_odd(monkeypatch):
     """Rows made by hand carry no measures: what is odd about them, a test says itself."""
-    monkeypatch.setattr(heuristic_rules.quality, "findings", lambda rows: [])
+    monkeypatch.setattr(heuristic_rules.image_quality, "findings", lambda rows: [])
 
 
 def test_copies_inside_a_split_leave_the_first():
@@ -126,14 +126,14 @@ def test_label_suspects_are_reported_dropped_or_relabelled_the_worst_first():
 
 def test_label_suspects_are_not_acted_on_where_labels_are_not_foretold_well():
     for accuracy, said in ((69.9, "accuracy of only 69.9 %"), (None, "no label could be judged")):
-        with pytest.raises(Fault, match=f"clean.label_suspects is drop, but .*{said}.*report"):
+        with pytest.raises(UserError, match=f"clean.label_suspects is drop, but .*{said}.*report"):
             decided(suspects(3), label_suspects="drop", accuracy=accuracy)
         assert len(decided(suspects(3), accuracy=accuracy)[0]) == 11
 
 
 def test_held_out_images_are_never_taken_for_their_looks(monkeypatch):
     rows = [*suspects(3, split="test"), row("x"), row("y")]
-    monkeypatch.setattr(heuristic_rules.quality, "findings", lambda some: [(line, "dark", 0.1, 0.3) for line in some])
+    monkeypatch.setattr(heuristic_rules.image_quality, "findings", lambda some: [(line, "dark", 0.1, 0.3) for line in some])
     kept, _ = decided(rows, label_suspects="drop", quality=QUALITY | {"dark": "drop"}, max_share=1.0)
     assert kept.keys() == {line["path"] for line in rows if line["split"] == "test"}
 
@@ -141,7 +141,7 @@ def test_held_out_images_are_never_taken_for_their_looks(monkeypatch):
 def test_all_droppings_for_looks_share_one_limit_of_a_class(monkeypatch):
     rows = [row(f"{number}") for number in range(10)] + [row(f"d{number}", target="dog") for number in range(4)]
     rows[0] |= {"predicted": "dog", "label_score": "0.1", "suspect": "1"}
-    monkeypatch.setattr(heuristic_rules.quality, "findings", lambda some: [
+    monkeypatch.setattr(heuristic_rules.image_quality, "findings", lambda some: [
         (line, issue, number / 20, 0.6) for number, line in enumerate(some) for issue in ("dark", "blurry")
         if line["path"] in ("4", "5", "d0")])
     kept, found = decided(rows, label_suspects="drop", quality=QUALITY | {"dark": "drop", "blurry": "drop"},
@@ -152,7 +152,7 @@ def test_all_droppings_for_looks_share_one_limit_of_a_class(monkeypatch):
 
 def test_two_oddities_of_an_image_take_it_once(monkeypatch):
     rows = [row(f"{number}") for number in range(4)]
-    monkeypatch.setattr(heuristic_rules.quality, "findings", lambda some: [
+    monkeypatch.setattr(heuristic_rules.image_quality, "findings", lambda some: [
         (line, issue, 0.1, 0.3) for line in some[:2] for issue in ("dark", "low_information")])
     kept, found = decided(rows, quality=dict.fromkeys(QUALITY, "drop"))
     assert kept.keys() == {"2", "3"} and set(found.values()) == {"dropped"}
@@ -161,7 +161,7 @@ def test_two_oddities_of_an_image_take_it_once(monkeypatch):
 def test_what_the_user_says_wins_over_every_rule(monkeypatch):
     rows = [row("a", pixels="1"), row("b", pixels="1"), row("c", pixels="2"), row("d", target="dog", pixels="2"),
             row("e", pixels="3"), row("f", "test", pixels="3"), row("g", "test"), row("h")]
-    monkeypatch.setattr(heuristic_rules.quality, "findings", lambda some: [(line, "dark", 0.1, 0.3) for line in some])
+    monkeypatch.setattr(heuristic_rules.image_quality, "findings", lambda some: [(line, "dark", 0.1, 0.3) for line in some])
     said = {"b": Override("keep", ""), "c": Override("relabel", "dog"), "e": Override("keep", ""),
             "g": Override("drop", ""), "h": Override("keep", "")}
     kept, found = decided(rows, said, quality=QUALITY | {"dark": "drop"}, max_share=1.0)
@@ -177,17 +177,17 @@ def test_a_label_that_the_user_has_corrected_is_doubted_no_more():
 
 
 def test_relabelling_takes_a_class_of_the_source():
-    with pytest.raises(Fault, match=r"'a' can't be relabelled 'dgo': no image of the source is; .*\('dog'\?\)"):
+    with pytest.raises(UserError, match=r"'a' can't be relabelled 'dgo': no image of the source is; .*\('dog'\?\)"):
         decided([row("a")], {"a": Override("relabel", "dgo")})
-    with pytest.raises(Fault, match="stands among the unlabelled"):
+    with pytest.raises(UserError, match="stands among the unlabelled"):
         decided([row("a", "unlabelled", "")], {"a": Override("relabel", "dog")})
 
 
 def test_an_override_of_what_is_not_there_or_can_not_be_read():
-    with pytest.raises(Fault, match="'x' is no image of the set"):
+    with pytest.raises(UserError, match="'x' is no image of the set"):
         decided([row("a")], {"x": Override("drop", "")})
     broken = row("a", pixels="", issue="unreadable", reason="empty file")
-    with pytest.raises(Fault, match=r"'a' can't be used \(empty file\)"):
+    with pytest.raises(UserError, match=r"'a' can't be used \(empty file\)"):
         decided([broken, row("b")], {"a": Override("keep", "")})
 
 
@@ -204,7 +204,7 @@ def test_overrides_that_say_nothing_sensible(tmp_path, monkeypatch, text, said):
     monkeypatch.chdir(tmp_path)
     overrides.FILE.parent.mkdir(parents=True)
     overrides.FILE.write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(Fault, match=said):
+    with pytest.raises(UserError, match=said):
         overrides.read(relabels=True)
 
 
@@ -214,7 +214,7 @@ def test_a_spreadsheets_overrides_are_read(tmp_path, monkeypatch):
     overrides.FILE.parent.mkdir(parents=True)
     overrides.FILE.write_bytes('\ufeffpath,action,label\r\n"a, b.png",drop\r\nc.png,relabel,dog\r\n'.encode())
     assert overrides.read(relabels=True) == {"a, b.png": Override("drop", ""), "c.png": Override("relabel", "dog")}
-    with pytest.raises(Fault, match="line 3: a label of this task is a mask"):
+    with pytest.raises(UserError, match="line 3: a label of this task is a mask"):
         overrides.read(relabels=False)
 
 

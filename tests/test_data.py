@@ -20,9 +20,9 @@ from PIL import Image
 from sources import pack, picture, saved, two_classes
 
 from stages.cleaning import exact_rules
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.data import builtin, tiling
-from stages.data.decode import WORKERS, Unreadable, decode, each_in_threads, has_image_suffix
+from stages.data.decode import WORKERS, Unreadable, decode, has_image_suffix, map_in_threads
 from stages.data.layouts import image_folder, tiny_imagenet
 from stages.split import SplitParams, draw
 
@@ -230,7 +230,7 @@ def test_resize_rules():
 def test_each_keeps_order_and_few_items_in_memory():
     taken = []
     items = (taken.append(number) or number for number in range(1000))
-    results = each_in_threads(lambda number: number * 2, items)
+    results = map_in_threads(lambda number: number * 2, items)
     assert [next(results) for _ in range(10)] == list(range(0, 20, 2))
     assert len(taken) <= 10 + 4 * WORKERS + 1
     assert list(results) == list(range(20, 2000, 2))
@@ -423,14 +423,14 @@ def test_groups_are_drawn_whole_and_folds_share_no_test_image():
     for found in tiles:
         assert [len(found[split]) for split in ("train", "val", "test")] == [7, 2, 3]
         assert not found["train"] & found["val"] and not found["test"] & (found["train"] | found["val"])
-    with pytest.raises(Fault, match="there are 4 folds, from 0, of 3 out of 12 for test"):
+    with pytest.raises(UserError, match="there are 4 folds, from 0, of 3 out of 12 for test"):
         drawn(rows, fold=4)
 
 
 def test_the_same_picture_in_two_groups_is_refused():
     rows = [{"path": f"{tile}.png", "split": "", "target": "", "group": f"Tile {tile}", "pixels": str(tile % 7)}
             for tile in range(8)]
-    with pytest.raises(Fault, match=r"'7\.png' and '0\.png' are the same picture in two groups"):
+    with pytest.raises(UserError, match=r"'7\.png' and '0\.png' are the same picture in two groups"):
         drawn(rows)
 
 

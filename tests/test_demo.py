@@ -62,7 +62,7 @@ def test_squares_and_whole_answers_are_those_of_python(tmp_path):
         rows = np.array(tiling.places(height, width, 0, sizing))
         logits = chance.normal(0, 3, (len(rows), classes, sizing.size, sizing.size)).astype(np.float32)
         logits.tofile(tmp_path / f"{name}.logits")
-        expected[name] = tiling.cut_image(image, sizing), tiling.blended(rows, logits).argmax(0)
+        expected[name] = tiling.cut_image(image, sizing), tiling.blend(rows, logits).argmax(0)
         cases.append({"name": name, "height": height, "width": width, "classes": classes, "sizing": sizing._asdict()})
     (tmp_path / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
     subprocess.run(["node", TESTS / "demo_squares.mjs", KIT / "resize.js", tmp_path], check=True)
@@ -400,7 +400,7 @@ def python_says(project: Project, name: str, content: bytes) -> np.ndarray:
     sizing = Sizing(card.image_size, card.resize, card.scale, card.overlap)
     logits = model(tiling.cut_image(image, sizing))
     if card.colours:
-        return tiling.blended(np.array(tiling.places(*image.shape[:2], 0, sizing)), logits).argmax(0)
+        return tiling.blend(np.array(tiling.places(*image.shape[:2], 0, sizing)), logits).argmax(0)
     powers = np.exp(logits[0].astype(np.float64) - logits[0].max())
     return powers / powers.sum()
 

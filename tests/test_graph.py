@@ -29,8 +29,8 @@ def loaded(stage: str) -> list[tuple[str, type | None]]:
     modules, patterns = code_deps.reached(f"stages/{stage}.py")
     found = []
     for file in sorted(modules.union(*map(code_deps.members, patterns))):
-        found += [(ast.literal_eval(key), None) for key, *_ in code_deps.calls(file, "params.word")]
-        found += [(section, None) for _ in code_deps.calls(file, "params.whole") for section in params.SECTIONS]
+        found += [(ast.literal_eval(key), None) for key, *_ in code_deps.calls(file, "params.load_word")]
+        found += [(section, None) for _ in code_deps.calls(file, "params.load_all") for section in params.SECTIONS]
         found += [(ast.literal_eval(key), named(file, ast.unparse(kind))) for key, kind in code_deps.calls(file, "params.load")]
     return found
 

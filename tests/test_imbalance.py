@@ -14,10 +14,10 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from stages import distill, teacher_targets, train_baseline, train_teacher
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.core.files import read_csv
 from stages.data import prepared
-from stages.data.rng import drawn
+from stages.data.rng import weighted_sample
 from stages.distillation import objective
 from stages.distillation.kd_losses import DistillParams
 from stages.tasks.classification.metric import Score
@@ -75,7 +75,7 @@ def test_the_sampler_evens_the_classes_out(recipe):
     labels = np.repeat([0, 1, 2], [900, 90, 10])
     counts = np.bincount(labels)
     chances = sampled(recipe("weighted_sampler", class_weight_power=1.0), labels, counts)
-    rows = drawn(chances, seed=3, epoch=5, count=999)
+    rows = weighted_sample(chances, seed=3, epoch=5, count=999)
     assert rows.shape == (999,) and abs(np.bincount(labels[rows]) - 333).max() <= 10
     # Each image as often as its chance has it, rounded up or down: 0.37 times, 3.7 times, 33.3 times.
     often = np.bincount(rows, minlength=1000)
@@ -84,14 +84,14 @@ def test_the_sampler_evens_the_classes_out(recipe):
     # With half the power: shares by the square root of the counts.
     halved = sampled(recipe("weighted_sampler", class_weight_power=0.5), labels, counts)
     roots = np.sqrt(counts) / np.sqrt(counts).sum()
-    assert np.bincount(labels[drawn(halved, 0, 0, 1000)]) / 1000 == pytest.approx(roots, abs=0.02)
+    assert np.bincount(labels[weighted_sample(halved, 0, 0, 1000)]) / 1000 == pytest.approx(roots, abs=0.02)
 
 
 def test_the_sampler_shuffles_anew_each_epoch_and_the_same_again():
     chances = np.repeat([1.0, 9.0], [90, 10])
-    orders = [drawn(chances, seed, epoch, 100).tolist() for seed in (0, 1) for epoch in (0, 1)]
-    assert len(set(map(tuple, orders))) == 4 and orders[3] == drawn(chances, 1, 1, 100).tolist()
-    assert sorted(drawn(np.ones(100), 0, 0, 100)) == list(range(100))
+    orders = [weighted_sample(chances, seed, epoch, 100).tolist() for seed in (0, 1) for epoch in (0, 1)]
+    assert len(set(map(tuple, orders))) == 4 and orders[3] == weighted_sample(chances, 1, 1, 100).tolist()
+    assert sorted(weighted_sample(np.ones(100), 0, 0, 100)) == list(range(100))
     # What comes up often does not come up in a row: of 100 draws one in two is of the last ten.
     rare = np.array(orders[0]) >= 90
     assert 35 < (rare[1:] != rare[:-1]).sum() < 65
@@ -100,7 +100,7 @@ def test_the_sampler_shuffles_anew_each_epoch_and_the_same_again():
 def test_unlabelled_images_keep_their_part_of_an_epoch(recipe):
     labels = np.repeat([0, 1], [90, 10])
     chances = sampled(recipe("weighted_sampler", class_weight_power=1.0), labels, np.array([90, 10]), unlabelled=300)
-    shown = np.concatenate([drawn(chances, 0, epoch, 100) for epoch in range(40)])
+    shown = np.concatenate([weighted_sample(chances, 0, epoch, 100) for epoch in range(40)])
     assert (shown >= 100).mean() == pytest.approx(3 / 4, abs=0.01)
     assert (labels[shown[shown < 100]] == 1).mean() == pytest.approx(1 / 2, abs=0.05)
 
@@ -157,8 +157,8 @@ def test_the_stages_mind_rare_classes_each_in_its_own_way(copy):
 
 @pytest.mark.parametrize("mode", ["scratch", "frozen"])
 def test_classes_are_counted_once_and_only_where_it_matters(copy, monkeypatch, mode):
-    asked, count = [], prepared.counts
-    monkeypatch.setattr(prepared, "counts", lambda *some: asked.append(some) or count(*some))
+    asked, count = [], prepared.class_counts
+    monkeypatch.setattr(prepared, "class_counts", lambda *some: asked.append(some) or count(*some))
     if mode == "frozen":
         Path("data/weights").mkdir()
         shutil.copy("models/teacher.safetensors", "data/weights/start.safetensors")
@@ -185,7 +185,7 @@ def test_no_sampler_for_masks(copy, stage, section):
     np.save(path, np.broadcast_to(labels[:, None, None], (len(labels), 16, 16)))
     shutil.rmtree(".work")
     copy.set("data.task", "segmentation").set(f"{section}.imbalance", "weighted_sampler")
-    with pytest.raises(Fault, match=rf"{section}\.imbalance is weighted_sampler.*use class_weight or balanced_softmax"):
+    with pytest.raises(UserError, match=rf"{section}\.imbalance is weighted_sampler.*use class_weight or balanced_softmax"):
         stage.main()
     assert not Path(".work").exists()
 

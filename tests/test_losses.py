@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.core.params import parse
 from stages.data.prepared import IGNORED, UNLABELLED
 from stages.distillation.kd_losses import LOSSES, DistillParams, distillation_loss
@@ -125,7 +125,7 @@ def test_cwd_is_blind_to_what_a_class_gets_everywhere():
 def test_cwd_needs_places_to_compare():
     for shape in ((4, 3), (4, 3, 1, 1)):
         student, teacher = logits(*shape, seed=1), logits(*shape, seed=2)
-        with pytest.raises(Fault, match="segmentation; use kd"):
+        with pytest.raises(UserError, match="segmentation; use kd"):
             distillation_loss(student, teacher, torch.zeros(4, *shape[2:], dtype=torch.long), settings(loss="cwd"))
 
 
@@ -189,7 +189,7 @@ def test_the_supervised_loss_and_its_parts(recipe):
     ({"imbalance": "weights"}, "imbalance"), ({"class_weight_power": 0.0}, "class_weight_power"),
     ({"class_weight_power": 1.5}, "class_weight_power"), ({"dice_weight": -1.0}, "dice_weight")])
 def test_senseless_recipes_are_refused_in_one_line(project, changes, said):
-    with pytest.raises(Fault, match=f"student_training.{said}"):
+    with pytest.raises(UserError, match=f"student_training.{said}"):
         parse(Recipe, project.params()["student_training"] | changes, "params.yaml: student_training")
 
 
@@ -332,5 +332,5 @@ def test_the_student_that_answers_as_its_teacher_has_nothing_to_learn(loss):
     ({"loss": "dist", "standardise": True}, "standardise"), ({"loss": "cwd", "standardise": True}, "standardise"),
     ({"loss": "cwd", "debias": 0.5}, "debias")])
 def test_senseless_settings_are_refused_in_one_line(changes, said):
-    with pytest.raises(Fault, match=said):
+    with pytest.raises(UserError, match=said):
         parse(DistillParams, BASE | changes, "params.yaml: distill")

@@ -16,7 +16,7 @@ from sources import pack, picture, saved
 
 from stages.cleaning import exact_rules
 from stages.core import params
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.data import builtin
 from stages.data.decode import Unreadable, decode_mask
 from stages.data.layouts import aerial_tiles, image_folder, image_mask_pairs
@@ -73,7 +73,7 @@ def examined(content: bytes, size: tuple[int, int] = (1, 3)) -> tuple[str, str, 
 
 
 def refused(function, *arguments) -> str:
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         function(*arguments)
     assert "\n" not in str(caught.value)
     return str(caught.value)

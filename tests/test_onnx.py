@@ -18,7 +18,7 @@ from onnx import numpy_helper
 
 from stages.core import files
 from stages.core.device import peak_memory_mb
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.data import prepared
 from stages.deployment import export, int8, latency, onnx_model
 from stages.models import factory
@@ -135,9 +135,9 @@ def test_other_normalisations_keep_their_steps(exported, tmp_path):
 def test_a_bad_file_is_one_line(exported, tmp_path, damage, said):
     path = Path(shutil.copy(exported / "float.onnx", tmp_path / "bad.onnx"))
     damage(path)
-    with pytest.raises(Fault, match=said):
+    with pytest.raises(UserError, match=said):
         onnx_model.open_model(path, 1)
-    with pytest.raises(Fault, match=said), latency.Runner(path, 1) as process:
+    with pytest.raises(UserError, match=said), latency.Runner(path, 1) as process:
         process.ask(1, 0, 0)
 
 

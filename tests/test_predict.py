@@ -207,7 +207,7 @@ def test_squares_are_those_of_training_and_answers_blend_the_same(sizing, height
     classes = predict.ClassMap(*rows[0, 3:], card)
     for (top, left, _), some in zip(squares, logits, strict=True):
         classes.add(top, left, some)
-    expected = tiling.blended(rows, logits).argmax(0)
+    expected = tiling.blend(rows, logits).argmax(0)
     assert np.array_equal(classes.done(), expected)
     assert classes.counts.tolist() == np.bincount(expected.ravel(), minlength=4).tolist()
 
@@ -669,7 +669,7 @@ def drawer(device) -> Path:
 def classes_by_hand(path: Path, network: Path, sizing: tiling.Sizing) -> np.ndarray:
     picture = decode(path.read_bytes())
     logits = onnxruntime.InferenceSession(network).run(None, {"image": tiling.cut_image(picture, sizing)})[0]
-    return tiling.blended(np.array(tiling.places(*picture.shape[:2], 0, sizing)), logits).argmax(0)
+    return tiling.blend(np.array(tiling.places(*picture.shape[:2], 0, sizing)), logits).argmax(0)
 
 
 def test_masks_are_the_blended_answers_in_the_cards_colours(drawer, photos, tmp_path):

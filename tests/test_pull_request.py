@@ -15,7 +15,7 @@ import yaml
 from small_project import ROOT, clone, commit, edit, run
 
 from benchmarks import copies
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from tools import differences, history, lock, pull_request
 from tools.figures import Score
 
@@ -279,17 +279,17 @@ def test_an_unknown_base_is_one_line(bare):
 def test_a_shallow_clone(origin, tmp_path, monkeypatch):
     folder = clone(origin, tmp_path / "shallow", "--depth", "1", "--no-single-branch", "--branch", "warmer")
     monkeypatch.chdir(folder)
-    with pytest.raises(Fault, match=r"shallow.*--unshallow.*fetch-depth: 0"):
+    with pytest.raises(UserError, match=r"shallow.*--unshallow.*fetch-depth: 0"):
         history.parting("origin/main")
 
 
 def test_not_a_repository(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    with pytest.raises(Fault, match=r"dvc\.yaml is not here"):
+    with pytest.raises(UserError, match=r"dvc\.yaml is not here"):
         history.check_place()
     Path("dvc.yaml").touch()
-    with pytest.raises(Fault, match="no git repository"):
+    with pytest.raises(UserError, match="no git repository"):
         history.check_place()
 
 

@@ -100,12 +100,12 @@ def spoilt(tmp_path, monkeypatch) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("per_channel", [True, False])
 def test_the_layer_that_int8_spoils_stays_float(spoilt, per_channel):
-    judge, settings = quantize.Judge("classification"), SETTINGS.model_copy(update={"per_channel": per_channel})
+    judge, settings = quantize.ValScorer("classification"), SETTINGS.model_copy(update={"per_channel": per_channel})
     assert judge(spoilt) == 100
     with quantize.quantiser(spoilt, settings, plain(64), True) as ready:
-        (usual,) = quantize.tries(ready, settings.model_copy(update={"remedy": "none"}), judge, 99.5)
+        (usual,) = quantize.candidates(ready, settings.model_copy(update={"remedy": "none"}), judge, 99.5)
         assert usual.in_float == [] and usual.val < 80
-        found = quantize.best(quantize.tries(ready, settings, judge, 90))
+        found = quantize.best(quantize.candidates(ready, settings, judge, 90))
         assert len(found.in_float) == 1 and found.val >= 90
         small = ready.small(settings, found.in_float)
     kept = next(node for node in small.graph.node if node.name == found.in_float[0])
@@ -114,9 +114,9 @@ def test_the_layer_that_int8_spoils_stays_float(spoilt, per_channel):
 
 
 def test_where_no_layers_help_the_best_try_is_kept(spoilt):
-    judge = quantize.Judge("classification")
+    judge = quantize.ValScorer("classification")
     with quantize.quantiser(spoilt, SETTINGS, plain(64), True) as ready:
-        tried = quantize.tries(ready, SETTINGS, judge, 101)
+        tried = quantize.candidates(ready, SETTINGS, judge, 101)
     assert [len(one.in_float) for one in tried] == [0, 1, 2, 4]  # of ten layers
     best = quantize.best(tried)
     assert best.val == max(one.val for one in tried) and tried.index(best) == [one.val for one in tried].index(best.val)

@@ -15,7 +15,7 @@ import yaml
 from conftest import Project
 from PIL import Image
 
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.evaluation import plotting
 from stages.reporting import card, curves, numbers, outlook, page, pdf, preparation, results, tradeoff, training
 
@@ -494,7 +494,7 @@ def test_a_browser_that_takes_too_long_is_one_line(tmp_path, monkeypatch):
     slow.chmod(0o755)
     monkeypatch.setattr(pdf, "SECONDS", 0.1)
     monkeypatch.setattr(pdf.shutil, "which", lambda name: str(slow))
-    with pytest.raises(Fault, match=r"made no PDF of .* in 0.1 seconds"):
+    with pytest.raises(UserError, match=r"made no PDF of .* in 0.1 seconds"):
         pdf.write(tmp_path / "index.html", tmp_path / "report.pdf")
 
 

@@ -19,7 +19,7 @@ from sources import pack, picture, saved, two_classes
 
 from stages.cleaning import image_quality, label_errors
 from stages.core import params
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.data import parallel
 from stages.data.decode import decode, decode_with_header
 from stages.scan import COLUMNS, ScanParams
@@ -138,7 +138,7 @@ def test_no_image_and_wrong_params_are_one_line_each(project):
                                     {"weights": "imagenet"}, {"backbone": ""}])
 def test_params_out_of_range_are_refused(change):
     params.parse(ScanParams, CHOICE, "scan")
-    with pytest.raises(Fault, match=f"^scan.*{next(iter(change))}"):
+    with pytest.raises(UserError, match=f"^scan.*{next(iter(change))}"):
         params.parse(ScanParams, CHOICE | change, "scan")
 
 
@@ -292,7 +292,7 @@ def test_measures_are_cleanvisions_own_numbers(size):
 def test_items_keep_their_order_and_few_are_taken_ahead(monkeypatch):
     monkeypatch.setattr(parallel, "WORKERS", 2)
     taken = []
-    results = parallel.each(math.sqrt, (taken.append(number) or number for number in range(1000)))
+    results = parallel.map_in_processes(math.sqrt, (taken.append(number) or number for number in range(1000)))
     assert [next(results) for _ in range(5)] == [math.sqrt(number) for number in range(5)]
     assert len(taken) == (4 * 2 + 1) * parallel.CHUNK
     assert list(results) == [math.sqrt(number) for number in range(5, 1000)]
@@ -301,9 +301,9 @@ def test_items_keep_their_order_and_few_are_taken_ahead(monkeypatch):
 def test_what_fails_in_a_process_is_said_here(monkeypatch):
     monkeypatch.setattr(parallel, "WORKERS", 2)
     with pytest.raises(ValueError, match="math domain error"):
-        list(parallel.each(math.sqrt, [1, -1]))
-    with pytest.raises(Fault, match="the system ended one of the processes"):
-        list(parallel.each(os._exit, [1]))
+        list(parallel.map_in_processes(math.sqrt, [1, -1]))
+    with pytest.raises(UserError, match="the system ended one of the processes"):
+        list(parallel.map_in_processes(os._exit, [1]))
 
 
 @pytest.mark.parametrize("how, tracebacks", [(signal.SIGKILL, 0), (signal.SIGINT, 1)])

@@ -87,7 +87,7 @@ def test_where_the_teacher_errs():
 
 
 def test_a_tally_is_of_right_images():
-    tally = scores.tally(THREE)
+    tally = scores.sufficient_stats(THREE)
     assert tally.tolist() == [[1, 1], [1, 1], [0, 1], [0, 1]]
     assert scores.score_of(tally.sum(0)) == 50
     assert scores.score_of(np.array([[3, 4], [0, 4]])).tolist() == [75, 0]

@@ -8,7 +8,7 @@ import torch
 from conftest import to_int8
 from torchvision import models
 
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.deployment import export
 from stages.models import factory
 from stages.training.losses import cross_entropy_loss
@@ -93,7 +93,7 @@ def test_a_unet_sees_across_the_image_and_keeps_its_edges():
     (unet(2, 2, "cubic"), "upsampling is 'cubic'"),
     (torchvision("resnet18"), f"is no segmentation network of torchvision; known: .*{LRASPP}")])
 def test_what_can_not_be_built_is_one_line(params, said):
-    with pytest.raises(Fault, match=said):
+    with pytest.raises(UserError, match=said):
         built(params, size=16)
 
 
@@ -131,9 +131,9 @@ def test_imagenet_weights_that_can_not_be_downloaded_are_one_line(monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(models.WeightsEnum, "get_state_dict", fail)
-    with pytest.raises(Fault, match=r"weights of mobilenet_v3_large can't be downloaded \(no route to host\)"):
+    with pytest.raises(UserError, match=r"weights of mobilenet_v3_large can't be downloaded \(no route to host\)"):
         built(torchvision(LRASPP, "imagenet"))
-    with pytest.raises(Fault, match="unet has none"):
+    with pytest.raises(UserError, match="unet has none"):
         built(unet(2, 2, weights="imagenet"))
 
 
@@ -168,14 +168,14 @@ def test_another_number_of_classes_takes_all_but_the_heads(params, heads, stored
 @pytest.mark.parametrize("classes", [4, 6, 8])  # of which 6 and 8 are also widths
 def test_weights_of_another_width_are_refused(classes, stored):
     name = stored(built(unet(2, 4), classes))
-    with pytest.raises(Fault, match=f"weights {name} don't fit UNet"):
+    with pytest.raises(UserError, match=f"weights {name} don't fit UNet"):
         built(unet(2, 6, weights=name), classes)
-    with pytest.raises(Fault, match=f"weights {name} don't fit UNet"):
+    with pytest.raises(UserError, match=f"weights {name} don't fit UNet"):
         built(unet(1, 4, weights=name), classes)
 
 
 def test_a_frozen_teacher_needs_a_linear_layer():
-    with pytest.raises(Fault, match=r"frozen goes with a network that ends in a linear layer.* use mode: finetune"):
+    with pytest.raises(UserError, match=r"frozen goes with a network that ends in a linear layer.* use mode: finetune"):
         factory.head(built(unet(1, 2)).net)
 
 

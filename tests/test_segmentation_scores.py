@@ -130,7 +130,7 @@ def test_a_tally_is_the_confusion_of_photographs_that_count():
     logits, targets = random_answers(0)
     targets[2] = IGNORED
     answers = collect(logits, targets)
-    tally = mask_scores.tally(answers)
+    tally = mask_scores.sufficient_stats(answers)
     assert tally.shape == (4, 16)
     assert mask_scores.score_of(tally.sum(0)) == pytest.approx(measure(answers)["miou"])
     assert mask_scores.score_of(tally)[1] == pytest.approx(100 * mask_scores.mean_iou(answers.confusion[1]))
@@ -365,8 +365,8 @@ def said(path) -> tuple[list[np.ndarray], list[np.ndarray]]:
     actual, predicted, model = [], [], onnx_model.open_model(path, 1)
     for number in range(3):  # a model that sees single pixels says the same of a photograph as of its squares
         squares = np.flatnonzero(rows[:, 0] == number)
-        actual.append(tiling.whole(rows[squares], targets[squares]).ravel())
-        predicted.append(model(tiling.whole(rows[squares], images[squares])[None]).argmax(1).ravel())
+        actual.append(tiling.stitch(rows[squares], targets[squares]).ravel())
+        predicted.append(model(tiling.stitch(rows[squares], images[squares])[None]).argmax(1).ravel())
     return actual, predicted
 
 

@@ -8,7 +8,7 @@ from torchvision import models
 
 from stages.cleaning import features, label_errors
 from stages.core.device import choose_device
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 
 SIZE = 64
 SMALL = "shufflenet_v2_x0_5"
@@ -178,5 +178,5 @@ def test_a_backbone_says_what_goes_into_its_head_of_image_and_mirror_image(weigh
 def test_a_backbone_that_cannot_be_had_is_said_at_once(weights, architecture, source, said):
     for written in (SMALL, "squeezenet1_1"):
         weights(written)
-    with pytest.raises(Fault, match="^[^\n]*" + said):
+    with pytest.raises(UserError, match="^[^\n]*" + said):
         backbone(architecture, source)

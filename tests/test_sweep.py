@@ -9,7 +9,7 @@ from PIL import Image
 from small_project import commit, edit, run
 
 from benchmarks import other_runtime
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from tools import figures, pareto, sweep
 from tools.figures import Evidence, Score
 from tools.sweep import Row
@@ -136,7 +136,7 @@ def test_which_way_is_better(metric, lower):
 
 def test_nothing_is_ranked_by_what_is_neither_a_score_nor_a_cost():
     rows = [Row("a", {}, {"test.teacher_errors": 6})]
-    with pytest.raises(Fault, match=r"whether more or less of test\.teacher_errors is better"):
+    with pytest.raises(UserError, match=r"whether more or less of test\.teacher_errors is better"):
         sweep.rank(rows, "test.teacher_errors")
 
 
@@ -151,7 +151,7 @@ def test_of_every_score_and_cost_it_is_known_which_way_is_better():
 
 def test_two_tasks_need_a_metric():
     rows = [Row(name, {}, {"test.primary": name}) for name in ("accuracy", "miou")]
-    with pytest.raises(Fault, match="judged by accuracy and miou; choose with --metric"):
+    with pytest.raises(UserError, match="judged by accuracy and miou; choose with --metric"):
         sweep.leading(rows)
     assert sweep.leading(rows[1:]) == "int8.miou"
 
@@ -274,7 +274,7 @@ def test_the_picture_is_of_the_same_bytes_every_time(tmp_path):
 
 
 def test_nothing_to_draw(tmp_path):
-    with pytest.raises(Fault, match="nothing to draw"):
+    with pytest.raises(UserError, match="nothing to draw"):
         pareto.draw(["a"], [Score(1)], "x", {"int8.size_mb": [None]}, {}, tmp_path / "a.png")
 
 

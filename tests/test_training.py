@@ -18,7 +18,7 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.core.files import read_csv, read_json
 from stages.data import augmentation, prepared
 from stages.distillation import teacher_logits
@@ -76,11 +76,11 @@ def data(tmp_path, monkeypatch) -> Path:
 def lesson(seed: int = 0, **changes) -> Lesson:
     wanted = recipe(**changes)
     return batches.supervised(Score, wanted.augment, seed, torch.device("cpu"),
-                              chances=batches.chances("student_training", wanted, prepared.counts(3)))
+                              chances=batches.chances("student_training", wanted, prepared.class_counts(3)))
 
 
 def labels_alone(**changes):
-    return batches.labels_alone(recipe(**changes), prepared.counts(3))
+    return batches.labels_alone(recipe(**changes), prepared.class_counts(3))
 
 
 def learn(work: Path, loss=None, **changes) -> tuple[nn.Module, list[dict]]:
@@ -168,7 +168,7 @@ def test_trap_12_a_loss_part_that_is_not_finite_stops_with_the_step(data):
         calls += 1
         return {"loss": logits.mean(), "taught": torch.tensor(float("nan") if calls == 8 else 0.0)}
 
-    with pytest.raises(Fault, match=r"taught is nan at epoch 2, step 2 \(learning rate .*lower learning_rate"):
+    with pytest.raises(UserError, match=r"taught is nan at epoch 2, step 2 \(learning rate .*lower learning_rate"):
         learn(data / "w", broken)
 
 
@@ -283,12 +283,12 @@ def advised(data) -> Callable[[str], Advice]:
     factory.save(factory.build(NET, 3, (16, 16), seed=1), folder / "teacher.safetensors")
     teacher = factory.load(NET, folder / "teacher.safetensors", 3)
     augment = recipe().augment.model_copy(update={"crop": "none"})
-    stored = augmentation.Images(prepared.images("train"), prepared.images("unlabelled"))
+    stored = augmentation.ImageArrays(prepared.images("train"), prepared.images("unlabelled"))
 
     def make(mode: str) -> Advice:
         wanted = teacher_logits.TargetParams(mode=mode, views=4, seed=7, stride=1, batch_size=16, precision="fp32")
         cropped = augment if mode == "clean" else augment.model_copy(update={"crop": "pad"})
-        count = teacher_logits.passes(wanted, cropped)
+        count = teacher_logits.pass_count(wanted, cropped)
         whole = np.arange(len(stored))
         asked = [list(teacher_logits.logits(teacher, stored, whole, wanted, cropped, number)) for number in range(count)]
         cached = [np.concatenate(chunks) for chunks in asked] or np.zeros((0, 68, 3))
@@ -351,7 +351,7 @@ def test_trap_4_the_teacher_stays_as_it_is(data):
     factory.freeze(net)
     state, images = copy.deepcopy(net.state_dict()), torch.from_numpy(patterns(8, 9)[0]).permute(0, 3, 1, 2)
     first = net(images)
-    stored = augmentation.Images(prepared.images("train"))
+    stored = augmentation.ImageArrays(prepared.images("train"))
     wanted = teacher_logits.TargetParams(mode="clean", views=1, seed=0, stride=1, batch_size=16, precision="fp32")
     for number in (0, 1):
         list(teacher_logits.logits(net, stored, np.arange(48), wanted, recipe().augment, number))

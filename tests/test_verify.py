@@ -19,7 +19,7 @@ from sources import pack
 
 from stages import verify
 from stages.core import files, workdir
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.deployment import checks, onnx_model, predict_check
 from stages.models import factory
 
@@ -126,16 +126,16 @@ def spoilt(zoo, tmp_path) -> Iterator[Path]:
 def fault() -> str:
     """What the stage ends with. It leaves no verify.json, not even an older one, and nothing of its work."""
     files.write_json(VERIFIED, {"passed": "once"})
-    with pytest.raises(Fault) as caught:
+    with pytest.raises(UserError) as caught:
         verify.main()
     assert not VERIFIED.exists() and not (workdir.ROOT / "verify").exists()
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def outcome(name: str, check: str, **settings: float) -> checks.Outcome:
+def outcome(name: str, check: str, **settings: float) -> checks.CheckResult:
     """Of one check alone, as the stage makes it."""
-    subject = checks.Subject(name, checks.Sample(8), checks.VerifyParams(**VERIFY | settings))
+    subject = checks.ModelUnderTest(name, checks.Sample(8), checks.VerifyParams(**VERIFY | settings))
     return verify.attempted(verify.checks_of(subject, Path("scratch"))[check].judge, subject)
 
 
@@ -370,8 +370,8 @@ def test_the_error_is_measured_by_the_deviation_of_the_logits(spoilt):
 
 
 def test_figures_without_last_bits():
-    assert [checks.bound(value) for value in (1.4e-6, 9.9e-6, 0.03, 2.0, 0.0)] == [1e-5, 1e-5, 0.1, 10.0, 0.0]
-    assert checks.share(1, 0) == float("inf") and checks.share(0, 0) == 0 and checks.share(1, 4) == 0.25
+    assert [checks.power_of_ten_above(value) for value in (1.4e-6, 9.9e-6, 0.03, 2.0, 0.0)] == [1e-5, 1e-5, 0.1, 10.0, 0.0]
+    assert checks.relative_error(1, 0) == float("inf") and checks.relative_error(0, 0) == 0 and checks.relative_error(1, 4) == 0.25
 
 
 def test_an_int8_that_disagrees(spoilt):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stages.data import augmentation, rng
-from stages.data.augmentation import Augment, Images
+from stages.data.augmentation import Augment, ImageArrays
 
 NOTHING = {"crop": "none", "padding": 0, "min_area": 1.0, "flip": False, "turns": False, "colour": 0.0}
 KINDS = {
@@ -16,33 +16,33 @@ KINDS = {
 
 
 @pytest.fixture
-def stored() -> Images:
-    return Images(np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8))
+def stored() -> ImageArrays:
+    return ImageArrays(np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8))
 
 
 def test_nothing_asked_nothing_changed(stored):
     rows = np.array([3, 0, 7])
     assert (augmentation.view(stored, rows, Augment(**NOTHING), 0, 5) == stored.parts[0][rows]).all()
-    assert (augmentation.plain(stored, rows, mirror=True) == stored.parts[0][rows, :, ::-1]).all()
+    assert (augmentation.unaugmented(stored, rows, mirror=True) == stored.parts[0][rows, :, ::-1]).all()
 
 
 def test_padding_reflects_without_repeating_the_border():
     # A row 0 1 2 3, padded by 2, is 2 1 0 1 2 3 2 1: the five crops of width 4 by hand.
     image = np.arange(4, dtype=np.uint8)[None, None, :, None].repeat(4, 1).repeat(3, 3)
     crops = {(2, 1, 0, 1), (1, 0, 1, 2), (0, 1, 2, 3), (1, 2, 3, 2), (2, 3, 2, 1)}
-    many = Images(image.repeat(200, 0))
+    many = ImageArrays(image.repeat(200, 0))
     seen = augmentation.view(many, np.arange(200), Augment(**NOTHING | {"crop": "pad", "padding": 2}), 0, 0)
     assert {tuple(int(value) for value in row) for row in seen[:, 0, :, 0]} == crops
 
 
 def test_mirror_says_which_views_are_mirrored(stored):
     augment, rows = Augment(**NOTHING | {"flip": True}), np.arange(40)
-    mirrored = augmentation.mirrored(rows, augment, seed=1, number=2)
+    mirrored = augmentation.is_flipped(rows, augment, seed=1, number=2)
     assert 8 < mirrored.sum() < 32
     seen = augmentation.view(stored, rows, augment, 1, 2)
     assert (seen[mirrored] == stored.parts[0][mirrored][:, :, ::-1]).all()
     assert (seen[~mirrored] == stored.parts[0][~mirrored]).all()
-    assert not augmentation.mirrored(rows, Augment(**NOTHING), 1, 2).any()
+    assert not augmentation.is_flipped(rows, Augment(**NOTHING), 1, 2).any()
 
 
 @pytest.mark.parametrize("augment", KINDS.values(), ids=KINDS)
@@ -59,7 +59,7 @@ def test_a_resized_view_of_a_ramp_is_a_ramp():
     """Bilinear sampling of a linear picture is linear: steps of the window's share, within rounding."""
     ramp = (np.arange(32) * 8).astype(np.uint8)[None, None, :, None].repeat(32, 1).repeat(3, 3)
     resized = Augment(**NOTHING | {"crop": "resized", "min_area": 0.25})
-    seen = augmentation.view(Images(ramp.repeat(50, 0)), np.arange(50), resized, 0, 0)
+    seen = augmentation.view(ImageArrays(ramp.repeat(50, 0)), np.arange(50), resized, 0, 0)
     inside = seen[:, 0, 2:-2, 0].astype(int)
     steps = np.diff(inside, axis=1)
     assert steps.min() >= 2 and steps.max() <= 9  # 8 × share, share from sqrt(0.25 · 3/4) to 1
@@ -70,17 +70,17 @@ def test_colour_by_hand(monkeypatch):
     # Draws of 1, 0.5, 0.5: brightness × 1.5 alone. (100, 50, 20) → (150, 75, 30).
     monkeypatch.setattr(rng, "uniform", lambda *_: np.array([[0, 0, 0, 0, 0, 1, 0.5, 0.5, 0]]))
     image = np.full((1, 2, 2, 3), (100, 50, 20), np.uint8)
-    found = augmentation.view(Images(image), np.array([0]), Augment(**NOTHING | {"colour": 0.5}), 0, 0)
+    found = augmentation.view(ImageArrays(image), np.array([0]), Augment(**NOTHING | {"colour": 0.5}), 0, 0)
     assert found.reshape(-1, 3).tolist() == [[150, 75, 30]] * 4
 
 
 def test_two_arrays_are_addressed_as_one():
     first, second = (np.random.default_rng(i).integers(0, 256, (n, 4, 4, 3), np.uint8) for i, n in ((0, 3), (1, 5)))
-    both = Images(first, second)
+    both = ImageArrays(first, second)
     rows = np.array([7, 0, 3, 2])
     assert len(both) == 8
-    assert (augmentation.plain(both, rows) == np.concatenate([first, second])[rows]).all()
-    assert len(Images(first, second[:0])) == 3
+    assert (augmentation.unaugmented(both, rows) == np.concatenate([first, second])[rows]).all()
+    assert len(ImageArrays(first, second[:0])) == 3
 
 
 def test_draws_are_uniform_and_uncorrelated():
@@ -92,14 +92,14 @@ def test_draws_are_uniform_and_uncorrelated():
 
 
 def test_the_order_is_a_permutation_of_its_own_for_each_seed_and_epoch():
-    orders = [rng.order(seed, epoch, 10) for seed in (0, 1) for epoch in (0, 1)]
+    orders = [rng.permutation(seed, epoch, 10) for seed in (0, 1) for epoch in (0, 1)]
     assert all(sorted(order) == list(range(10)) for order in orders)
     assert len({tuple(order) for order in orders}) == 4
-    assert (rng.order(1, 1, 10) == orders[3]).all()
+    assert (rng.permutation(1, 1, 10) == orders[3]).all()
 
 
 def test_turns_are_the_eight_symmetries_of_a_square(stored):
-    image = Images(stored.parts[0][:1].repeat(400, 0))
+    image = ImageArrays(stored.parts[0][:1].repeat(400, 0))
     seen = augmentation.view(image, np.arange(400), KINDS["turns"], 0, 0)
     turned = [np.rot90(side, quarter).tobytes() for quarter in range(4)
               for side in (image.parts[0][0], image.parts[0][0][:, ::-1])]
@@ -112,13 +112,13 @@ def test_turns_are_the_eight_symmetries_of_a_square(stored):
 def test_a_mask_moves_as_its_image_does(augment, axis):
     """Ramps whose grey is their class: in any view both are the same ramp still, to half a step and rounding."""
     ramp = (6 * np.indices((30, 32, 32))[axis]).astype(np.int16)
-    images, rows = Images(ramp[..., None].repeat(3, 3).astype(np.uint8)), np.array([4, 29, 4, 11])
+    images, rows = ImageArrays(ramp[..., None].repeat(3, 3).astype(np.uint8)), np.array([4, 29, 4, 11])
     seen = augmentation.view(images, rows, augment.model_copy(update={"colour": 0.0}), 2, 9)[..., 0].astype(int)
-    moved = augmentation.moved(ramp, rows, augment, 2, 9)
+    moved = augmentation.transform_targets(ramp, rows, augment, 2, 9)
     assert moved.dtype == np.int16 and moved.std() > 20
     assert np.abs(seen - moved).max() <= (3.5 if augment.crop == "resized" else 0)
 
 
 def test_a_label_of_a_whole_image_stays():
     labels = np.array([3, 1, 2])
-    assert augmentation.moved(labels, np.array([2, 0]), KINDS["turns"], 0, 1).tolist() == [2, 3]
+    assert augmentation.transform_targets(labels, np.array([2, 0]), KINDS["turns"], 0, 1).tolist() == [2, 3]

@@ -39,7 +39,7 @@ def test_tiles_cover_every_pixel_share_what_was_asked_and_are_whole_again(height
         assert (np.diff(starts) <= 8 - 3).all()
     for whole, squares in ((image, tiling.cut_image(image, sizing)), (mask, tiling.cut_mask(mask, sizing))):
         assert squares.shape[:3] == (len(rows), 8, 8)
-        assert (tiling.whole(rows, squares) == whole).all()
+        assert (tiling.stitch(rows, squares) == whole).all()
 
 
 def test_a_small_picture_is_continued_by_its_mirror_image_and_its_mask_by_nothing():
@@ -69,7 +69,7 @@ def test_blending_is_a_mean_that_trusts_the_middle():
     rows = np.array(tiling.places(4, 6, 0, sizing))
     assert rows[:, 2].tolist() == [0, 2]
     logits = np.stack([np.zeros((1, 4, 4)), np.ones((1, 4, 4))]).astype(np.float32)
-    blended = tiling.blended(rows, logits)[0, 0]
+    blended = tiling.blend(rows, logits)[0, 0]
     # Column 2 is the third of the first square (weight 1.5) and the first of the second (weight 0.5).
     assert blended.tolist() == pytest.approx([0, 0, 0.25, 0.75, 1, 1])
 
@@ -83,9 +83,9 @@ def test_pictures_are_the_same_whatever_the_batch():
     logits = RANDOM.normal(size=(len(rows), 2, 8, 8)).astype(np.float32)
     for batch in (1, 3, len(rows)):
         parts = ((logits[start:start + batch], targets[start:start + batch]) for start in range(0, len(rows), batch))
-        found = list(tiling.pictures(rows, parts))
+        found = list(tiling.assemble_pictures(rows, parts))
         assert len(found) == 3
         for number, (size, mask) in enumerate(zip(sizes, masks, strict=True)):
             assert found[number][0].shape == (2, *size)
-            assert (found[number][0] == tiling.blended(rows[rows[:, 0] == number], logits[rows[:, 0] == number])).all()
+            assert (found[number][0] == tiling.blend(rows[rows[:, 0] == number], logits[rows[:, 0] == number])).all()
             assert (found[number][1] == mask).all()

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from tools import figures, history
 
 # Files of metrics/ in the order in which they are read; others come after them.
@@ -20,12 +20,12 @@ Pair = tuple[object, object]  # before and now; None: not there
 
 
 def dvc(*arguments: str) -> object:
-    """The JSON that a dvc command prints. Raises Fault with what DVC says."""
+    """The JSON that a dvc command prints. Raises UserError with what DVC says."""
     done = subprocess.run([sys.executable, "-m", "dvc", *arguments, "--json"], capture_output=True, text=True,
                           encoding="utf-8")
     if done.returncode:
         said = (done.stderr.strip() or "failed").splitlines()[0].removeprefix("ERROR: ")
-        raise Fault(f"dvc {' '.join(arguments[:2])}: {said}")
+        raise UserError(f"dvc {' '.join(arguments[:2])}: {said}")
     return json.loads(done.stdout or "{}")
 
 

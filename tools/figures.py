@@ -7,7 +7,7 @@ A metric `int8.accuracy` may have beside it `int8.accuracy_std`, the standard de
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 
 PARTS = ("_std", "_low", "_high")  # of a metric, written into one cell with it
 # Last parts of metrics' names, without _weighted, for which more or less is better; of others it isn't known.
@@ -77,10 +77,10 @@ def whole_of(name: str, metrics: Mapping[str, object]) -> str:
 
 
 def lower_is_better(name: str) -> bool:
-    """Raises Fault for what is neither a score nor a cost, as a number of images."""
+    """Raises UserError for what is neither a score nor a cost, as a number of images."""
     metric = "iou" if ".iou." in name else name.rpartition(".")[2].removesuffix("_weighted")
     if metric not in HIGHER | LOWER:
-        raise Fault(f"whether more or less of {name} is better isn't known, so nothing is ranked by it")
+        raise UserError(f"whether more or less of {name} is better isn't known, so nothing is ranked by it")
     return metric in LOWER
 
 

@@ -4,27 +4,27 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 
 
 def git(*arguments: str, given: str | None = None, allowed: tuple[int, ...] = (0,)) -> str:
-    """What git prints. Raises Fault with git's own first line where its exit status is not among those allowed."""
+    """What git prints. Raises UserError with git's own first line where its exit status is not among those allowed."""
     try:
         done = subprocess.run(["git", *arguments], input=given, capture_output=True, text=True, encoding="utf-8",
                               errors="surrogateescape")
     except FileNotFoundError:
-        raise Fault("git is not installed here, or not in PATH") from None
+        raise UserError("git is not installed here, or not in PATH") from None
     if done.returncode not in allowed:
-        raise Fault(f"git {arguments[0]}: {(done.stderr.strip() or 'failed').splitlines()[0]}")
+        raise UserError(f"git {arguments[0]}: {(done.stderr.strip() or 'failed').splitlines()[0]}")
     return done.stdout
 
 
 def check_place() -> None:
-    """Raises Fault where this folder isn't the project's, or git doesn't keep it."""
+    """Raises UserError where this folder isn't the project's, or git doesn't keep it."""
     if not Path("dvc.yaml").is_file():
-        raise Fault("dvc.yaml is not here; run this in the project's folder")
+        raise UserError("dvc.yaml is not here; run this in the project's folder")
     if not git("rev-parse", "--is-inside-work-tree", allowed=(0, 128)).strip():
-        raise Fault("this folder is no git repository, so there is nothing to compare with; git init, and commit")
+        raise UserError("this folder is no git repository, so there is nothing to compare with; git init, and commit")
 
 
 def commit(name: str) -> str | None:
@@ -34,19 +34,19 @@ def commit(name: str) -> str | None:
 
 
 def parting(base: str) -> str:
-    """Hash of the commit at which this branch left `base`: what a pull request is compared with. Raises Fault."""
+    """Hash of the commit at which this branch left `base`: what a pull request is compared with. Raises UserError."""
     if commit("HEAD") is None:
-        raise Fault("there is no commit here yet; commit first")
+        raise UserError("there is no commit here yet; commit first")
     if commit(base) is None:
         branch = base.removeprefix("origin/")
-        raise Fault(f"{base!r} is no commit known here; fetch it (git fetch origin {branch}) or name another "
+        raise UserError(f"{base!r} is no commit known here; fetch it (git fetch origin {branch}) or name another "
                     f"(origin/{branch}); in CI, check out with fetch-depth: 0")
     found = git("merge-base", "--", base, "HEAD", allowed=(0, 1)).strip()
     if not found and git("rev-parse", "--is-shallow-repository").strip() == "true":
-        raise Fault(f"this clone is shallow and doesn't reach back to where the branch left {base}; git fetch "
+        raise UserError(f"this clone is shallow and doesn't reach back to where the branch left {base}; git fetch "
                     "--unshallow; in CI, check out with fetch-depth: 0")
     if not found:
-        raise Fault(f"{base} and this branch have no commit in common, so there is nothing to compare")
+        raise UserError(f"{base} and this branch have no commit in common, so there is nothing to compare")
     return found
 
 

@@ -16,7 +16,7 @@ from dvc.exceptions import DvcException
 from dvc.output import Output
 from dvc.repo import Repo
 
-from stages.core.errors import Fault, one_line
+from stages.core.errors import UserError, one_line
 from tools import history
 
 FILE = "dvc.lock"
@@ -43,7 +43,7 @@ def stale() -> Stale:
             written = {stage.addressing: {name for entry in [*stage.deps, *stage.outs] for name in _names(entry)}
                        for stage in project.index.stages if stage.path_in_repo == "dvc.yaml"}
     except (DvcException, OSError) as error:
-        raise Fault(f"dvc status: {one_line(error)}") from None
+        raise UserError(f"dvc status: {one_line(error)}") from None
     known, told = entries(text()), list(_told(status))
     found = {stage: [] for stage in [*written, *known]}  # in the pipeline's order, which dvc.lock hasn't
     locked = {stage: known[stage] for stage in found if stage in known}

@@ -35,10 +35,10 @@ def draw(names: Sequence[str], scores: Sequence[Score], metric: str, costs: Mapp
          fronts: Mapping[str, Sequence[bool]], path: Path) -> None:
     """A panel for each cost: a point an experiment, its 95 % interval (or its ±), the front as a line with names."""
     if path.suffix != ".png":
-        raise errors.Fault(f"--plot {path}: it should end in .png")
+        raise errors.UserError(f"--plot {path}: it should end in .png")
     panels = {cost: values for cost, values in costs.items() if any(values)}
     if not panels:
-        raise errors.Fault("no experiment here has a size or a latency, so there is nothing to draw")
+        raise errors.UserError("no experiment here has a size or a latency, so there is nothing to draw")
     with plotting.figure(path, 5.5 * len(panels), 4.5, layout="constrained") as drawn:
         row = drawn.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, (cost, values) in zip(row, panels.items(), strict=True):

@@ -140,7 +140,7 @@ def verdict() -> str:
     except (OSError, ValueError, KeyError) as error:
         return f"Cannot be told: metrics/ is not complete ({errors.one_line(error)}); run dvc repro."
     if not found:
-        return budget.said(found) + "."
+        return budget.describe(found) + "."
     kept = all(one.met for one in found)
     return "\n".join([f"**{'Kept' if kept else 'Not kept'}**, by the figures of the machine that measured them:", "",
                       *(f"- {one}" for one in found)])

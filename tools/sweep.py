@@ -46,7 +46,7 @@ def main() -> None:
     asked = parser.parse_args()
     history.check_place()
     if unknown := [revision for revision in asked.revisions if history.commit(revision) is None]:
-        raise errors.Fault(f"{unknown[0]!r} is no commit known here")
+        raise errors.UserError(f"{unknown[0]!r} is no commit known here")
     chosen = ["--all-commits"] if asked.all_commits else [f"--rev={revision}" for revision in asked.revisions]
     rows, others = gather(differences.dvc("exp", "show", *chosen))
     metric = asked.metric or leading(rows)
@@ -103,10 +103,10 @@ def _images(data: Mapping) -> dict[str, tuple[str, str | None]]:
 
 
 def leading(rows: Sequence[Row]) -> str:
-    """int8.<the leading score>. Raises Fault where there is none, or several."""
+    """int8.<the leading score>. Raises UserError where there is none, or several."""
     found = {row.metrics["test.primary"] for row in rows if "test.primary" in row.metrics}
     if len(found) != 1:
-        raise errors.Fault("no experiment here has a metrics/quality.json; dvc exp run makes one" if not found else
+        raise errors.UserError("no experiment here has a metrics/quality.json; dvc exp run makes one" if not found else
                            f"these are judged by {' and '.join(sorted(found))}; choose with --metric")
     return f"int8.{found.pop()}"
 
@@ -117,7 +117,7 @@ def rank(rows: Sequence[Row], metric: str) -> list[Row]:
     if not scored:
         known = sorted({name for row in rows for name in row.metrics if row.score(name)
                         and figures.whole_of(name, row.metrics) == name and name.startswith("int8.")})
-        raise errors.Fault(f"no experiment here has the metric {metric}; known are, for example, {', '.join(known)}")
+        raise errors.UserError(f"no experiment here has the metric {metric}; known are, for example, {', '.join(known)}")
     sign, none = 1 if figures.lower_is_better(metric) else -1, figures.Score(0)
     return sorted(scored, key=lambda row: (sign * row.score(metric).value, (row.score(SIZE) or none).value, row.name))
 

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from stages.cleaning import exact_rules, heuristic_rules
-from stages.cleaning.findings import GONE, Case, Finding, Row
+from stages.cleaning.findings import GONE, CleanContext, Finding, Row
 
 
-def decide(rows: Sequence[Row], case: Case) -> tuple[list[Row], list[Finding]]:
+def decide(rows: Sequence[Row], case: CleanContext) -> tuple[list[Row], list[Finding]]:
     """The rows that stay, with the labels that they shall have, and the findings on all, sorted by path.
 
-    Raises Fault where the policy is to stop, or asks for what can't be done.
+    Raises UserError where the policy is to stop, or asks for what can't be done.
     """
     rows, findings = list(rows), []
     for rule in (exact_rules.overridden, exact_rules.unusable, exact_rules.leaks, exact_rules.conflicts, exact_rules.duplicates):
@@ -32,7 +32,7 @@ def judged_accuracy(rows: Iterable[Row]) -> float | None:
     return 100 * sum(met) / len(met) if met else None
 
 
-def _after(rule: Callable[[list[Row], Case], Iterable[Finding]], rows: list[Row], case: Case,
+def _after(rule: Callable[[list[Row], CleanContext], Iterable[Finding]], rows: list[Row], case: CleanContext,
            findings: list[Finding]) -> list[Row]:
     """The rows that a rule leaves, as it leaves them; what it finds joins `findings`."""
     found = list(rule(rows, case))

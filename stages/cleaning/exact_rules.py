@@ -9,25 +9,25 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from stages.cleaning import overrides
-from stages.cleaning.findings import HELD_OUT, Case, Finding, Row, fate, free, trains
-from stages.core.errors import Fault
+from stages.cleaning.findings import HELD_OUT, CleanContext, Finding, Row, fate, free, trains
+from stages.core.errors import UserError
 
 RAW = Path("data/raw.zip")
 ISSUES = ("unreadable", "leak", "conflicting_label", "duplicate")
 
 
-def overridden(rows: list[Row], case: Case) -> Iterator[Finding]:
-    """What the user says. Raises Fault for a path that is none of the set's."""
+def overridden(rows: list[Row], case: CleanContext) -> Iterator[Finding]:
+    """What the user says. Raises UserError for a path that is none of the set's."""
     found = {row["path"]: row for row in rows}
     for path, said in case.overrides.items():
         if path not in found:
-            raise Fault(f"{overrides.FILE}: {path!r} is no image of the set; write paths as data/scan.csv has them")
+            raise UserError(f"{overrides.FILE}: {path!r} is no image of the set; write paths as data/scan.csv has them")
         if said.action != "drop" and fate(found[path], case) in ("unreadable", "drop"):
-            raise Fault(f"{overrides.FILE}: {path!r} can't be used ({found[path]['reason']}), whatever its label; mend "
+            raise UserError(f"{overrides.FILE}: {path!r} can't be used ({found[path]['reason']}), whatever its label; mend "
                         "the file in the source, or take the line out")
         if said.label and (said.label not in case.classes or not found[path]["target"]):
             near = difflib.get_close_matches(said.label, case.classes, 1)
-            raise Fault(f"{overrides.FILE}: {path!r} can't be relabelled {said.label!r}: "
+            raise UserError(f"{overrides.FILE}: {path!r} can't be relabelled {said.label!r}: "
                         + ("it stands among the unlabelled; move the file in the source" if not found[path]["target"]
                            else "no image of the source is; the label is the name of a class there"
                            + (f" ({near[0]!r}?)" if near else "")))
@@ -37,11 +37,11 @@ def overridden(rows: list[Row], case: Case) -> Iterator[Finding]:
                       label=said.label)
 
 
-def unusable(rows: list[Row], case: Case) -> Iterator[Finding]:
-    """Images and masks that do not decode whole, and what else is odd about masks. Raises Fault: the policy is stop."""
+def unusable(rows: list[Row], case: CleanContext) -> Iterator[Finding]:
+    """Images and masks that do not decode whole, and what else is odd about masks. Raises UserError: the policy is stop."""
     unreadable = [row for row in rows if fate(row, case) == "unreadable"]
     if unreadable and case.policy.unreadable == "stop":
-        raise Fault(f"{RAW}: {len(unreadable)} unreadable, first {unreadable[0]['path']!r} "
+        raise UserError(f"{RAW}: {len(unreadable)} unreadable, first {unreadable[0]['path']!r} "
                     f"({unreadable[0]['reason']}); "
                     "mend or remove the file in the source, or set clean.unreadable to drop")
     for row in rows:
@@ -50,7 +50,7 @@ def unusable(rows: list[Row], case: Case) -> Iterator[Finding]:
             yield Finding(row, row["issue"], action, reason=row["reason"])
 
 
-def leaks(rows: list[Row], case: Case) -> Iterator[Finding]:
+def leaks(rows: list[Row], case: CleanContext) -> Iterator[Finding]:
     """The same pixels across splits. Those in training or among the unlabelled go; val and test are never touched."""
     held = [row for row in rows if not trains(row)]
     keepers = _first(sorted(held, key=lambda row: (HELD_OUT[row["split"]], row["path"])), lambda row: row["pixels"])
@@ -62,7 +62,7 @@ def leaks(rows: list[Row], case: Case) -> Iterator[Finding]:
                           f"the same pixels as this image of {keeper['split']}{other}")
 
 
-def conflicts(rows: list[Row], case: Case) -> Iterator[Finding]:
+def conflicts(rows: list[Row], case: CleanContext) -> Iterator[Finding]:
     """The same pixels under several labels: which one is wrong, no rule can know, so none trains."""
     labelled = [row for row in rows if row["label"]]
     first = defaultdict(dict)  # pixels → label → the first image of it
@@ -75,7 +75,7 @@ def conflicts(rows: list[Row], case: Case) -> Iterator[Finding]:
                           f"the same pixels, labelled {other['target']}")
 
 
-def duplicates(rows: list[Row], case: Case) -> Iterator[Finding]:
+def duplicates(rows: list[Row], case: CleanContext) -> Iterator[Finding]:
     """The same pixels and label inside a split: one stays, the first by path, or what the user keeps."""
     def same(row: Row) -> tuple:
         return row["split"], row["label"], row["pixels"]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 
 SIDE = 32  # of a thumbnail
 CELL, BINS = 4, 9  # pixels, height and width; orientations of an edge, over half a turn
@@ -35,7 +35,7 @@ def backbone(architecture: str, weights: str, size: int, device) -> Callable[[np
     What goes into the last linear layer of a classification network of torchvision with `weights` (imagenet, or a file
     of data/weights), frozen. An image's features don't depend on the batch that it is in but for rounding; the caller
     chooses B (32 or so), and memory grows with B alone. device: what runtime.start returns.
-    Raises Fault at once, before any image is asked for: unknown architecture, weights that are none or don't fit, a
+    Raises UserError at once, before any image is asked for: unknown architecture, weights that are none or don't fit, a
     network without a linear layer, or a size that it can't take.
     """
     import torch
@@ -44,15 +44,15 @@ def backbone(architecture: str, weights: str, size: int, device) -> Callable[[np
     from stages.models.zoo import torchvision
 
     if weights == "none":
-        raise Fault(f"params.yaml: scan.backbone is {architecture} and scan.weights is none: what an untrained network "
+        raise UserError(f"params.yaml: scan.backbone is {architecture} and scan.weights is none: what an untrained network "
                     "sees is of no use; set weights to imagenet or a file of data/weights/, or scan.backbone to none")
     chosen = factory.NetworkParams(model=torchvision.__name__.rpartition(".")[2], weights=weights,
                                    options={"architecture": architecture, "stem": "standard"})
     net = factory.freeze(factory.build(chosen, classes=1, size=(size, size), seed=0).to(device))
     try:
         parent, name, _ = factory.head(net.net)
-    except Fault:
-        raise Fault(f"params.yaml: scan.backbone is {architecture}, which has no linear layer to take features from; "
+    except UserError:
+        raise UserError(f"params.yaml: scan.backbone is {architecture}, which has no linear layer to take features from; "
                     "choose another, mobilenet_v2 or resnet18 for example") from None
     setattr(parent, name, torch.nn.Identity())
 

@@ -57,7 +57,7 @@ class Finding(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Case:
+class CleanContext:
     """What the rules know beside the rows."""
 
     policy: CleanParams
@@ -69,7 +69,7 @@ class Case:
     classes: Collection[str]  # that a label can name; none where labels are masks, each one of its own
 
 
-def fate(row: Row, case: Case) -> Fate | None:
+def fate(row: Row, case: CleanContext) -> Fate | None:
     return case.fates[row["issue"]] if row["issue"] else None
 
 
@@ -78,6 +78,6 @@ def trains(row: Row) -> bool:
     return row["split"] not in HELD_OUT
 
 
-def free(row: Row, case: Case) -> bool:
+def free(row: Row, case: CleanContext) -> bool:
     """Whether a rule may take the image: it is not held out, and the user hasn't said that it stays."""
     return trains(row) and row["path"] not in case.overrides

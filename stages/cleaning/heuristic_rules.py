@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 
 from stages.cleaning import image_quality
-from stages.cleaning.findings import GONE, HELD_OUT, Case, Finding, Row, free, trains
-from stages.core.errors import Fault
+from stages.cleaning.findings import GONE, HELD_OUT, CleanContext, Finding, Row, free, trains
+from stages.core.errors import UserError
 from stages.core.params import FILE
 
 ISSUES = ("near_leak", "near_conflict", "near_duplicate", "label_suspect", *image_quality.ISSUES)
@@ -19,7 +19,7 @@ ISSUES = ("near_leak", "near_conflict", "near_duplicate", "label_suspect", *imag
 class Allowance:
     """How many images of a class the rules by degree may still take."""
 
-    def __init__(self, rows: Iterable[Row], case: Case):
+    def __init__(self, rows: Iterable[Row], case: CleanContext):
         """rows: all that the facts have left."""
         counts = Counter(case.stratum(row) for row in rows if trains(row))
         self.limits = {name: int(case.policy.max_share * count + 1e-9) for name, count in counts.items()}
@@ -33,7 +33,7 @@ class Allowance:
         return True
 
 
-def near_copies(rows: list[Row], case: Case, allowance: Allowance) -> Iterator[Finding]:
+def near_copies(rows: list[Row], case: CleanContext, allowance: Allowance) -> Iterator[Finding]:
     """Not the same pixels, but nearly. Each image once: with a held-out one before others, then the likest first."""
     copies, found, gone = defaultdict(list), set(), set()
     for row in rows:
@@ -50,7 +50,7 @@ def near_copies(rows: list[Row], case: Case, allowance: Allowance) -> Iterator[F
         yield near
 
 
-def _near(pair: Iterable[Row], score: float, case: Case) -> Finding:
+def _near(pair: Iterable[Row], score: float, case: CleanContext) -> Finding:
     """Of two that train the later goes; of others the one that trains, or else the one in val."""
     keeper, row = sorted(pair, key=lambda row: (HELD_OUT.get(row["split"], 2), row["path"] not in case.overrides,
                                                 row["path"]))
@@ -61,14 +61,14 @@ def _near(pair: Iterable[Row], score: float, case: Case) -> Finding:
                    keeper["path"], reason, score, case.policy.near_likeness)
 
 
-def label_suspects(rows: list[Row], case: Case, allowance: Allowance) -> Iterator[Finding]:
-    """Images that look like another class than theirs. Raises Fault where the looks are not to be trusted."""
+def label_suspects(rows: list[Row], case: CleanContext, allowance: Allowance) -> Iterator[Finding]:
+    """Images that look like another class than theirs. Raises UserError where the looks are not to be trusted."""
     wish, accuracy = case.policy.label_suspects, case.accuracy
     if wish != "report" and (accuracy is None or accuracy < case.policy.min_accuracy):
         how = "no label could be judged" if accuracy is None else (
             f"labels were foretold with an accuracy of only {accuracy:.1f} %, and clean.min_accuracy is "
             f"{case.policy.min_accuracy:g}")
-        raise Fault(f"{FILE}: clean.label_suspects is {wish}, but {how}; set it to report, or give scan.backbone a "
+        raise UserError(f"{FILE}: clean.label_suspects is {wish}, but {how}; set it to report, or give scan.backbone a "
                     "network with weights that knows such pictures better")
     suspects = [row for row in rows if row["suspect"] and row["predicted"] != row["target"]]
     for row in sorted(suspects, key=lambda row: (float(row["label_score"]), row["path"])):
@@ -79,7 +79,7 @@ def label_suspects(rows: list[Row], case: Case, allowance: Allowance) -> Iterato
         yield _limited(found, wish, case, allowance)
 
 
-def oddities(rows: list[Row], case: Case, allowance: Allowance) -> Iterator[Finding]:
+def oddities(rows: list[Row], case: CleanContext, allowance: Allowance) -> Iterator[Finding]:
     """Pictures that are dark, blurry, of an odd size, …"""
     found = sorted(image_quality.findings(rows), key=lambda found: (found[2] / found[3], found[0]["path"], found[1]))
     for row, issue, score, threshold in found:
@@ -87,7 +87,7 @@ def oddities(rows: list[Row], case: Case, allowance: Allowance) -> Iterator[Find
                        getattr(case.policy.quality, issue), case, allowance)
 
 
-def _limited(found: Finding, wish: str, case: Case, allowance: Allowance) -> Finding:
+def _limited(found: Finding, wish: str, case: CleanContext, allowance: Allowance) -> Finding:
     """The finding; the image is kept, unless it trains, params.yaml wishes it gone, and its class's share allows it."""
     row, name = found.row, case.stratum(found.row)
     if wish == "report" or not free(row, case):

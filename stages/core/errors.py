@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-class Fault(Exception):
+class UserError(Exception):
     """Something the user can mend: the message says what was wrong, where, and what to do. It never spans lines."""
 
 
@@ -22,7 +22,7 @@ def run(main: Callable[[], object]) -> None:
     stage = Path(sys.argv[0]).stem
     try:
         main()
-    except Fault as fault:
+    except UserError as fault:
         sys.exit(f"{stage}: {one_line(fault)}")
     except KeyboardInterrupt:
         print(f"{stage}: interrupted; run the same command again, and it goes on from its last checkpoint",

@@ -17,14 +17,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 
 METRICS = Path("metrics")
 Content = TypeVar("Content")
 
 
 @contextmanager
-def whole(path: Path, mode: str = "w"):
+def atomic_write(path: Path, mode: str = "w"):
     """An open file that appears under `path` only when the block has ended well. Makes the folder."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def whole(path: Path, mode: str = "w"):
 
 
 def write_json(path: Path, value: object) -> None:
-    with whole(path) as file:
+    with atomic_write(path) as file:
         file.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -48,7 +48,7 @@ def read_json(path: Path):
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
     """Rows as mappings with exactly `columns` as keys."""
-    with whole(path) as file:
+    with atomic_write(path) as file:
         # Told "\r\n", the writer quotes a name that holds either; told "\n", it would let "\r" part a row.
         writer = csv.DictWriter(_UnixLines(file), columns, lineterminator="\r\n")
         writer.writeheader()
@@ -72,7 +72,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 def write_array(path: Path, shape: tuple[int, ...], dtype: str, chunks: Iterable[np.ndarray]) -> None:
     """A .npy file of this shape from chunks that follow one another in C order; it appears only when whole."""
-    with whole(path, "wb") as file:
+    with atomic_write(path, "wb") as file:
         write_array_header(file, shape, dtype)
         for chunk in chunks:
             file.write(np.ascontiguousarray(chunk, dtype))
@@ -91,16 +91,16 @@ def array_header_size(shape: tuple[int, ...], dtype: str) -> int:
 
 
 def read_metrics(name: str) -> dict:
-    """metrics/<name>.json. Raises Fault where it is missing or broken."""
-    return read_made(read_json, METRICS / f"{name}.json")
+    """metrics/<name>.json. Raises UserError where it is missing or broken."""
+    return read_output(read_json, METRICS / f"{name}.json")
 
 
-def read_made(how: Callable[[Path], Content], path: Path) -> Content:
-    """`how(path)`. Raises Fault where the file, which a stage has made, is missing or broken."""
+def read_output(how: Callable[[Path], Content], path: Path) -> Content:
+    """`how(path)`. Raises UserError where the file, which a stage has made, is missing or broken."""
     try:
         return how(path)
     except (OSError, ValueError):
-        raise Fault(f"{path} is missing or broken; run dvc repro to make it") from None
+        raise UserError(f"{path} is missing or broken; run dvc repro to make it") from None
 
 
 def sha256(path: Path) -> str:

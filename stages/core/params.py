@@ -10,7 +10,7 @@ from typing import TypeVar
 import pydantic
 import yaml
 
-from stages.core.errors import Fault, one_line
+from stages.core.errors import UserError, one_line
 
 FILE = Path("params.yaml")
 SECTIONS = ("data", "scan", "clean", "split", "teacher", "teacher_training", "targets", "student",
@@ -45,34 +45,34 @@ SectionType = TypeVar("SectionType", bound=pydantic.BaseModel)
 def load(section: str, kind: type[SectionType]) -> SectionType:
     """The named section of `params.yaml` (or a part of one: `student_training.augment`) as an instance of `kind`.
 
-    Raises Fault, in one line with file, section, key and what would be accepted, for anything else.
+    Raises UserError, in one line with file, section, key and what would be accepted, for anything else.
     """
     return parse(kind, _below(section), f"{FILE}: {section}")
 
 
-def word(key: str) -> str:
+def load_word(key: str) -> str:
     """One word of `params.yaml`, for who needs no more of its section: word("data.task")."""
     value = _below(key)
     if value is None:
-        raise Fault(f"{FILE}: {key} is missing")
+        raise UserError(f"{FILE}: {key} is missing")
     if not isinstance(value, str):
-        raise Fault(f"{FILE}: {key} is {value!r}: it should be a word")
+        raise UserError(f"{FILE}: {key} is {value!r}: it should be a word")
     return value
 
 
-def whole() -> dict[str, object]:
+def load_all() -> dict[str, object]:
     """All of `params.yaml`, unchecked: for who shows it or takes its hash, and leaves the checks to others."""
     return _sections()
 
 
 def parse(kind: type[SectionType], values: object, where: str) -> SectionType:
-    """`values` (a mapping) as an instance of `kind`; `where` names their place in the message of the Fault."""
+    """`values` (a mapping) as an instance of `kind`; `where` names their place in the message of the UserError."""
     if not isinstance(values, dict):
-        raise Fault(f"{where} is missing or no mapping; it holds {', '.join(kind.model_fields)}")
+        raise UserError(f"{where} is missing or no mapping; it holds {', '.join(kind.model_fields)}")
     try:
         return kind.model_validate(values)
     except pydantic.ValidationError as error:
-        raise Fault("; ".join(_said(where, kind, found) for found in error.errors())) from None
+        raise UserError("; ".join(_said(where, kind, found) for found in error.errors())) from None
 
 
 def _said(where: str, kind: type[pydantic.BaseModel], found: dict) -> str:
@@ -98,12 +98,12 @@ def _sections() -> dict:
     try:
         whole = yaml.load(FILE.read_text(encoding="utf-8"), Loader=_Loader)
     except FileNotFoundError:
-        raise Fault(f"{FILE} is missing; copy one of presets/ there, for example presets/digits.yaml") from None
+        raise UserError(f"{FILE} is missing; copy one of presets/ there, for example presets/digits.yaml") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise Fault(f"{FILE} is not readable as YAML: {one_line(error)}") from None
+        raise UserError(f"{FILE} is not readable as YAML: {one_line(error)}") from None
     if not isinstance(whole, dict):
-        raise Fault(f"{FILE} holds no sections; it needs {', '.join(SECTIONS)}")
+        raise UserError(f"{FILE} holds no sections; it needs {', '.join(SECTIONS)}")
     for name in whole:
         if name not in SECTIONS:
-            raise Fault(f"{FILE}: section {name!r} is unknown; known: {', '.join(SECTIONS)}")
+            raise UserError(f"{FILE}: section {name!r} is unknown; known: {', '.join(SECTIONS)}")
     return whole

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.core.files import sha256
 
 ROOT = Path(".work")
@@ -24,14 +24,14 @@ def folder(stage: str, params: Iterable[object], inputs: Iterable[Path]) -> Iter
 
     params: what the result depends on, each with a stable `repr`. inputs: files, or folders (all files below them);
     what is not there counts as empty.
-    Raises Fault when another process holds the stage: the kernel frees the lock with the process, however it ends.
+    Raises UserError when another process holds the stage: the kernel frees the lock with the process, however it ends.
     """
     ROOT.mkdir(exist_ok=True)
     with open(ROOT / f"{stage}.lock", "a", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Fault(f"another {stage} is still running in this folder (it holds {lock.name}); "
+            raise UserError(f"another {stage} is still running in this folder (it holds {lock.name}); "
                         "wait for it or stop it, then run again") from None
         place = ROOT / stage
         key = _key(params, inputs)

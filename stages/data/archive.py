@@ -20,8 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from stages.core.errors import Fault, one_line
-from stages.core.files import whole
+from stages.core.errors import UserError, one_line
+from stages.core.files import atomic_write
 
 CHUNK = 1 << 20  # bytes in memory at a time
 BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
@@ -39,10 +39,10 @@ class Member:
 
 
 @contextmanager
-def opened(source: Path, scratch: Path, limit: int) -> Iterator[list[Member]]:
+def open_members(source: Path, scratch: Path, limit: int) -> Iterator[list[Member]]:
     """The members of `source`, sorted by path. A compressed tar is first unpacked to a plain one in `scratch`.
 
-    Raises Fault for anything that is no archive, broken, unsafe, or larger than `limit` bytes unpacked.
+    Raises UserError for anything that is no archive, broken, unsafe, or larger than `limit` bytes unpacked.
     """
     with ExitStack() as stack:
         with _reading(source):
@@ -59,10 +59,10 @@ def opened(source: Path, scratch: Path, limit: int) -> Iterator[list[Member]]:
 def write(path: Path, source: str, members: Iterable[Member], limit: int) -> None:
     """A zip that depends on the members' paths and bytes alone: stored, times and modes fixed, written whole or not.
 
-    Memory does not grow with the members. Raises Fault when one is broken, or all exceed `limit` bytes.
+    Memory does not grow with the members. Raises UserError when one is broken, or all exceed `limit` bytes.
     """
     left = limit
-    with whole(path, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+    with atomic_write(path, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for member in members:
             entry = zipfile.ZipInfo(member.path, (1980, 1, 1, 0, 0, 0))
             entry.create_system, entry.external_attr, entry.file_size = 3, (stat.S_IFREG | 0o644) << 16, member.size
@@ -80,7 +80,7 @@ def _in_zip(source: Path, archive: zipfile.ZipFile) -> Iterator[Member]:
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _no_file(source, info.filename)
         if info.flag_bits & 1:
-            raise Fault(f"{source}: {info.filename!r} is encrypted; unpack the archive into a folder there, "
+            raise UserError(f"{source}: {info.filename!r} is encrypted; unpack the archive into a folder there, "
                         "and name that in data.source")
         # Some packers for Windows write backslashes, against the format's rules.
         path = info.filename.replace("\\", "/")
@@ -112,32 +112,32 @@ def _in_folder(source: Path) -> Iterator[Member]:
 
 
 def _checked(source: Path, found: Iterable[Member], limit: int) -> list[Member]:
-    """Sorted, without file managers' litter. Raises Fault for unsafe or repeated paths, and for too much."""
+    """Sorted, without file managers' litter. Raises UserError for unsafe or repeated paths, and for too much."""
     members = {}
     for member in found:
         path = _relative(source, member.path)
         if any(part.startswith(".") or part.lower() in LITTER for part in path.split("/")):
             continue
         if path in members:
-            raise Fault(f"{source}: {path!r} is in it twice; keep one of the two")
+            raise UserError(f"{source}: {path!r} is in it twice; keep one of the two")
         members[path] = Member(path, member.size, member.open)
     if not members:
-        raise Fault(f"{source} holds no files; put images there, or name another source in data.source")
+        raise UserError(f"{source} holds no files; put images there, or name another source in data.source")
     if sum(member.size for member in members.values()) > limit:
         raise _too_large(source, max(members.values(), key=lambda member: member.size).path, limit)
     return [members[path] for path in sorted(members)]
 
 
 def _relative(source: Path, path: str) -> str:
-    """`path` without leading `./`. Raises Fault for one that would lead out of the archive or can't be written."""
+    """`path` without leading `./`. Raises UserError for one that would lead out of the archive or can't be written."""
     parts = path.replace("\\", "/").split("/")
     if path.startswith(("/", "\\")) or re.match("[A-Za-z]:", path) or ".." in parts:
-        raise Fault(f"{source}: the member {path!r} leads out of the archive; don't trust it: "
+        raise UserError(f"{source}: the member {path!r} leads out of the archive; don't trust it: "
                     "get the archive elsewhere, or pack it anew with relative paths")
     try:
         path.encode()
     except UnicodeEncodeError:
-        raise Fault(f"{source}: the name {path!r} is not valid UTF-8; rename that file") from None
+        raise UserError(f"{source}: the name {path!r} is not valid UTF-8; rename that file") from None
     return "/".join(part for part in path.split("/") if part not in ("", "."))
 
 
@@ -147,13 +147,13 @@ def _plain_tar(source: Path, scratch: Path, limit: int) -> Path:
         head = file.read(6)
     unpack = next((unpack for magic, unpack in COMPRESSED.items() if head.startswith(magic)), None)
     if not head:
-        raise Fault(f"{source} is empty; copy or download it again")
+        raise UserError(f"{source} is empty; copy or download it again")
     if head.startswith(b"PK"):
         raise zipfile.BadZipFile("the directory at the end of the zip is missing")
     if not unpack:
         if tarfile.is_tarfile(source):
             return source
-        raise Fault(f"{source} is no zip, no tar (.gz, .bz2, .xz) and no folder; get the archive again, or unpack it "
+        raise UserError(f"{source} is no zip, no tar (.gz, .bz2, .xz) and no folder; get the archive again, or unpack it "
                     "into a folder there and name that in data.source")
     plain = scratch / "plain.tar"
     # A tar's headers and padding come on top of its files.
@@ -189,17 +189,17 @@ def _reading(source: str | Path, member: str = "") -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise
         where = f"{source}: {member!r}" if member else f"{source}"
-        raise Fault(f"{where} is broken or cut off ({one_line(error)}); copy or download the archive again, or unpack "
+        raise UserError(f"{where} is broken or cut off ({one_line(error)}); copy or download the archive again, or unpack "
                     "what can be unpacked into a folder there") from None
 
 
-def _no_file(source: Path, member: str) -> Fault:
-    return Fault(f"{source}: {member!r} is a link or a device, not a file; put the file itself in its place")
+def _no_file(source: Path, member: str) -> UserError:
+    return UserError(f"{source}: {member!r} is a link or a device, not a file; put the file itself in its place")
 
 
-def _too_large(source: str | Path, member: str, limit: int) -> Fault:
+def _too_large(source: str | Path, member: str, limit: int) -> UserError:
     at = f" (seen at {member!r})" if member else ""
-    return Fault(f"{source} unpacks to more than {limit / 1e9:g} GB{at}; raise data.max_unpacked_gb in params.yaml "
+    return UserError(f"{source} unpacks to more than {limit / 1e9:g} GB{at}; raise data.max_unpacked_gb in params.yaml "
                  "if that is meant")
 
 

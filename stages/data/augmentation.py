@@ -39,7 +39,7 @@ class Geometry(NamedTuple):
     turned: np.ndarray  # bool (B,): rows and columns change places afterwards
 
 
-class Images:
+class ImageArrays:
     """Several stored arrays of one image size, addressed as one: first those of the first array, and so on."""
 
     def __init__(self, *parts: np.ndarray):
@@ -61,13 +61,13 @@ class Images:
         return batch
 
 
-def plain(images: Images, samples: np.ndarray, mirror: bool = False) -> np.ndarray:
+def unaugmented(images: ImageArrays, samples: np.ndarray, mirror: bool = False) -> np.ndarray:
     """The images as stored, or their mirror images. uint8 (B,H,W,3)."""
     rows, columns = (np.tile(np.arange(side), (len(samples), 1)) for side in images.size)
     return images.gather(samples, rows, columns[:, ::-1] if mirror else columns)
 
 
-def view(images: Images, samples: np.ndarray, augment: Augment, seed: int, number: int) -> np.ndarray:
+def view(images: ImageArrays, samples: np.ndarray, augment: Augment, seed: int, number: int) -> np.ndarray:
     """View `number` of each image. uint8 (B,H,W,3)."""
     draws = rng.uniform(seed, samples, number, DRAWS)
     rows, columns, turned = _geometry(augment, images.size, draws)
@@ -76,7 +76,7 @@ def view(images: Images, samples: np.ndarray, augment: Augment, seed: int, numbe
     return _coloured(batch, augment.colour * (2 * draws[:, 5:8] - 1)) if augment.colour else batch
 
 
-def moved(targets: np.ndarray, samples: np.ndarray, augment: Augment, seed: int, number: int) -> np.ndarray:
+def transform_targets(targets: np.ndarray, samples: np.ndarray, augment: Augment, seed: int, number: int) -> np.ndarray:
     """The targets (N,*S) of these samples as view `number` shows them, (B,*S): masks move along, to the nearest pixel.
 
     A class of a whole image stays.
@@ -88,7 +88,7 @@ def moved(targets: np.ndarray, samples: np.ndarray, augment: Augment, seed: int,
     return _turned(_gather(targets, samples, *nearest), turned)
 
 
-def mirrored(samples: np.ndarray, augment: Augment, seed: int, number: int) -> np.ndarray:
+def is_flipped(samples: np.ndarray, augment: Augment, seed: int, number: int) -> np.ndarray:
     """bool (B,): which of these views are mirrored."""
     return augment.flip & (rng.uniform(seed, samples, number, 3)[:, 2] < 0.5)
 
@@ -133,7 +133,7 @@ def _turned(batch: np.ndarray, turned: np.ndarray) -> np.ndarray:
     return batch
 
 
-def _bilinear(images: Images, samples: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _bilinear(images: ImageArrays, samples: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     top, left = (np.floor(part).astype(int) for part in (rows, columns))
     bottom, right = (np.minimum(first + 1, side - 1) for first, side in zip((top, left), images.size, strict=True))
     down = (rows - top).astype(np.float32)[:, :, None, None]

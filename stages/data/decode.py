@@ -74,7 +74,7 @@ def has_image_suffix(path: str) -> bool:
     return PurePosixPath(path).suffix.lower() in _suffixes()
 
 
-def each_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """function(item) for each item, in their order, on all cores, with few of them in memory at a time.
 
     Threads: Pillow and hashlib let go of the interpreter while they decode, resize and hash.

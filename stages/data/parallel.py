@@ -15,19 +15,19 @@ from itertools import islice
 from typing import TypeVar
 
 from stages.core.device import thread_count
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 
 WORKERS = min(16, thread_count())
 CHUNK = 16  # items that travel together
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
-def each(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def map_in_processes(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """function(item) for each item, in their order, with few of them in memory at a time.
 
     function: one of a module's, or a `partial` of it. Processes are started anew, not forked: they inherit no threads,
     locks or open files, and import what the function needs. On one core this process does all itself.
-    Raises what the function raises, and Fault where the system ends a process.
+    Raises what the function raises, and UserError where the system ends a process.
     """
     if WORKERS == 1:
         yield from map(function, items)
@@ -42,7 +42,7 @@ def each(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[
         while waiting:
             yield from waiting.popleft().result()
     except BrokenProcessPool:
-        raise Fault("the system ended one of the processes at work, most likely for want of memory; close other "
+        raise UserError("the system ended one of the processes at work, most likely for want of memory; close other "
                     "programs and run again, with OMP_NUM_THREADS=1 for one process alone") from None
     finally:
         pool.shutdown(cancel_futures=True)

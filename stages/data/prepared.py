@@ -33,7 +33,7 @@ def windows(split: str) -> np.ndarray:
     return np.load(FOLDER / split / "windows.npy")
 
 
-def counts(number: int, split: str = "train") -> np.ndarray:
+def class_counts(number: int, split: str = "train") -> np.ndarray:
     """int64 (C,): how many images of the split, or pixels of them, each of `number` classes has."""
     known, total = targets(split), np.zeros(number, np.int64)
     step = max(1, 2**20 // max(1, known[:1].size))  # so that memory stays small, however many there are
@@ -43,12 +43,12 @@ def counts(number: int, split: str = "train") -> np.ndarray:
     return total
 
 
-def size() -> tuple[int, int]:
+def image_size() -> tuple[int, int]:
     """(H, W) of every image."""
     return images("train").shape[1:3]
 
 
-def labelled() -> int:
+def labelled_count() -> int:
     """How many training images there are: the length of an epoch."""
     return len(targets("train"))
 

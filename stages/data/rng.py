@@ -17,12 +17,12 @@ def uniform(seed: int, samples: np.ndarray, view: int, draws: int) -> np.ndarray
     return (numbers >> np.uint64(11)) * 2.0**-53
 
 
-def order(seed: int, epoch: int, samples: int) -> np.ndarray:
+def permutation(seed: int, epoch: int, samples: int) -> np.ndarray:
     """A permutation of 0 … samples − 1 for this seed and epoch. int64 (samples,)."""
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(samples)
 
 
-def drawn(chances: np.ndarray, seed: int, epoch: int, count: int) -> np.ndarray:
+def weighted_sample(chances: np.ndarray, seed: int, epoch: int, count: int) -> np.ndarray:
     """int64 (count,), shuffled: each sample as often as its chance among `chances` (N,) has it, rounded up or down.
 
     Systematic sampling of a shuffled list: Madow, "On the theory of systematic sampling, II", 1949. Even chances and a

@@ -62,7 +62,7 @@ def cut_mask(mask: np.ndarray, sizing: Sizing) -> np.ndarray:
     return _squares(whole, sizing)
 
 
-def whole(rows: np.ndarray, squares: np.ndarray) -> np.ndarray:
+def stitch(rows: np.ndarray, squares: np.ndarray) -> np.ndarray:
     """The picture (H,W,…) of these rows of windows.npy (K,5) and squares (K,size,size,…), which agree where they meet.
     """
     size, (_, _, _, height, width) = squares.shape[1], rows[0]
@@ -72,7 +72,7 @@ def whole(rows: np.ndarray, squares: np.ndarray) -> np.ndarray:
     return picture[:height, :width]
 
 
-def blended(rows: np.ndarray, logits: np.ndarray) -> np.ndarray:
+def blend(rows: np.ndarray, logits: np.ndarray) -> np.ndarray:
     """float32 (C,H,W): the mean of a picture's squares (K,C,size,size) where they overlap.
 
     A square counts less towards its border, where a network has seen less around a pixel: linearly, and never nothing.
@@ -89,7 +89,7 @@ def blended(rows: np.ndarray, logits: np.ndarray) -> np.ndarray:
     return (total / weights)[:, :height, :width]
 
 
-def pictures(rows: np.ndarray, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[
+def assemble_pictures(rows: np.ndarray, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[
         tuple[np.ndarray, np.ndarray]]:
     """Whole logits (C,H,W) and targets (H,W), picture by picture, from batches of squares in the order of `rows`.
 
@@ -103,7 +103,7 @@ def pictures(rows: np.ndarray, batches: Iterable[tuple[np.ndarray, np.ndarray]])
             logits.append(one_logits)
             targets.append(one_targets)
             if start + len(logits) == end:
-                yield blended(rows[start:end], np.stack(logits)), whole(rows[start:end], np.stack(targets))
+                yield blend(rows[start:end], np.stack(logits)), stitch(rows[start:end], np.stack(targets))
                 logits, targets = [], []
                 start, end = end, next(ends, None)
 

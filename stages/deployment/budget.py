@@ -46,6 +46,6 @@ def verdicts(budget: BudgetParams, size: Mapping, speed: Mapping, quality: Mappi
     return found
 
 
-def said(found: Sequence[Verdict]) -> str:
+def describe(found: Sequence[Verdict]) -> str:
     """Lines for a terminal."""
     return "\n".join(map(str, found)) or "benchmark.budget in params.yaml sets no limits"

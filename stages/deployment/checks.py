@@ -17,7 +17,7 @@ import pydantic
 
 from stages.core import files, params
 from stages.core.device import thread_count
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.data import prepared
 from stages.deployment import onnx_model
 from stages.deployment.preprocessing import Resizing
@@ -32,7 +32,7 @@ class VerifyParams(params.Section):
     least_agreement: float = pydantic.Field(ge=0, le=100)  # % of images, or pixels, of one class in int8 and in float
 
 
-class Outcome(NamedTuple):
+class CheckResult(NamedTuple):
     """What a check has found."""
 
     passed: bool
@@ -70,7 +70,7 @@ class Sample:
             yield self.take(rows[start:start + BATCH])
 
 
-class Subject:
+class ModelUnderTest:
     """A deployed file, not yet trusted in anything."""
 
     def __init__(self, name: str, sample: Sample, settings: VerifyParams):
@@ -93,11 +93,11 @@ class Subject:
         try:
             return folder / f"seed-{files.read_json(folder / 'seeds.json')['best']}.safetensors"
         except (OSError, ValueError, KeyError):
-            raise Fault(f"{folder}/seeds.json is missing or broken; run dvc repro to train the {self.role} again"
+            raise UserError(f"{folder}/seeds.json is missing or broken; run dvc repro to train the {self.role} again"
                         ) from None
 
 
-def share(error: float, deviation: float) -> float:
+def relative_error(error: float, deviation: float) -> float:
     """A logit's error as a share of the logits' standard deviation; where all are the same, none is small.
 
     Probabilities depend on differences of logits alone, whose scale the deviation is: an error of e in each moves no
@@ -106,7 +106,7 @@ def share(error: float, deviation: float) -> float:
     return error / deviation if deviation else math.inf if error else 0.0
 
 
-def bound(value: float) -> float:
+def power_of_ten_above(value: float) -> float:
     """The power of ten above it, which a last bit rarely changes."""
     return float(f"1e{math.floor(math.log10(value)) + 1}") if value else 0.0
 
@@ -117,18 +117,18 @@ DATE = re.compile(r"\d{4}[-/.]\d{2}[-/.]\d{2}|\d{2}:\d{2}:\d{2}")
 SHA256 = re.compile("[0-9a-f]{64}")
 
 
-def well_formed(subject: Subject) -> Outcome:
+def well_formed(subject: ModelUnderTest) -> CheckResult:
     """By onnx's own checker, with all types and shapes inferred."""
     import onnx
 
     if not subject.path.is_file():
-        return Outcome(False, "is missing", {})
+        return CheckResult(False, "is missing", {})
     onnx.checker.check_model(str(subject.path), full_check=True)
     size = subject.path.stat().st_size / 1e6
-    return Outcome(True, f"{size:.2f} MB, well formed", {"size_mb": round(size, 4)})
+    return CheckResult(True, f"{size:.2f} MB, well formed", {"size_mb": round(size, 4)})
 
 
-def anonymous(subject: Subject) -> Outcome:
+def no_local_paths(subject: ModelUnderTest) -> CheckResult:
     """No string in it, but for the names of classes, holds a date or a path of this machine."""
     import onnx
 
@@ -140,36 +140,36 @@ def anonymous(subject: Subject) -> Outcome:
     found = list(_strings(model))
     for text in found:
         if place := next((place for place in sorted(places) if f"{place}/" in f"{text}/"), None):
-            return Outcome(False, f"holds a path of this machine, {place}, in {reprlib.repr(text)}", {})
+            return CheckResult(False, f"holds a path of this machine, {place}, in {reprlib.repr(text)}", {})
         if date := DATE.search(text):
-            return Outcome(False, f"holds a date, {date.group()}, in {reprlib.repr(text)}", {})
-    return Outcome(True, f"{len(found)} strings, none with a date or a path of this machine", {"strings": len(found)})
+            return CheckResult(False, f"holds a date, {date.group()}, in {reprlib.repr(text)}", {})
+    return CheckResult(True, f"{len(found)} strings, none with a date or a path of this machine", {"strings": len(found)})
 
 
-def described(subject: Subject) -> Outcome:
+def card_matches(subject: ModelUnderTest) -> CheckResult:
     """Its card says what params.yaml, the arrays and the weights say."""
     card, classes, listed = subject.model.card, tuple(prepared.classes()), onnx_model.FOLDER / "classes.txt"
-    expected = {"classes": classes, "image_size": subject.sample.size, "task": params.word("data.task"),
+    expected = {"classes": classes, "image_size": subject.sample.size, "task": params.load_word("data.task"),
                 **params.load("split", Resizing).model_dump(), "role": subject.role,
                 "weights_sha256": files.sha256(subject.weights)}
     for field, right in expected.items():
         if (said := getattr(card, field)) != right:
-            return Outcome(False, f"its card says {field} {reprlib.repr(said)}, but it is {reprlib.repr(right)}", {})
+            return CheckResult(False, f"its card says {field} {reprlib.repr(said)}, but it is {reprlib.repr(right)}", {})
     if (card.form == "float") != (subject.name != "int8"):
-        return Outcome(False, f"its card says form {card.form!r}, which the {subject.name} hasn't", {})
+        return CheckResult(False, f"its card says form {card.form!r}, which the {subject.name} hasn't", {})
     if not SHA256.fullmatch(card.settings_sha256):
-        return Outcome(False, f"its card says settings_sha256 {reprlib.repr(card.settings_sha256)}, no hash", {})
+        return CheckResult(False, f"its card says settings_sha256 {reprlib.repr(card.settings_sha256)}, no hash", {})
     numbers = {"mean": 3, "std": 3, "colours": len(classes) if subject.sample.shape else 0}
     for field, right in numbers.items():
         if (count := len(getattr(card, field))) != right:
-            return Outcome(False, f"its card has {count} entries in {field}, and should have {right}", {})
+            return CheckResult(False, f"its card has {count} entries in {field}, and should have {right}", {})
     if tuple(listed.read_text(encoding="utf-8").splitlines()) != classes:
-        return Outcome(False, f"{listed} names other classes than it and {prepared.FOLDER}/classes.txt", {})
-    return Outcome(True, f"{card.role}, {card.form}, {len(classes)} classes, from {subject.weights}",
+        return CheckResult(False, f"{listed} names other classes than it and {prepared.FOLDER}/classes.txt", {})
+    return CheckResult(True, f"{card.role}, {card.form}, {len(classes)} classes, from {subject.weights}",
                    {"classes": len(classes), "image_size": card.image_size})
 
 
-def free_in_number(subject: Subject) -> Outcome:
+def batch_invariant(subject: ModelUnderTest) -> CheckResult:
     """uint8 (N,H,W,3) → finite float32 (N,C,*S) for every N, and no image's answer depends on the others."""
     sample, settings, classes = subject.sample, subject.settings, len(prepared.classes())
     images = sample.take([sample.rows[at % len(sample.rows)] for at in range(max(BATCHES))])
@@ -177,26 +177,26 @@ def free_in_number(subject: Subject) -> Outcome:
     for count in sorted(BATCHES, reverse=True):
         answers = subject.model(images[-count:])
         if answers.dtype != np.float32 or answers.shape != (count, classes, *sample.shape):
-            return Outcome(False, f"{count} images get {answers.dtype} {answers.shape}, and should get float32 "
+            return CheckResult(False, f"{count} images get {answers.dtype} {answers.shape}, and should get float32 "
                                   f"{(count, classes, *sample.shape)}", {})
         if not np.isfinite(answers).all():
-            return Outcome(False, f"logits of {count} images are not all finite", {})
+            return CheckResult(False, f"logits of {count} images are not all finite", {})
         together = answers if together is None else together
         error = max(error, float(np.abs(answers - together[-count:]).max()))
         same = min(same, float(np.mean(answers.argmax(1) == together[-count:].argmax(1))))
-    error = share(error, float(together.std()))
+    error = relative_error(error, float(together.std()))
     said = (f"in batches of {', '.join(map(str, BATCHES))} an image's logits differ by {error:.1e} of all logits' "
             f"deviation (at most {settings.tolerance:g})")
-    figures = {"largest": max(BATCHES), "error_below": bound(error)}
+    figures = {"largest": max(BATCHES), "error_below": power_of_ten_above(error)}
     if error <= settings.tolerance or subject.model.card.form != "int8":
-        return Outcome(error <= settings.tolerance, said, figures)
+        return CheckResult(error <= settings.tolerance, said, figures)
     # Between integers a last bit may become a whole step; there the class is what counts.
-    return Outcome(100 * same >= settings.least_agreement,
+    return CheckResult(100 * same >= settings.least_agreement,
                    f"{said}, but {100 * same:.2f} % of the classes are the same (at least "
                    f"{settings.least_agreement:g})", figures | {"same_classes": round(100 * same, 2)})
 
 
-def same_as_torch(subject: Subject) -> Outcome:
+def same_as_torch(subject: ModelUnderTest) -> CheckResult:
     """Its logits are those of the network that was trained."""
     import torch
 
@@ -214,13 +214,13 @@ def same_as_torch(subject: Subject) -> Outcome:
             expected = net(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy().astype(np.float64)
         error = max(error, float(np.abs(subject.model(images) - expected).max()))
         count, total, squares = count + expected.size, total + expected.sum(), squares + np.square(expected).sum()
-    error = share(error, math.sqrt(max(0.0, squares / count - (total / count) ** 2)))
-    return Outcome(error <= subject.settings.tolerance,
+    error = relative_error(error, math.sqrt(max(0.0, squares / count - (total / count) ** 2)))
+    return CheckResult(error <= subject.settings.tolerance,
                    f"{len(rows)} test images; logits differ from torch's by {error:.1e} of all logits' deviation (at "
-                   f"most {subject.settings.tolerance:g})", {"images": len(rows), "error_below": bound(error)})
+                   f"most {subject.settings.tolerance:g})", {"images": len(rows), "error_below": power_of_ten_above(error)})
 
 
-def same_as_float(subject: Subject) -> Outcome:
+def same_as_float(subject: ModelUnderTest) -> CheckResult:
     """It names the class that the student in float names, of an image or a pixel."""
     student, rows = onnx_model.open_model(onnx_model.DEPLOYED["student"], thread_count()), subject.sample.rows
     same, total = 0, 0
@@ -228,7 +228,7 @@ def same_as_float(subject: Subject) -> Outcome:
         equal = subject.model(images).argmax(1) == student(images).argmax(1)
         same, total = same + int(equal.sum()), total + equal.size
     percent, counted = 100 * same / total, "of the pixels of" if subject.sample.shape else "of"
-    return Outcome(percent >= subject.settings.least_agreement,
+    return CheckResult(percent >= subject.settings.least_agreement,
                    f"{percent:.2f} % {counted} {len(rows)} test images get the float student's class (at least "
                    f"{subject.settings.least_agreement:g} %)", {"images": len(rows), "percent": round(percent, 2)})
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from stages.data import prepared
 from stages.deployment import latency, onnx_model, quantize
 from stages.deployment.onnx_model import Card
-from stages.deployment.quantize import FORMS, Judge, QuantizeParams, Try
+from stages.deployment.quantize import FORMS, Candidate, QuantizeParams, ValScorer
 
 ROUNDS, WARMUP, SECONDS = 20, 5, 0.1  # of each model's turns, on one thread
 EQUAL = 0.05  # share by which two latencies differ by chance, and by which a difference in size is worth nothing
@@ -33,10 +33,10 @@ class Tried(NamedTuple):
     latency: float  # seconds an image
 
 
-def tried(path: Path, card: Card, settings: QuantizeParams, judge: Judge) -> list[Tried]:
+def tried(path: Path, card: Card, settings: QuantizeParams, judge: ValScorer) -> list[Tried]:
     """The float model of `path`, and every way of making it small. Writes to a folder that goes."""
-    model, calibration = onnx.load(path), quantize.spread(prepared.images("train"), settings.calibration_images)
-    before = Try([], model, judge(model))
+    model, calibration = onnx.load(path), quantize.evenly_spaced(prepared.images("train"), settings.calibration_images)
+    before = Candidate([], model, judge(model))
     made = [(None, before)]
     for way in tqdm(WAYS, "explore", unit="way", disable=None):
         asked = settings.model_copy(update=way | {"remedy": "layers"})
@@ -80,11 +80,11 @@ def table(rows: Sequence[Tried], settings: QuantizeParams) -> str:
     return "\n".join([*lines, "", f"Best here: {_said(choice)}. In params.yaml, set {wanted}."])
 
 
-def _tries(model: onnx.ModelProto, settings: QuantizeParams, calibration, card: Card, judge: Judge,
-           before: float) -> list[Try]:
+def _tries(model: onnx.ModelProto, settings: QuantizeParams, calibration, card: Card, judge: ValScorer,
+           before: float) -> list[Candidate]:
     """One way as it is, and where it loses too much, with its worst layers in float."""
     with quantize.quantiser(model, settings, calibration, card.centred()) as ready:
-        found = quantize.tries(ready, settings, judge, before - settings.max_drop)
+        found = quantize.candidates(ready, settings, judge, before - settings.max_drop)
         first, best = found[0], quantize.best(found)
         return [first, best] if best.in_float else [first]
 

@@ -11,7 +11,7 @@ import torch
 from onnx import ModelProto, helper, numpy_helper
 from torch import nn
 
-from stages.core.errors import Fault, one_line
+from stages.core.errors import UserError, one_line
 from stages.deployment import onnx_model
 
 
@@ -28,7 +28,7 @@ class Deployed(nn.Module):
 
 
 def to_onnx(network: nn.Module, image_size: int) -> ModelProto:
-    """The graph of `network`, batch dimension free. Raises Fault for what the exporter can't express."""
+    """The graph of `network`, batch dimension free. Raises UserError for what the exporter can't express."""
     # Channels-last weights have the same effect on strides; a copy, since the caller's layout is the caller's.
     plain = copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format)
     # Of two or more: an example batch of one would be taken for a constant.
@@ -40,7 +40,7 @@ def to_onnx(network: nn.Module, image_size: int) -> ModelProto:
                 input_names=[onnx_model.IMAGE], output_names=[onnx_model.LOGITS],
                 dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
         except torch.onnx.OnnxExporterError as error:
-            raise Fault(f"{type(network.net).__name__} can't be exported to ONNX ({one_line(error)[:200]}); "
+            raise UserError(f"{type(network.net).__name__} can't be exported to ONNX ({one_line(error)[:200]}); "
                         "choose another model in params.yaml") from None
     model = program.model_proto
     _pool(model)

@@ -18,7 +18,7 @@ import numpy as np
 
 from stages.core import errors
 from stages.core.device import peak_memory_mb
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.deployment import onnx_model
 
 
@@ -33,14 +33,14 @@ class Runner:
     def ask(self, images: int, warmup: int, seconds: float) -> dict:
         """Run a batch of so many images for so long, after `warmup` runs that don't count.
 
-        Raises Fault, in the runner's own words, if it ended.
+        Raises UserError, in the runner's own words, if it ended.
         """
         try:
             print(json.dumps([images, warmup, seconds]), file=self.process.stdin, flush=True)
             return json.loads(self.process.stdout.readline())
         except (BrokenPipeError, json.JSONDecodeError):
             said = self.process.stderr.read().strip().splitlines() or ["it was killed, perhaps for want of memory"]
-            raise Fault(f"running {self.path} failed: {said[-1].removeprefix('runner: ')}") from None
+            raise UserError(f"running {self.path} failed: {said[-1].removeprefix('runner: ')}") from None
 
     def __enter__(self) -> "Runner":
         return self

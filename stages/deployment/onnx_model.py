@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stages.core.errors import Fault, one_line
-from stages.core.files import whole
+from stages.core.errors import UserError, one_line
+from stages.core.files import atomic_write
 
 FOLDER = Path("models")
 # The four models that are compared, as they are deployed, in the order of every table.
@@ -58,13 +58,13 @@ class Model:
 
 
 def open_model(path: Path, threads: int) -> Model:
-    """The file, ready to run on so many threads. Raises Fault where it is missing, broken, or none of ours."""
+    """The file, ready to run on so many threads. Raises UserError where it is missing, broken, or none of ours."""
     if not path.is_file():
-        raise Fault(f"{path} is missing; run dvc repro to make it")
+        raise UserError(f"{path} is missing; run dvc repro to make it")
     try:
         opened = session(path, threads)
     except Exception as error:  # onnxruntime's own classes share no base but this one
-        raise Fault(f"{path} is no readable ONNX model ({one_line(error)}); delete it and run dvc repro") from None
+        raise UserError(f"{path} is no readable ONNX model ({one_line(error)}); delete it and run dvc repro") from None
     return Model(opened, _card(opened.get_modelmeta().custom_metadata_map, path))
 
 
@@ -90,7 +90,7 @@ def write(model, card: Card, path: Path) -> None:
         value = getattr(card, field.name)
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         model.metadata_props.add(key=field.name, value=text)
-    with whole(path, "wb") as file:
+    with atomic_write(path, "wb") as file:
         file.write(model.SerializeToString(deterministic=True))
 
 
@@ -121,7 +121,7 @@ def _card(found: dict[str, str], path: Path) -> Card:
         return Card(**{field.name: texts[field.name] if field.type is str else _value(texts[field.name])
                        for field in fields(Card)})
     except (KeyError, ValueError) as error:
-        raise Fault(f"{path} doesn't describe itself ({one_line(error)}), so it wasn't made here; "
+        raise UserError(f"{path} doesn't describe itself ({one_line(error)}), so it wasn't made here; "
                     "delete it and run dvc repro") from None
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.data import tiling
-from stages.deployment.checks import Outcome, Picture, Subject, bound
+from stages.deployment.checks import CheckResult, ModelUnderTest, Picture, power_of_ten_above
 
 RAW = Path("data/raw.zip")
 PREDICT = Path(__file__).resolve().parents[2] / "predict.py"
@@ -22,7 +22,7 @@ SAME = 99.9  # % of a mask's pixels: where two classes tie, either may be named
 ANSWERS, MASKS = "answers.jsonl", "masks"
 
 
-def same_as_prepared(subject: Subject, folder: Path) -> Outcome:
+def same_as_prepared(subject: ModelUnderTest, folder: Path) -> CheckResult:
     """The answers to the sample's original files, predict.py and the model being alone in `folder`."""
     shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
     folder.mkdir(parents=True)
@@ -36,13 +36,13 @@ def same_as_prepared(subject: Subject, folder: Path) -> Outcome:
             names[f"{number:06}"] = picture
     answers = _asked(subject, list(names), folder)
     if [record["path"] for record in answers] != list(names):
-        return Outcome(False, f"predict.py gives {len(answers)} answers to {len(names)} files", {})
+        return CheckResult(False, f"predict.py gives {len(answers)} answers to {len(names)} files", {})
     answered = [(names[record["path"]], record) for record in answers]
     return _same_masks(subject, answered, folder) if subject.sample.shape else _same_classes(subject, answered)
 
 
-def _asked(subject: Subject, names: list[str], folder: Path) -> list[dict]:
-    """Its records. Raises Fault where it fails.
+def _asked(subject: ModelUnderTest, names: list[str], folder: Path) -> list[dict]:
+    """Its records. Raises UserError where it fails.
 
     Paths on stdin are tried whatever they end in: a picture's own name may end in .pdf.
     """
@@ -52,30 +52,30 @@ def _asked(subject: Subject, names: list[str], folder: Path) -> list[dict]:
                           errors="replace", input="\n".join(names))
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["and said nothing"]
-        raise Fault(f"predict.py ended with status {done.returncode}: {said[-1][:300]}")
+        raise UserError(f"predict.py ended with status {done.returncode}: {said[-1][:300]}")
     return [json.loads(text) for text in (folder / ANSWERS).read_text(encoding="utf-8").splitlines()]
 
 
-def _same_classes(subject: Subject, answered: Iterable[tuple[Picture, dict]]) -> Outcome:
+def _same_classes(subject: ModelUnderTest, answered: Iterable[tuple[Picture, dict]]) -> CheckResult:
     """Every class's probability; and the one named first is the likeliest."""
     classes, error, count = subject.model.card.classes, 0.0, 0
     for picture, record in answered:
         named = {entry["class"]: entry["probability"] for entry in record["top"]}
         if set(named) != set(classes):
-            return Outcome(False, f"predict.py names other classes than the file's for {picture.path!r}", {})
+            return CheckResult(False, f"predict.py names other classes than the file's for {picture.path!r}", {})
         right = _probabilities(subject.model(subject.sample.take(picture.rows))[0])
         off = max(abs(named[name] - value) for name, value in zip(classes, right, strict=True))
         first = record["top"][0]["class"]
         if off > CLOSE or right.max() - right[classes.index(first)] > CLOSE:
-            return Outcome(False, f"predict.py says {first!r}, {named[first]:.4f}, of {picture.path!r}, and from the "
+            return CheckResult(False, f"predict.py says {first!r}, {named[first]:.4f}, of {picture.path!r}, and from the "
                                   f"prepared image it is {classes[right.argmax()]!r}, {right.max():.4f}: "
                                   f"probabilities differ by {off:.1e} (at most {CLOSE:g})", {})
         error, count = max(error, off), count + 1
-    return Outcome(True, f"{count} original files; probabilities differ from the prepared images' by {error:.1e} (at "
-                         f"most {CLOSE:g})", {"images": count, "error_below": bound(error)})
+    return CheckResult(True, f"{count} original files; probabilities differ from the prepared images' by {error:.1e} (at "
+                         f"most {CLOSE:g})", {"images": count, "error_below": power_of_ten_above(error)})
 
 
-def _same_masks(subject: Subject, answered: Iterable[tuple[Picture, dict]], folder: Path) -> Outcome:
+def _same_masks(subject: ModelUnderTest, answered: Iterable[tuple[Picture, dict]], folder: Path) -> CheckResult:
     """Every pixel's class, and each class's share of the picture."""
     worst, count = 100.0, 0
     for picture, record in answered:
@@ -90,18 +90,18 @@ def _same_masks(subject: Subject, answered: Iterable[tuple[Picture, dict]], fold
         off = max(abs(named.get(name, 0) - share)
                   for name, share in zip(subject.model.card.classes, shares, strict=True))
         if same < SAME or off > 100 - SAME:
-            return Outcome(False, f"predict.py's mask of {picture.path!r} has {same:.2f} % of its pixels as the "
+            return CheckResult(False, f"predict.py's mask of {picture.path!r} has {same:.2f} % of its pixels as the "
                                   f"prepared squares give them (at least {SAME:g} %), and shares {off:.2f} points off",
                            {})
         worst, count = min(worst, same), count + 1
-    return Outcome(True, f"{count} original files; at least {worst:.2f} % of a mask's pixels are as the prepared "
+    return CheckResult(True, f"{count} original files; at least {worst:.2f} % of a mask's pixels are as the prepared "
                          f"squares give them (no less than {SAME:g} %)", {"images": count, "percent": round(worst, 2)})
 
 
-def _mask(subject: Subject, picture: Picture) -> np.ndarray:
+def _mask(subject: ModelUnderTest, picture: Picture) -> np.ndarray:
     """Integers (H,W): a class a pixel, at the size that the model saw."""
     logits = np.concatenate([subject.model(images) for images in subject.sample.batches(picture.rows)])
-    return tiling.blended(subject.sample.windows[picture.rows], logits).argmax(0)
+    return tiling.blend(subject.sample.windows[picture.rows], logits).argmax(0)
 
 
 def _nearest(shape: tuple[int, int], seen: tuple[int, int], crop: bool) -> Iterator[np.ndarray]:

@@ -54,13 +54,13 @@ def quantiser(model: ModelProto, settings: QuantizeParams, calibration: np.ndarr
         yield Quantiser(model, ready)
 
 
-def spread(images: np.ndarray, count: int) -> np.ndarray:
+def evenly_spaced(images: np.ndarray, count: int) -> np.ndarray:
     """`count` images (N,H,W,3) at even distances, or all of them: however they are sorted, every class is likely in."""
     rows = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int))
     return np.ascontiguousarray(images[rows])
 
 
-class Judge:
+class ValScorer:
     """The score of a model on val, in %."""
 
     def __init__(self, task: str):
@@ -78,7 +78,7 @@ class Judge:
         return score.values()[score.primary]
 
 
-class Try(NamedTuple):
+class Candidate(NamedTuple):
     """What was tried, and what it is worth."""
 
     in_float: list[str]  # layers that stay float
@@ -86,15 +86,15 @@ class Try(NamedTuple):
     val: float  # its score, in %
 
 
-def tries(ready: Quantiser, settings: QuantizeParams, judge: Judge, least: float) -> list[Try]:
+def candidates(ready: Quantiser, settings: QuantizeParams, judge: ValScorer, least: float) -> list[Candidate]:
     """With no layer in float; then, as `remedy` allows, with the worst 1, 2, 4 …, up to half of them, until one scores
     `least` on val.
 
     A layer is the worse, the nearer the logits come to the float model's when it alone stays float.
     """
-    def attempt(in_float: list[str]) -> Try:
+    def attempt(in_float: list[str]) -> Candidate:
         small = ready.small(settings, in_float)
-        return Try(in_float, small, judge(small))
+        return Candidate(in_float, small, judge(small))
 
     found = [attempt([])]
     if found[0].val >= least or settings.mode != "static" or settings.remedy == "none":
@@ -106,13 +106,13 @@ def tries(ready: Quantiser, settings: QuantizeParams, judge: Judge, least: float
     return found
 
 
-def best(found: list[Try]) -> Try:
+def best(found: list[Candidate]) -> Candidate:
     """The best on val; of equals the one with the fewest layers in float."""
     return max(found, key=lambda one: (one.val, -len(one.in_float)))
 
 
-def _worst_first(ready: Quantiser, settings: QuantizeParams, judge: Judge) -> list[str]:
-    images = spread(judge.images, ASKED)
+def _worst_first(ready: Quantiser, settings: QuantizeParams, judge: ValScorer) -> list[str]:
+    images = evenly_spaced(judge.images, ASKED)
     expected = _logits(_opened(ready.model), images)
     errors = {name: float(np.square(_logits(_opened(ready.small(settings, [name])), images) - expected).mean())
               for name in ready.static.layers()}

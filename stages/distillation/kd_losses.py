@@ -14,7 +14,7 @@ import pydantic
 import torch
 from torch.nn import functional
 
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.core.params import Section
 from stages.data.prepared import IGNORED
 
@@ -48,7 +48,7 @@ def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, targets: tor
                       params: DistillParams) -> torch.Tensor:
     """The loss that `params` names, ≥ 0, a scalar. 0 where every position is IGNORED.
 
-    Raises Fault where the loss needs an answer for each pixel and there is one an image.
+    Raises UserError where the loss needs an answer for each pixel and there is one an image.
     """
     student, teacher = (logits.float().reshape(*logits.shape[:2], -1) for logits in (student, teacher))  # (N,C,P)
     targets = targets.reshape(len(targets), -1)  # (N,P)
@@ -90,7 +90,7 @@ def cwd(student: torch.Tensor, teacher: torch.Tensor, targets: torch.Tensor, par
     2021, section 3. Blind to a class's logits being higher everywhere, so it goes with a cross-entropy.
     """
     if student.shape[2] == 1:
-        raise Fault("params.yaml: distill.loss cwd compares the places of an image, so it needs segmentation; "
+        raise UserError("params.yaml: distill.loss cwd compares the places of an image, so it needs segmentation; "
                     "use kd, dkd or dist")
     hidden = (targets == IGNORED)[:, None]  # (N,1,P)
     seen = ~hidden.all(2)[:, 0]  # (N,)

@@ -42,7 +42,7 @@ def loss(advice: Advice, seed: int, recipe: Recipe, distill: kd_losses.DistillPa
     def parts(logits, labels, samples, epoch):
         soft = torch.from_numpy(advice.logits(samples, seed, epoch)).to(device).float()
         places = logits.ndim - 2
-        student, known = (teacher_logits.thinned(values, places, advice.wanted.stride) for values in (logits, labels))
+        student, known = (teacher_logits.subsample(values, places, advice.wanted.stride) for values in (logits, labels))
         hard = labelled(logits, labels)
         soft = soft if preference is None else losses.with_shares(soft, -preference)
         taught = kd_losses.distillation_loss(student, soft, known, distill)

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from stages.core.device import autocast
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.core.params import Section
 from stages.data import augmentation
 
@@ -33,45 +33,45 @@ class TargetParams(Section):
     precision: Literal["fp32", "bf16"]
 
 
-def passes(params: TargetParams, augment: augmentation.Augment) -> int:
+def pass_count(params: TargetParams, augment: augmentation.Augment) -> int:
     """V: how many passes over the images are cached."""
     return {"clean": 2 if augment.flip else 1, "views": params.views, "online": 0}[params.mode]
 
 
-def number(params: TargetParams, epoch: int) -> int:
+def view_number(params: TargetParams, epoch: int) -> int:
     """Which seeded view this epoch shows, in modes views and online."""
     return epoch % params.views if params.mode == "views" else epoch
 
 
-def thinned(values: torch.Tensor, places: int, stride: int) -> torch.Tensor:
+def subsample(values: torch.Tensor, places: int, stride: int) -> torch.Tensor:
     """(…,*S) → (…,*S/stride), from the middle of each stride; `places` is how many of the last axes S has."""
     return values[(..., *(slice(stride // 2, None, stride),) * places)]
 
 
-def seen(stored: augmentation.Images, samples: np.ndarray, params: TargetParams, augment: augmentation.Augment,
+def teacher_view(stored: augmentation.ImageArrays, samples: np.ndarray, params: TargetParams, augment: augmentation.Augment,
          number: int) -> np.ndarray:
     """What the teacher sees of these images in pass `number`. uint8 (B,H,W,3)."""
     if params.mode == "clean":
-        return augmentation.plain(stored, samples, mirror=number == 1)
+        return augmentation.unaugmented(stored, samples, mirror=number == 1)
     return augmentation.view(stored, samples, augment, params.seed, number)
 
 
-def logits(teacher: nn.Module, stored: augmentation.Images, samples: np.ndarray, params: TargetParams, augment: augmentation.Augment,
+def logits(teacher: nn.Module, stored: augmentation.ImageArrays, samples: np.ndarray, params: TargetParams, augment: augmentation.Augment,
            number: int) -> Iterator[np.ndarray]:
     """The teacher's logits of these images in pass `number`, in chunks of float16 (≤ batch_size,C,*S).
 
-    Raises Fault where answers for pixels were to be kept for an image that the student sees otherwise, or hardly any.
+    Raises UserError where answers for pixels were to be kept for an image that the student sees otherwise, or hardly any.
     """
     device = next(teacher.parameters()).device
     for start in range(0, len(samples), params.batch_size):
         chunk = samples[start:start + params.batch_size]
-        batch = torch.from_numpy(seen(stored, chunk, params, augment, number)).to(device).permute(0, 3, 1, 2)
+        batch = torch.from_numpy(teacher_view(stored, chunk, params, augment, number)).to(device).permute(0, 3, 1, 2)
         with torch.inference_mode(), autocast(device, params.precision):
             answer = teacher(batch)
         if params.mode == "clean" and answer.ndim > 2:
-            raise Fault("params.yaml: targets.mode is clean, but this teacher answers for each pixel, and pixels move "
+            raise UserError("params.yaml: targets.mode is clean, but this teacher answers for each pixel, and pixels move "
                         "with the student's crops; use views or online")
         if 2 * params.stride > min(answer.shape[2:], default=2 * params.stride):
-            raise Fault(f"params.yaml: targets.stride is {params.stride}, so that of answers for "
+            raise UserError(f"params.yaml: targets.stride is {params.stride}, so that of answers for "
                         f"{'×'.join(map(str, answer.shape[2:]))} pixels hardly any would be kept; lower it")
-        yield thinned(answer, answer.ndim - 2, params.stride).half().cpu().numpy()
+        yield subsample(answer, answer.ndim - 2, params.stride).half().cpu().numpy()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stages.core.files import whole
+from stages.core.files import atomic_write
 from stages.evaluation.palette import palette
 
 COLOURS = {"teacher": "tab:gray", "baseline": "tab:blue", "student": "tab:orange", "int8": "tab:green"}
@@ -31,7 +31,7 @@ def figure(path: Path, *size: float, **options):
     try:
         with matplotlib.rc_context({"text.parse_math": False}):  # a class may be called $x$
             yield drawn
-        with whole(path, "wb") as file, warnings.catch_warnings():
+        with atomic_write(path, "wb") as file, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")  # a box is drawn for it
             drawn.savefig(file, dpi=DPI, format="png", metadata={"Software": None})
     finally:

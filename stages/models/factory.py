@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from stages.core import plugins
-from stages.core.errors import Fault, one_line
+from stages.core.errors import UserError, one_line
 from stages.core.params import Section, parse
 
 # Mean and standard deviation on the 0–255 scale. The centred pair makes int8's first step the identity on uint8;
@@ -65,7 +65,7 @@ class Normalised(nn.Module):
 def build(params: NetworkParams, classes: int, size: tuple[int, int], seed: int) -> Normalised:
     """A network with `classes` outputs, its weights drawn from `seed` or taken from where `params.weights` says.
 
-    Raises Fault for an unknown model, unknown options, weights that don't fit, or images of a size (H, W) that it
+    Raises UserError for an unknown model, unknown options, weights that don't fit, or images of a size (H, W) that it
     can't take.
     """
     torch.manual_seed(seed)
@@ -87,13 +87,13 @@ def save(network: Normalised, path: Path) -> None:
 
 
 def load(params: NetworkParams, path: Path, classes: int) -> Normalised:
-    """The trained network of `path`, frozen: eval mode, no gradients. Raises Fault where it doesn't fit `params`."""
+    """The trained network of `path`, frozen: eval mode, no gradients. Raises UserError where it doesn't fit `params`."""
     net = _bare(params, classes)
     state, normalisation = _read(path)
     try:
         net.load_state_dict(state)
     except RuntimeError as error:
-        raise Fault(f"{path} doesn't fit the model that params.yaml describes ({_first_line(error)}); "
+        raise UserError(f"{path} doesn't fit the model that params.yaml describes ({_first_line(error)}); "
                     "run dvc repro to train it again") from None
     return freeze(Normalised(net, *normalisation).to(memory_format=torch.channels_last))
 
@@ -104,10 +104,10 @@ def freeze(network: nn.Module) -> nn.Module:
 
 
 def head(net: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
-    """The last linear layer: its parent, its name there, itself. Raises Fault for a network that has none."""
+    """The last linear layer: its parent, its name there, itself. Raises UserError for a network that has none."""
     linear = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
-        raise Fault(f"params.yaml: teacher.mode frozen goes with a network that ends in a linear layer, and "
+        raise UserError(f"params.yaml: teacher.mode frozen goes with a network that ends in a linear layer, and "
                     f"{type(net).__name__} has none; use mode: finetune")
     parent, _, name = linear[-1].rpartition(".")
     return net.get_submodule(parent), name, net.get_submodule(linear[-1])
@@ -130,7 +130,7 @@ def _try(network: Normalised, params: NetworkParams, size: tuple[int, int]) -> N
     try:
         network.eval()(torch.zeros(2, 3, *size, dtype=torch.uint8))
     except (RuntimeError, AssertionError, ValueError) as error:
-        raise Fault(f"params.yaml: {params.model} with {params.options} can't take images of {size[0]}×{size[1]} "
+        raise UserError(f"params.yaml: {params.model} with {params.options} can't take images of {size[0]}×{size[1]} "
                     f"({_first_line(error)}); choose another architecture, or another image_size") from None
     network.train()
 
@@ -141,7 +141,7 @@ def _weights(params: NetworkParams) -> tuple[dict[str, torch.Tensor], tuple]:
         return _read(WEIGHTS / params.weights)
     module = plugins.module("models/zoo/*", params.model, "model")
     if not hasattr(module, "imagenet"):
-        raise Fault(f"params.yaml: weights is 'imagenet', but {params.model} has none; "
+        raise UserError(f"params.yaml: weights is 'imagenet', but {params.model} has none; "
                     "use weights: none, or a model of torchvision that has them")
     return module.imagenet(parse(module.Options, params.options, f"params.yaml: options of {params.model}")), IMAGENET
 
@@ -157,7 +157,7 @@ def _adopt(net: nn.Module, state: dict[str, torch.Tensor], classes: int, source:
     try:
         net.load_state_dict(state | heads)
     except RuntimeError as error:
-        raise Fault(f"weights {source} don't fit {type(net).__name__}: {_first_line(error)}; "
+        raise UserError(f"weights {source} don't fit {type(net).__name__}: {_first_line(error)}; "
                     "params.yaml's model and options must be those that the weights were made for") from None
 
 
@@ -168,10 +168,10 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], tuple]:
             about = (file.metadata() or {}).get(NORMALISATION)
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
     except FileNotFoundError:
-        raise Fault(f"weights {path} not found; put the .safetensors file there, or say 'imagenet' or 'none' "
+        raise UserError(f"weights {path} not found; put the .safetensors file there, or say 'imagenet' or 'none' "
                     "in params.yaml") from None
     except (SafetensorError, IsADirectoryError) as error:
-        raise Fault(f"{path} is no readable safetensors file ({one_line(error)}); "
+        raise UserError(f"{path} is no readable safetensors file ({one_line(error)}); "
                     "other formats can hold code and are never loaded") from None
     return state, tuple(map(tuple, json.loads(about))) if about else IMAGENET
 

@@ -15,7 +15,7 @@ import jinja2
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from stages.core.errors import Fault, one_line
+from stages.core.errors import UserError, one_line
 from stages.reporting import abstract, card, numbers, outlook, preparation, results, training
 
 HERE = Path(__file__).parent
@@ -46,7 +46,7 @@ class Heading(NamedTuple):
 def markdown(found: Mapping[str, object]) -> str:
     """The text, without front matter. found: what stages/report.py gathers.
 
-    Raises Fault where something is missing.
+    Raises UserError where something is missing.
     """
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
                                      keep_trailing_newline=True)
@@ -60,11 +60,11 @@ def markdown(found: Mapping[str, object]) -> str:
 
 @contextlib.contextmanager
 def complete() -> Iterator[None]:
-    """Raises Fault where something is missing, which then was measured by other code than this."""
+    """Raises UserError where something is missing, which then was measured by other code than this."""
     try:
         yield
     except (jinja2.UndefinedError, KeyError) as error:
-        raise Fault(f"the page lacks {one_line(error)}; run dvc repro to measure it") from None
+        raise UserError(f"the page lacks {one_line(error)}; run dvc repro to measure it") from None
 
 
 def derived(found: Mapping) -> dict[str, object]:

@@ -5,18 +5,18 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from stages.core.errors import Fault, one_line
-from stages.core.files import whole
+from stages.core.errors import UserError, one_line
+from stages.core.files import atomic_write
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge")
 SECONDS = 120
 
 
 def write(page: Path, path: Path) -> None:
-    """Raises Fault where there is no browser, or it makes no PDF."""
+    """Raises UserError where there is no browser, or it makes no PDF."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if not browser:
-        raise Fault("a PDF needs Chromium or Chrome on the PATH; install one (Debian, Ubuntu: apt-get install "
+        raise UserError("a PDF needs Chromium or Chrome on the PATH; install one (Debian, Ubuntu: apt-get install "
                     f"chromium), or open {page} in any browser and print it")
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder, "page.pdf")
@@ -26,10 +26,10 @@ def write(page: Path, path: Path) -> None:
         try:
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SECONDS)
         except subprocess.TimeoutExpired:
-            raise Fault(f"{browser} made no PDF of {page} in {SECONDS} seconds; run this again when the machine is "
+            raise UserError(f"{browser} made no PDF of {page} in {SECONDS} seconds; run this again when the machine is "
                         "less busy, or open the page in any browser and print it") from None
         if not made.is_file():
             last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
-            raise Fault(f"{browser} made no PDF of {page}: {one_line(ValueError(last))[:200]}")
-        with whole(path, "wb") as file:
+            raise UserError(f"{browser} made no PDF of {page}: {one_line(ValueError(last))[:200]}")
+        with atomic_write(path, "wb") as file:
             file.write(made.read_bytes())

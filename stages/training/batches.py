@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.data import augmentation, prepared
 from stages.data.prepared import UNLABELLED
 from stages.training.losses import Supervised, class_weights
@@ -27,23 +27,23 @@ def chances(section: str, recipe: Recipe, counts: np.ndarray | None, unlabelled:
 
     weighted_sampler: a label's share of all (counts: (C,)) to the power −class_weight_power. The unlabelled ones, the
     last, come up as often as the labelled ones do on average: their part of an epoch stays what it is without it.
-    Raises Fault for masks, naming the section of params.yaml.
+    Raises UserError for masks, naming the section of params.yaml.
     """
     if recipe.imbalance != "weighted_sampler":
         return None
     labels = prepared.targets("train")
     if labels.ndim > 1:
-        raise Fault(f"params.yaml: {section}.imbalance is weighted_sampler, but the labels are masks, and no image can "
+        raise UserError(f"params.yaml: {section}.imbalance is weighted_sampler, but the labels are masks, and no image can "
                     "be drawn for one of its classes; use class_weight or balanced_softmax")
     return np.append(class_weights(counts, recipe.class_weight_power).double().numpy()[labels], np.ones(unlabelled))
 
 
 def supervised(score: Callable[[], object], augment: augmentation.Augment, seed: int, device: torch.device, **more) -> Lesson:
     """Labelled training images and their labels, view e in epoch e; validated on val."""
-    return lesson(augmentation.Images(prepared.images("train")), score, augment, device, lambda epoch: (seed, epoch), **more)
+    return lesson(augmentation.ImageArrays(prepared.images("train")), score, augment, device, lambda epoch: (seed, epoch), **more)
 
 
-def lesson(stored: augmentation.Images, score: Callable[[], object], augment: augmentation.Augment, device: torch.device,
+def lesson(stored: augmentation.ImageArrays, score: Callable[[], object], augment: augmentation.Augment, device: torch.device,
            shown: Callable[[int], tuple[int, int]], **more) -> Lesson:
     """A lesson on `stored`, whose first images are train's; those beyond carry no label.
 
@@ -55,7 +55,7 @@ def lesson(stored: augmentation.Images, score: Callable[[], object], augment: au
         return images(augmentation.view(stored, samples, augment, *shown(epoch)), device)
 
     def targets(samples: np.ndarray, epoch: int) -> torch.Tensor:
-        found = augmentation.moved(labels, np.minimum(samples, len(labels) - 1), augment, *shown(epoch)).astype(np.int64)
+        found = augmentation.transform_targets(labels, np.minimum(samples, len(labels) - 1), augment, *shown(epoch)).astype(np.int64)
         found[samples >= len(labels)] = UNLABELLED
         return torch.from_numpy(found).to(device)
 

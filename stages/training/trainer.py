@@ -18,7 +18,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from stages.core.device import autocast
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.data import rng
 from stages.data.prepared import IGNORED
 from stages.training import checkpoint
@@ -66,15 +66,15 @@ class _Run:
     def batches(self, epoch: int) -> np.ndarray:
         """int64 (steps, batch_size): which samples each step of an epoch shows; by seed and epoch alone."""
         count, lesson = self.steps * self.batch_size, self.lesson
-        rows = (rng.order(self.seed, epoch, lesson.samples)[:count] if lesson.chances is None
-                else rng.drawn(lesson.chances, self.seed, epoch, count))
+        rows = (rng.permutation(self.seed, epoch, lesson.samples)[:count] if lesson.chances is None
+                else rng.weighted_sample(lesson.chances, self.seed, epoch, count))
         return rows.reshape(self.steps, self.batch_size)
 
 
 def fit(network: nn.Module, lesson: Lesson, loss: Loss, recipe: Recipe, seed: int, work: Path, name: str) -> list[dict]:
     """Train `network` in place; returns its history, a row an epoch (with seconds, which no two runs agree on).
 
-    Resumes from `work` when an earlier run was stopped. Raises Fault when a part of the loss is not finite.
+    Resumes from `work` when an earlier run was stopped. Raises UserError when a part of the loss is not finite.
     """
     device = next(network.parameters()).device
     averaged = copy.deepcopy(network) if recipe.ema_decay else network
@@ -85,7 +85,7 @@ def fit(network: nn.Module, lesson: Lesson, loss: Loss, recipe: Recipe, seed: in
     best, progress = checkpoint.restore(state, networks, optimizer) if state.exists() else ({}, {"history": []})
     history = progress["history"]
     if lesson.labelled < 2:
-        raise Fault(f"{name}: there is {lesson.labelled} labelled training image, but BatchNorm needs two at once; add "
+        raise UserError(f"{name}: there is {lesson.labelled} labelled training image, but BatchNorm needs two at once; add "
                     "images, or raise split.labelled_fraction")
     with tqdm(total=recipe.epochs * run.steps, initial=len(history) * run.steps, desc=f"{name} seed {seed}",
               unit="step", disable=None) as bar:
@@ -96,7 +96,7 @@ def fit(network: nn.Module, lesson: Lesson, loss: Loss, recipe: Recipe, seed: in
             lesson.begin_epoch(epoch)
             row = {"epoch": epoch + 1} | _epoch(run, epoch, bar) | validate(averaged, lesson, recipe.precision)
             if not math.isfinite(row["val_loss"]):
-                raise Fault(f"{name}: the loss on val is {row['val_loss']} after epoch {epoch + 1} (seed {seed}); "
+                raise UserError(f"{name}: the loss on val is {row['val_loss']} after epoch {epoch + 1} (seed {seed}); "
                             "lower learning_rate, or use precision: fp32, in params.yaml")
             row["seconds"] = time.perf_counter() - started
             history.append(row)
@@ -127,13 +127,13 @@ def _epoch(run: _Run, epoch: int, bar: tqdm) -> dict[str, float]:
         if logits.shape[2:] != targets.shape[1:]:
             kinds = ["one for each pixel" if len(shape) else "one for an image"
                      for shape in (logits.shape[2:], targets.shape[1:])]
-            raise Fault(f"params.yaml: the network of {run.name} gives answers of another kind ({kinds[0]}) than the "
+            raise UserError(f"params.yaml: the network of {run.name} gives answers of another kind ({kinds[0]}) than the "
                         f"labels ({kinds[1]}); choose a model made for data.task")
         parts = run.loss(logits.float(), targets, samples, epoch)
         for part, tensor in parts.items():
             value = float(tensor.detach())
             if not math.isfinite(value):
-                raise Fault(f"{run.name}: {part} is {value} at epoch {epoch + 1}, step {step + 1} (learning rate "
+                raise UserError(f"{run.name}: {part} is {value} at epoch {epoch + 1}, step {step + 1} (learning rate "
                             f"{rate:.4g}, seed {run.seed}); lower learning_rate, or use precision: fp32, in "
                             "params.yaml")
             sums[part] = sums.get(part, 0.0) + value
@@ -163,7 +163,7 @@ def validate(network: nn.Module, lesson: Lesson, precision: str) -> dict[str, fl
         count += int((targets >= 0).sum())
     network.train(mode)
     if not count:
-        raise Fault("data/prepared/val holds no label at all; look at its masks, and at data.masks in params.yaml")
+        raise UserError("data/prepared/val holds no label at all; look at its masks, and at data.masks in params.yaml")
     return {"val_loss": loss / count, **{f"val_{key}": value for key, value in score.values().items()}}
 
 

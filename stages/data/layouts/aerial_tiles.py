@@ -7,22 +7,22 @@ not read: its colours are not those of the masks, which params.yaml has (`data.m
 import re
 from collections.abc import Callable, Iterator
 
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.data.sample import Sample
 
 PART = re.compile(r"(?P<tile>(?:.*/)?(?P<group>Tile \d+))/(?P<kind>images|masks)/(?P<stem>[^/]+)\.(?:jpg|png)")
 
 
 def samples(names: list[str], read: Callable[[str], bytes]) -> Iterator[Sample]:
-    """A sample an image, of its tile's group. Raises Fault where there is no tile, or an image lacks its mask."""
+    """A sample an image, of its tile's group. Raises UserError where there is no tile, or an image lacks its mask."""
     parts = [part for part in map(PART.fullmatch, names) if part]
     if not parts:
-        raise Fault("data/raw.zip holds no Tile <n>/images and Tile <n>/masks, so it is not the aerial photographs of "
+        raise UserError("data/raw.zip holds no Tile <n>/images and Tile <n>/masks, so it is not the aerial photographs of "
                     "Dubai; choose another data.layout")
     masks = {(part["tile"], part["stem"]): part[0] for part in parts if part["kind"] == "masks"}
     for part in parts:
         if part["kind"] == "images":
             if (part["tile"], part["stem"]) not in masks:
-                raise Fault(f"data/raw.zip: the image {part[0]!r} has no mask {part['tile']}/masks/{part['stem']}.png; "
+                raise UserError(f"data/raw.zip: the image {part[0]!r} has no mask {part['tile']}/masks/{part['stem']}.png; "
                             "get the archive again")
             yield Sample(part[0], "", "", masks[part["tile"], part["stem"]], part["group"])

@@ -7,13 +7,13 @@ of a name in UNLABELLED, or straight in a test folder.
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.data.decode import has_image_suffix
 from stages.data.sample import SPLITS, UNLABELLED, Sample
 
 
 def samples(names: list[str], read: Callable[[str], bytes]) -> Iterator[Sample]:
-    """A sample for each file of `names` that is named like an image. Raises Fault for one that has no class.
+    """A sample for each file of `names` that is named like an image. Raises UserError for one that has no class.
 
     names: all files of the archive. read: not used here; a layout with an index file reads it so.
     """
@@ -32,7 +32,7 @@ def samples(names: list[str], read: Callable[[str], bytes]) -> Iterator[Sample]:
         elif folders:
             yield Sample(name, "", "", folders[0])
         else:
-            raise Fault(f"data/raw.zip: {name!r} lies in no class folder; the layout image_folder reads <class>/x.jpg "
+            raise UserError(f"data/raw.zip: {name!r} lies in no class folder; the layout image_folder reads <class>/x.jpg "
                         "or <split>/<class>/x.jpg: move the image, or choose another data.layout")
 
 
@@ -40,10 +40,10 @@ def _placed(name: str, folders: tuple[str, ...]) -> tuple[str, str, str]:
     """Split, the source's name for it, and class of a file in a source that has split folders."""
     split, inside = SPLITS.get(folders[0].lower() if folders else ""), _inside(folders)
     if not split:
-        raise Fault(f"data/raw.zip: {name!r} lies beside the split folders, and in none of them; move it into one, "
+        raise UserError(f"data/raw.zip: {name!r} lies beside the split folders, and in none of them; move it into one, "
                     f"or into a folder named unlabelled (split folders: {', '.join(SPLITS)})")
     if not inside:
-        raise Fault(f"data/raw.zip: {name!r} lies in the folder of a split, but in no class folder there; move it into "
+        raise UserError(f"data/raw.zip: {name!r} lies in the folder of a split, but in no class folder there; move it into "
                     "one, or into a folder named unlabelled")
     return split, folders[0], inside[0]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.data.decode import has_image_suffix
 from stages.data.sample import SPLITS, UNLABELLED, Sample
 
@@ -26,7 +26,7 @@ class Pair(NamedTuple):
 
 
 def samples(names: list[str], read: Callable[[str], bytes]) -> Iterator[Sample]:
-    """A sample an image. Raises Fault for an image or a mask that lacks its other half, or has more than one.
+    """A sample an image. Raises UserError for an image or a mask that lacks its other half, or has more than one.
 
     names: all files of the archive. read: not used here; a layout with an index file reads it so.
     """
@@ -35,11 +35,11 @@ def samples(names: list[str], read: Callable[[str], bytes]) -> Iterator[Sample]:
     divided = any(_split(pair) for pair in pictures)
     for pair, name in pictures.items():
         if pair not in paired:
-            raise Fault(f"data/raw.zip: the image {name!r} has no mask of its name; add one to the folder of masks, or "
+            raise UserError(f"data/raw.zip: the image {name!r} has no mask of its name; add one to the folder of masks, or "
                         "move the image into a folder named unlabelled")
         source_split = _split(pair)
         if divided and not source_split:
-            raise Fault(f"data/raw.zip: {name!r} lies beside the split folders, and in none of them; move it into one "
+            raise UserError(f"data/raw.zip: {name!r} lies beside the split folders, and in none of them; move it into one "
                         f"(split folders: {', '.join(SPLITS)})")
         yield Sample(name, SPLITS.get(source_split.lower(), ""), source_split, paired[pair])
     for name, folder in unlabelled.items():
@@ -58,7 +58,7 @@ def _found(names: list[str]) -> tuple[dict[Pair, str], dict[Pair, str], dict[str
             unlabelled[name] = hidden[0]
             continue
         if not side:
-            raise Fault(f"data/raw.zip: {name!r} lies in no folder named images or masks; the layout image_mask_pairs "
+            raise UserError(f"data/raw.zip: {name!r} lies in no folder named images or masks; the layout image_mask_pairs "
                         "reads images/x.jpg and masks/x.png: move the file, or choose another data.layout")
         pair = Pair(tuple(folders[:known[-1]]), tuple(folders[known[-1] + 1:]), PurePosixPath(file).stem)
         kind, same = ("mask", masks) if side in MASKS else ("image", pictures)
@@ -75,16 +75,16 @@ def _paired(pictures: dict[Pair, str], masks: dict[Pair, str]) -> dict[Pair, str
         stems = [pair.stem, *(pair.stem.removesuffix(suffix) for suffix in SUFFIXES)]
         image = next((other for stem in stems if (other := pair._replace(stem=stem)) in pictures), None)
         if not image:
-            raise Fault(f"data/raw.zip: the mask {name!r} has no image of its name; add the image, or remove the mask")
+            raise UserError(f"data/raw.zip: the mask {name!r} has no image of its name; add the image, or remove the mask")
         if image in paired:
             raise _several(paired[image], name, "mask")
         paired[image] = name
     return paired
 
 
-def _several(first: str, second: str, kind: str) -> Fault:
+def _several(first: str, second: str, kind: str) -> UserError:
     other = "image" if kind == "mask" else "mask"
-    return Fault(f"data/raw.zip: {first!r} and {second!r} are both the {kind} of one {other}; keep one of them")
+    return UserError(f"data/raw.zip: {first!r} and {second!r} are both the {kind} of one {other}; keep one of them")
 
 
 def _split(pair: Pair) -> str:

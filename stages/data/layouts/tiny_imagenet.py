@@ -6,7 +6,7 @@ Since its test images have no labels, its val is the test set here, and val is d
 from collections import Counter
 from collections.abc import Callable, Iterator
 
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.data.decode import has_image_suffix
 from stages.data.sample import Sample
 
@@ -14,10 +14,10 @@ ANNOTATIONS = "val/val_annotations.txt"  # lines of: file name, wnid, bounding b
 
 
 def samples(names: list[str], read: Callable[[str], bytes]) -> Iterator[Sample]:
-    """A sample an image; class = the first of the words that words.txt gives for a wnid. Raises Fault."""
+    """A sample an image; class = the first of the words that words.txt gives for a wnid. Raises UserError."""
     root = next((name.removesuffix(ANNOTATIONS) for name in names if name.endswith(ANNOTATIONS)), None)
     if root is None:
-        raise Fault(f"data/raw.zip holds no {ANNOTATIONS}, so it is not Tiny ImageNet; choose another data.layout")
+        raise UserError(f"data/raw.zip holds no {ANNOTATIONS}, so it is not Tiny ImageNet; choose another data.layout")
     wnids = dict([*line.split("\t"), ""][:2] for line in _lines(read(root + ANNOTATIONS)))  # file name → wnid
     inside = [(name, name.removeprefix(root).split("/")) for name in names
               if name.startswith(root) and has_image_suffix(name)]
@@ -28,7 +28,7 @@ def samples(names: list[str], read: Callable[[str], bytes]) -> Iterator[Sample]:
             yield Sample(name, "train", "train", readable[parts[1]])
         elif parts[0] == "val":
             if parts[-1] not in wnids:
-                raise Fault(f"data/raw.zip: {name!r} has no line in {root}{ANNOTATIONS}; get the archive again")
+                raise UserError(f"data/raw.zip: {name!r} has no line in {root}{ANNOTATIONS}; get the archive again")
             yield Sample(name, "test", "val", readable[wnids[parts[-1]]])
         elif parts[0] == "test":
             yield Sample(name, "unlabelled", "test", "")

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import nn
 
-from stages.core.errors import Fault, one_line
+from stages.core.errors import UserError, one_line
 from stages.core.params import Section
 
 AUXILIARY = ("googlenet", "inception_v3")
@@ -22,7 +22,7 @@ def build(options: Options, classes: int, pretrained: bool) -> nn.Module:
 
     known = models.list_models(module=models)
     if options.architecture not in known:
-        raise Fault(f"params.yaml: architecture {options.architecture!r} is unknown to torchvision; "
+        raise UserError(f"params.yaml: architecture {options.architecture!r} is unknown to torchvision; "
                     f"some that it knows: resnet18, resnet50, mobilenet_v2, {known[0]}")
     # The auxiliary heads of the Inception family answer in training alone, with a tuple.
     plain = {"aux_logits": False} if options.architecture in AUXILIARY else {}
@@ -42,7 +42,7 @@ def imagenet(options: Options) -> dict:
         state = weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True, weights_only=True)
         return {key: value for key, value in state.items() if not key.lower().startswith("aux")}
     except (OSError, RuntimeError) as error:
-        raise Fault(f"ImageNet weights of {options.architecture} can't be downloaded ({one_line(error)}); "
+        raise UserError(f"ImageNet weights of {options.architecture} can't be downloaded ({one_line(error)}); "
                     "connect this machine, or set weights in params.yaml to a local .safetensors file") from None
 
 
@@ -50,7 +50,7 @@ def _shrink_less(net: nn.Module, architecture: str, keep_kernel: bool) -> None:
     """First convolution at stride 1, no max-pooling behind it; a fresh 7×7 kernel becomes 3×3 (He et al., 2016)."""
     name, stem = next((name, module) for name, module in net.named_modules() if isinstance(module, nn.Conv2d))
     if stem.stride != (2, 2):
-        raise Fault(f"params.yaml: stem: small is not known for {architecture}, whose first stride is "
+        raise UserError(f"params.yaml: stem: small is not known for {architecture}, whose first stride is "
                     f"{stem.stride[0]}; use stem: standard")
     parent, _, last = name.rpartition(".")
     size = stem.kernel_size[0] if keep_kernel or stem.kernel_size[0] <= 3 else 3

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from stages.core.errors import Fault, one_line
+from stages.core.errors import UserError, one_line
 from stages.core.params import Section
 
 
@@ -33,7 +33,7 @@ def build(options: Options, classes: int, pretrained: bool) -> nn.Module:
 
     known = models.list_models(module=models.segmentation)
     if options.architecture not in known:
-        raise Fault(f"params.yaml: architecture {options.architecture!r} is no segmentation network of torchvision; "
+        raise UserError(f"params.yaml: architecture {options.architecture!r} is no segmentation network of torchvision; "
                     f"known: {', '.join(known)}")
     net = models.get_model(options.architecture, weights=None, weights_backbone=None, num_classes=classes)
     return Segmenter(net.backbone, net.classifier)
@@ -52,7 +52,7 @@ def imagenet(options: Options) -> dict[str, torch.Tensor]:
         print(f"ImageNet weights of {backbone}: {weights.url}", file=sys.stderr)
         state = weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:
-        raise Fault(f"ImageNet weights of {backbone} can't be downloaded ({one_line(error)}); connect this machine, "
+        raise UserError(f"ImageNet weights of {backbone} can't be downloaded ({one_line(error)}); connect this machine, "
                     "or set weights in params.yaml to a local .safetensors file") from None
     # A ResNet is cut before its pooling, of a MobileNet the features are taken.
     net.backbone.load_state_dict({key.removeprefix("features."): value for key, value in state.items()

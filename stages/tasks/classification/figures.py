@@ -64,7 +64,7 @@ def _draw_confused(pairs: Sequence[figures.Pair], answers, classes: list[str],
                    photographs: Callable[[int], np.ndarray], folder: Path) -> None:
     """A row a pair: the images that the model was surest about."""
     if not pairs:
-        with files.whole(folder / "none.txt") as file:
+        with files.atomic_write(folder / "none.txt") as file:
             file.write("No test image is taken for one of another class.\n")
         return
     rows = []

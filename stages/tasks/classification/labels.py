@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 
 STORED = "int64"  # of targets.npy
 ISSUES = {}  # what `examine` may find, and what becomes of it: cleaning/decide.py
@@ -25,18 +25,18 @@ def stratum(row: Row) -> str:
 
 
 def classes(rows: Sequence[Row]) -> list[str]:
-    """The names of the classes, sorted. Raises Fault where training could not work with them."""
+    """The names of the classes, sorted. Raises UserError where training could not work with them."""
     seen = {split: {row["target"] for row in rows if row["split"] == split} for split in ("train", "val", "test")}
     names = sorted(seen["train"])
     if len(names) < 2:
-        raise Fault(f"data/manifest.csv has {len(names)} class(es) to train on ({', '.join(names) or 'none'}); "
+        raise UserError(f"data/manifest.csv has {len(names)} class(es) to train on ({', '.join(names) or 'none'}); "
                     "at least two are needed: put images of each into a folder of its own, or check data.layout")
     for split in ("val", "test"):
         if unseen := sorted(seen[split] - seen["train"]):
-            raise Fault(f"data/manifest.csv: no training image of {', '.join(map(repr, unseen))}, which {split} has; "
+            raise UserError(f"data/manifest.csv: no training image of {', '.join(map(repr, unseen))}, which {split} has; "
                         f"add training images, or take the folder out of {split} (names must be spelt alike)")
     if broken := [name for name in names if len(name.splitlines()) != 1]:
-        raise Fault(f"data/manifest.csv: the class name {broken[0]!r} spans lines; rename its folder")
+        raise UserError(f"data/manifest.csv: the class name {broken[0]!r} spans lines; rename its folder")
     return names
 
 

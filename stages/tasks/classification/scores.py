@@ -50,7 +50,7 @@ def collect(batches: Iterable[tuple[np.ndarray, np.ndarray]], places: np.ndarray
     return Answers(np.concatenate(logits), np.concatenate(targets))
 
 
-def tally(answers: Answers) -> np.ndarray:
+def sufficient_stats(answers: Answers) -> np.ndarray:
     """int64 (N,2): of each image whether it is right, and 1. What `statistics.resample` adds up."""
     return np.stack([answers.hits, np.ones_like(answers.hits)], 1).astype(np.int64)
 

@@ -39,7 +39,7 @@ def draw(models: Mapping, scores, classes: list[str], bins: int, photographs: Ca
                      lambda pixels, share: f"{share:.0f}" if share >= 0.5 else "", folder)
     _draw_classes(shares, np.flatnonzero(totals[first].any(1)), classes, folder / "classes.png")
     _draw_pictures(models, scores, classes, photographs, folder / "pictures.png")
-    with files.whole(shown / "none.txt") as file:
+    with files.atomic_write(shown / "none.txt") as file:
         file.write("plots/test/pictures.png shows what the models take for what.\n")
 
 

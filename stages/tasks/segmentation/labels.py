@@ -13,7 +13,7 @@ import numpy as np
 import pydantic
 
 from stages.core import params
-from stages.core.errors import Fault
+from stages.core.errors import UserError
 from stages.data.decode import OtherKind, Unreadable, decode_mask
 from stages.data.prepared import IGNORED
 
@@ -77,7 +77,7 @@ def examine(target: str, read: Callable[[str], bytes], size: tuple[int, int]) ->
     """Identity (what samples of the same label share), issue ("", or one of ISSUES) and the reason for it.
 
     target: the mask's name in raw.zip, "" without one; read: the bytes of a file there; size: (H, W) of the image.
-    Raises Fault for an unknown colour and for another size than the image's, where params.yaml says stop.
+    Raises UserError for an unknown colour and for another size than the image's, where params.yaml says stop.
     """
     if not target:
         return "", "", ""
@@ -90,7 +90,7 @@ def examine(target: str, read: Callable[[str], bytes], size: tuple[int, int]) ->
         mask, image = (f"{width}×{height}" for height, width in (pixels.shape[:2], size))
         if table.policy.other_size == "drop":
             return "", "mask_size", f"the mask is {mask}, its image {image}"
-        raise Fault(f"data/raw.zip: the mask {target!r} is {mask} pixels, its image {image} (turned "
+        raise UserError(f"data/raw.zip: the mask {target!r} is {mask} pixels, its image {image} (turned "
                     "as its EXIF data say); replace one of them, or set data.masks.other_size to drop")
     indices, unknown = _indices(target, pixels, table)
     issue, reason = _oddity(indices, unknown, table)
@@ -103,7 +103,7 @@ def stratum(row: Row) -> str:
 
 
 def classes(rows: Sequence[Row]) -> list[str]:
-    """The names of the classes, in the order of params.yaml. Raises Fault for fewer than two."""
+    """The names of the classes, in the order of params.yaml. Raises UserError for fewer than two."""
     return _table().names
 
 
@@ -127,7 +127,7 @@ def _made(content: bytes) -> Table:
     """The table of a params.yaml that holds `content`: to read it anew takes longer than a small mask."""
     masks = params.load("data.masks", MaskParams)
     if len(masks.classes) < 2:
-        raise Fault(f"{params.FILE}: data.masks.classes has {len(masks.classes)} class(es); at least two are needed: "
+        raise UserError(f"{params.FILE}: data.masks.classes has {len(masks.classes)} class(es); at least two are needed: "
                     "give each class of the masks the index or the [red, green, blue] of its pixels")
     entries = [*masks.classes.values(), *masks.ignored]
     colours = isinstance(entries[0], tuple)
@@ -138,11 +138,11 @@ def _made(content: bytes) -> Table:
 
 
 def _pixels(name: str, read: Callable[[str], bytes], table: Table) -> np.ndarray:
-    """uint8 (H,W,3) or integers (H,W), as the table has them. Raises Unreadable; Fault for a mask of the other kind."""
+    """uint8 (H,W,3) or integers (H,W), as the table has them. Raises Unreadable; UserError for a mask of the other kind."""
     try:
         return decode_mask(read(name), table.colours)
     except OtherKind as error:
-        raise Fault(f"data/raw.zip: the mask {name!r} is {error}, as data.masks.classes has them; store all masks in "
+        raise UserError(f"data/raw.zip: the mask {name!r} is {error}, as data.masks.classes has them; store all masks in "
                     "one way, and give their classes as they are stored: an index or [red, green, blue]") from None
 
 
@@ -168,7 +168,7 @@ def _codes(pixels: np.ndarray, colours: bool) -> np.ndarray:
 
 
 def _indices(name: str, pixels: np.ndarray, table: Table) -> tuple[np.ndarray, float]:
-    """int16 (H,W), and the share of pixels that stand for nothing. Raises Fault for one where params.yaml says stop."""
+    """int16 (H,W), and the share of pixels that stand for nothing. Raises UserError for one where params.yaml says stop."""
     codes = _codes(pixels, table.colours)
     places = np.searchsorted(table.codes, codes).clip(max=len(table.codes) - 1)
     known = table.codes[places] == codes
@@ -177,11 +177,11 @@ def _indices(name: str, pixels: np.ndarray, table: Table) -> tuple[np.ndarray, f
     return np.where(known, table.targets[places], np.int16(IGNORED)), 1 - float(known.mean())
 
 
-def _unknown(name: str, codes: np.ndarray, colours: bool) -> Fault:
+def _unknown(name: str, codes: np.ndarray, colours: bool) -> UserError:
     """Names the most frequent of the unknown."""
     found, counts = np.unique(codes, return_counts=True)
     code = int(found[counts.argmax()])
     which = f"the colour {(code >> 16, code >> 8 & 255, code & 255)}" if colours else f"the index {code}"
     more = f" (and {len(found) - 1} more unknown)" if len(found) > 1 else ""
-    return Fault(f"data/raw.zip: the mask {name!r} holds {which} in {counts.max()} pixels{more}, which stands for "
+    return UserError(f"data/raw.zip: the mask {name!r} holds {which} in {counts.max()} pixels{more}, which stands for "
                  "nothing; add it to data.masks.classes or data.masks.ignored, or set data.masks.unknown to ignore")

@@ -41,7 +41,7 @@ class Answers:
 def collect(batches: Iterable[tuple[np.ndarray, np.ndarray]], places: np.ndarray) -> Answers:
     """All of a split from its batches (logits, targets) of squares; places: int32 (N,5), the rows of windows.npy."""
     confusion, cells, log_loss, brier, certainty, predicted, targets = [], np.zeros((3, CELLS)), 0.0, 0.0, 0.0, [], []
-    for logits, truth in tiling.pictures(places, batches):  # (C,H,W), (H,W)
+    for logits, truth in tiling.assemble_pictures(places, batches):  # (C,H,W), (H,W)
         classes, valid = len(logits), truth >= 0
         found = logits.argmax(0)
         actual, said = truth[valid].astype(np.int64), found[valid]
@@ -72,7 +72,7 @@ def _cells(confidence: np.ndarray, right: np.ndarray, number: int) -> np.ndarray
     return np.stack([np.bincount(cell, weights, number) for weights in (None, confidence, right)])
 
 
-def tally(answers: Answers) -> np.ndarray:
+def sufficient_stats(answers: Answers) -> np.ndarray:
     """int64 (P,C·C): the confusion of each photograph that has a pixel that counts. What `statistics.resample` adds up.
     """
     return answers.confusion[answers.confusion.any((1, 2))].reshape(-1, answers.confusion[0].size)
@@ -92,7 +92,7 @@ def compare(first: Answers, second: Answers) -> float:
     leads; a photograph's own is what Csurka et al., "What is a good evaluation measure for semantic segmentation?",
     BMVC 2013, compare models by. Photographs without a pixel that counts are left out; 1 where all are equal.
     """
-    return statistics.wilcoxon(*(score_of(tally(answers)) for answers in (first, second)))
+    return statistics.wilcoxon(*(score_of(sufficient_stats(answers)) for answers in (first, second)))
 
 
 def agreement(first: Answers, second: Answers) -> float:
