@@ -1,7 +1,7 @@
-"""Asks the teacher once. In: data/prepared (train, unlabelled), models/teacher.safetensors.
+"""Runs the teacher over the images once. In: data/prepared (train, unlabelled), models/teacher.safetensors.
 Out: models/targets.npy, its raw logits, float16 (V,N,C), and models/targets.json, what they were made of.
 
-Raw logits: the temperature, the weights and the loss that the student is taught with never touch this stage.
+Raw logits: temperature, weights and loss of the distillation never touch this stage.
 """
 
 import math
@@ -11,68 +11,70 @@ import time
 from pathlib import Path
 
 import numpy as np
+from torch import nn
 from tqdm import tqdm
 
 from stages.core import errors, files, params, workdir
 from stages.core.device import choose_device, thread_count
-from stages.core.files import atomic_write, write_json
+from stages.core.files import atomic_write, sha256, write_json
 from stages.data import augmentation, prepared
 from stages.distillation import teacher_logits
 from stages.models import factory
 
 
 def main() -> None:
-    teacher_params = params.load("teacher", factory.TeacherParams)
-    wanted = params.load("targets", teacher_logits.TargetParams)
+    params_of_teacher = params.load("teacher", factory.TeacherParams)
+    targets = params.load("targets", teacher_logits.TargetParams)
     augment = params.load("student_training.augment", augmentation.Augment)
     device = choose_device("teacher_targets")
-    classes = len(prepared.classes())
-    teacher = factory.load(teacher_params, factory.TEACHER, classes).to(device)
-    stored = augmentation.ImageArrays(prepared.images("train"), prepared.images("unlabelled"))
+    teacher = factory.load(params_of_teacher, factory.TEACHER, len(prepared.classes())).to(device)
+    counts = {split: len(prepared.images(split)) for split in ("train", "unlabelled")}
+    images = augmentation.ImageArrays(*map(prepared.images, counts))
     inputs = [prepared.FOLDER / "train", prepared.FOLDER / "unlabelled", factory.TEACHER]
-    with workdir.folder("teacher_targets", [teacher_params, wanted, augment, thread_count(), device], inputs) as place:
-        seconds = _ask(teacher, stored, wanted, augment, place / "targets.npy")
-        os.replace(place / "targets.npy", teacher_logits.LOGITS)
-    passes = teacher_logits.pass_count(wanted, augment)
-    write_json(teacher_logits.ABOUT, {
-        **wanted.model_dump(), "augment": augment.model_dump(),
-        "teacher_sha256": files.sha256(factory.TEACHER), "passes": passes,
-        "images": {"train": len(prepared.images("train")), "unlabelled": len(prepared.images("unlabelled"))}})
+    key = [params_of_teacher, targets, augment, thread_count(), device]
+    with workdir.folder("teacher_targets", key, inputs) as folder:
+        seconds = write_logits(teacher, images, targets, augment, folder / "targets.npy")
+        os.replace(folder / "targets.npy", teacher_logits.LOGITS)
+    about = teacher_logits.about(targets, augment, counts, sha256(factory.TEACHER))
+    write_json(teacher_logits.ABOUT, about)
+    passes = about["passes"]
     write_json(Path("metrics/timing/teacher_targets.json"), {
-        "seconds": round(seconds, 3), "images_per_s": round(passes * len(stored) / seconds, 1) if passes else 0.0,
+        "seconds": round(seconds, 3), "images_per_s": round(passes * len(images) / seconds, 1) if passes else 0.0,
         "passes": passes, "device": device.type, "threads": thread_count()})
 
 
-def _ask(teacher, stored: augmentation.ImageArrays, wanted: teacher_logits.TargetParams, augment: augmentation.Augment, path: Path) -> float:
+def write_logits(teacher: nn.Module, images: augmentation.ImageArrays, targets: teacher_logits.TargetParams,
+                 augment: augmentation.Augment, path: Path) -> float:
     """Write every pass's logits to `path`, going on where an interrupted run stopped. Returns the seconds spent."""
-    passes, everything = teacher_logits.pass_count(wanted, augment), np.arange(len(stored))
-    answer = next(teacher_logits.logits(teacher, stored, everything[:1], wanted, augment, 0)).shape[1:]  # (C,*S)
-    shape = (passes, len(stored), *answer)
-    print(f"teacher_targets: {passes} passes over {len(stored)} images, "
+    passes, samples = teacher_logits.pass_count(targets, augment), np.arange(len(images))
+    one = next(teacher_logits.logits(teacher, images, samples[:1], targets, augment, 0)).shape[1:]  # (C,*S)
+    shape = (passes, len(images), *one)
+    print(f"teacher_targets: {passes} passes over {len(images)} images, "
           f"{2 * math.prod(shape) / 1e6:.1f} MB of logits", file=sys.stderr)
-    start, size = files.array_header_size(shape, "float16"), wanted.batch_size
-    spent = path.with_suffix(".seconds")
-    before, began = float(spent.read_text()) if spent.exists() and path.exists() else 0.0, time.perf_counter()
-    chunks = [(number, everything[first:first + size]) for number in range(passes)
-              for first in range(0, len(stored), size)]
-    done, place = 0, start
+    timing = path.with_suffix(".seconds")
+    spent_before = float(timing.read_text()) if timing.exists() and path.exists() else 0.0
+    started = time.perf_counter()
+    size = targets.batch_size
+    chunks = [(number, samples[first:first + size]) for number in range(passes)
+              for first in range(0, len(images), size)]
+    done, position = 0, files.array_header_size(shape, "float16")
     with open(path, "r+b" if path.exists() else "w+b") as file:
-        # Whole chunks alone count: each is computed as it was the first time, so that the bytes agree.
+        # Only whole chunks are kept: each is computed as it was the first time, so that the bytes agree.
         for _, rows in chunks:
-            after = place + 2 * len(rows) * math.prod(answer)
-            if after > path.stat().st_size:
+            end = position + 2 * len(rows) * math.prod(one)
+            if end > path.stat().st_size:
                 break
-            done, place = done + 1, after
+            done, position = done + 1, end
         if not done:
             files.write_array_header(file, shape, "float16")
-        file.truncate(place)
-        file.seek(place)
+        file.truncate(position)
+        file.seek(position)
         for number, rows in tqdm(chunks[done:], desc="teacher_targets", unit="batch", disable=None):
-            file.write(next(teacher_logits.logits(teacher, stored, rows, wanted, augment, number)).tobytes())
+            file.write(next(teacher_logits.logits(teacher, images, rows, targets, augment, number)).tobytes())
             file.flush()
-            with atomic_write(spent) as note:
-                note.write(str(before + time.perf_counter() - began))
-    return before + time.perf_counter() - began
+            with atomic_write(timing) as note:
+                note.write(str(spent_before + time.perf_counter() - started))
+    return spent_before + time.perf_counter() - started
 
 
 if __name__ == "__main__":

@@ -10,7 +10,9 @@ from stages.core.files import write_json
 from stages.data import prepared
 from stages.models import factory
 from stages.training import batches, multi_seed
+from stages.training.losses import LabelLoss
 from stages.training.optim import Recipe
+from stages.training.trainer import Trainer
 
 FOLDER = Path("models/baseline")
 
@@ -18,21 +20,23 @@ FOLDER = Path("models/baseline")
 def main() -> None:
     student = params.load("student", factory.NetworkParams)
     recipe = params.load("student_training", Recipe)
-    score = plugins.module("tasks/*/metric", params.load_word("data.task"), "data.task").Score
+    metric = plugins.module("tasks/*/metric", params.load_word("data.task"), "data.task").Score
     device = choose_device("train_baseline")
     classes = len(prepared.classes())
-    counts = prepared.class_counts(classes) if recipe.imbalance != "none" else None
-    chances = batches.chances("student_training", recipe, counts)
+    class_counts = prepared.class_counts(classes) if recipe.imbalance != "none" else None
+    weights = batches.sample_weights("student_training", recipe, class_counts)
     inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", factory.WEIGHTS]
-    with workdir.folder("train_baseline", [student, recipe, classes, thread_count(), device], inputs) as place:
-        histories = multi_seed.train("baseline", recipe, place, lambda seed: (
-            factory.build(student, classes, prepared.image_size(), seed).to(device),
-            batches.supervised(score, recipe.augment, seed, device, chances=chances),
-            batches.labels_alone(recipe, counts),
-        ), lambda seed, trained: factory.save(trained, FOLDER / f"seed-{seed}.safetensors"))
-        write_json(FOLDER / "seeds.json", multi_seed.ranking(histories, recipe, score.primary))
-        multi_seed.write_curves(Path("plots/baseline.csv"), histories, score.primary)
-        multi_seed.write_timing(Path("metrics/timing/train_baseline.json"), histories, prepared.labelled_count(), device)
+    histories = {}
+    with workdir.folder("train_baseline", [student, recipe, classes, thread_count(), device], inputs) as folder:
+        for seed in recipe.seeds:
+            network = factory.build(student, classes, prepared.image_size(), seed).to(device)
+            data = batches.ImageBatches(recipe, seed, device, weights)
+            loss = LabelLoss(recipe, class_counts)
+            histories[seed] = Trainer("baseline", network, data, loss, metric, recipe, seed, folder).fit()
+            factory.save(network, FOLDER / f"seed-{seed}.safetensors")
+        write_json(FOLDER / "seeds.json", multi_seed.ranking(histories, recipe, metric.primary))
+        multi_seed.write_curves(Path("plots/baseline.csv"), histories, metric.primary)
+        multi_seed.write_timing("train_baseline", histories, device)
 
 
 if __name__ == "__main__":

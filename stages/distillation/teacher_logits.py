@@ -38,6 +38,12 @@ def pass_count(params: TargetParams, augment: augmentation.Augment) -> int:
     return {"clean": 2 if augment.flip else 1, "views": params.views, "online": 0}[params.mode]
 
 
+def about(params: TargetParams, augment: augmentation.Augment, images: dict[str, int], teacher_sha256: str) -> dict:
+    """What the cached logits depend on, as targets.json holds it. images: how many each split has."""
+    return {**params.model_dump(), "augment": augment.model_dump(), "teacher_sha256": teacher_sha256,
+            "passes": pass_count(params, augment), "images": images}
+
+
 def view_number(params: TargetParams, epoch: int) -> int:
     """Which seeded view this epoch shows, in modes views and online."""
     return epoch % params.views if params.mode == "views" else epoch
@@ -48,30 +54,31 @@ def subsample(values: torch.Tensor, places: int, stride: int) -> torch.Tensor:
     return values[(..., *(slice(stride // 2, None, stride),) * places)]
 
 
-def teacher_view(stored: augmentation.ImageArrays, samples: np.ndarray, params: TargetParams, augment: augmentation.Augment,
-         number: int) -> np.ndarray:
-    """What the teacher sees of these images in pass `number`. uint8 (B,H,W,3)."""
+def teacher_view(images: augmentation.ImageArrays, samples: np.ndarray, params: TargetParams,
+                 augment: augmentation.Augment, number: int) -> np.ndarray:
+    """What the teacher is shown of these images in pass `number`. uint8 (B,H,W,3)."""
     if params.mode == "clean":
-        return augmentation.unaugmented(stored, samples, mirror=number == 1)
-    return augmentation.view(stored, samples, augment, params.seed, number)
+        return augmentation.unaugmented(images, samples, mirror=number == 1)
+    return augmentation.view(images, samples, augment, params.seed, number)
 
 
-def logits(teacher: nn.Module, stored: augmentation.ImageArrays, samples: np.ndarray, params: TargetParams, augment: augmentation.Augment,
-           number: int) -> Iterator[np.ndarray]:
+def logits(teacher: nn.Module, images: augmentation.ImageArrays, samples: np.ndarray, params: TargetParams,
+           augment: augmentation.Augment, number: int) -> Iterator[np.ndarray]:
     """The teacher's logits of these images in pass `number`, in chunks of float16 (≤ batch_size,C,*S).
 
-    Raises UserError where answers for pixels were to be kept for an image that the student sees otherwise, or hardly any.
+    Raises UserError where logits for pixels would be kept of an image that the student is shown otherwise, or where
+    the stride would leave hardly any.
     """
     device = next(teacher.parameters()).device
     for start in range(0, len(samples), params.batch_size):
         chunk = samples[start:start + params.batch_size]
-        batch = torch.from_numpy(teacher_view(stored, chunk, params, augment, number)).to(device).permute(0, 3, 1, 2)
+        batch = torch.from_numpy(teacher_view(images, chunk, params, augment, number)).to(device).permute(0, 3, 1, 2)
         with torch.inference_mode(), autocast(device, params.precision):
             answer = teacher(batch)
         if params.mode == "clean" and answer.ndim > 2:
-            raise UserError("params.yaml: targets.mode is clean, but this teacher answers for each pixel, and pixels move "
-                        "with the student's crops; use views or online")
+            raise UserError("params.yaml: targets.mode is clean, but this teacher answers for each pixel, and pixels "
+                            "move with the student's crops; use views or online")
         if 2 * params.stride > min(answer.shape[2:], default=2 * params.stride):
             raise UserError(f"params.yaml: targets.stride is {params.stride}, so that of answers for "
-                        f"{'×'.join(map(str, answer.shape[2:]))} pixels hardly any would be kept; lower it")
+                            f"{'×'.join(map(str, answer.shape[2:]))} pixels hardly any would be kept; lower it")
         yield subsample(answer, answer.ndim - 2, params.stride).half().cpu().numpy()

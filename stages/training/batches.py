@@ -1,77 +1,140 @@
-"""Lessons made of the prepared arrays: augmented views for training, plain images for validation."""
+"""What a network learns from: batches of images, labels and teacher logits for training, plain ones for validation.
+
+In: the prepared arrays. Out: `Batch`, the same ones for the same seed and epoch.
+"""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 
 from stages.core.errors import UserError
-from stages.data import augmentation, prepared
+from stages.data import augmentation, prepared, rng
+from stages.data.augmentation import ImageArrays
 from stages.data.prepared import UNLABELLED
-from stages.training.losses import Supervised, class_weights
 from stages.training.optim import Recipe
-from stages.training.trainer import Lesson, Loss
 
 VALIDATION_BATCH = 256
 VALIDATION_PIXELS = 2**18  # in a batch at most: it bounds memory where images are large
 
 
-def images(batch: np.ndarray, device: torch.device) -> torch.Tensor:
+class Batch(NamedTuple):
+    images: torch.Tensor  # uint8 (B,3,H,W); for a linear probe float32 features (B,F)
+    labels: torch.Tensor  # int64 (B,*S), below 0 where there is no label
+    teacher_logits: torch.Tensor | None = None  # float16 (B,C,*S), or every stride-th row and column of it
+
+
+class Teacher(Protocol):
+    """Where a distilled student's batches get their views and teacher logits: stages/distillation/teacher.py."""
+
+    def start_epoch(self, epoch: int) -> None: ...
+    def view_key(self, seed: int, epoch: int) -> tuple[int, int]: ...
+    def logits(self, samples: np.ndarray, seed: int, epoch: int) -> np.ndarray: ...
+
+
+class Batches:
+    """The order of samples, epoch by epoch. Subclasses make batches of them."""
+
+    def __init__(self, samples: int, labelled: int, recipe: Recipe, seed: int, weights: np.ndarray | None = None):
+        """samples: how many there are, N. labelled: how many of them have labels; an epoch is as long as these.
+        weights: float64 (N,), how much more often than another a sample is drawn; None: all alike.
+
+        Raises UserError where there are too few labelled images for BatchNorm.
+        """
+        if labelled < 2:
+            raise UserError(f"there is {labelled} labelled training image, but BatchNorm needs two at once; add "
+                            "images, or raise split.labelled_fraction")
+        self.samples, self.recipe, self.seed, self.weights = samples, recipe, seed, weights
+        self.size = min(recipe.batch_size, labelled)
+        self.steps = max(1, labelled // recipe.batch_size)  # of an epoch
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """`steps` batches; they depend on seed and epoch alone."""
+        count = self.steps * self.size
+        order = (rng.permutation(self.seed, number, self.samples)[:count] if self.weights is None
+                 else rng.weighted_sample(self.weights, self.seed, number, count))
+        for samples in order.reshape(self.steps, self.size):
+            yield self.batch(samples, number)
+
+    def batch(self, samples: np.ndarray, epoch: int) -> Batch:
+        raise NotImplementedError
+
+    def validation(self) -> Iterator[Batch]:
+        raise NotImplementedError
+
+
+class ImageBatches(Batches):
+    """Augmented views of the training images; with a teacher also its logits for the same views."""
+
+    def __init__(self, recipe: Recipe, seed: int, device: torch.device, weights: np.ndarray | None = None,
+                 images: ImageArrays | None = None, teacher: Teacher | None = None):
+        """images: train's, and behind them unlabelled ones; None: train's alone. teacher: None for the baseline."""
+        self.images = images or ImageArrays(prepared.images("train"))
+        self.labels, self.device, self.teacher = prepared.targets("train"), device, teacher
+        super().__init__(len(self.images), len(self.labels), recipe, seed, weights)
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        if self.teacher:
+            self.teacher.start_epoch(number)
+        yield from super().epoch(number)
+
+    def batch(self, samples: np.ndarray, epoch: int) -> Batch:
+        augment = self.recipe.augment
+        key = self.teacher.view_key(self.seed, epoch) if self.teacher else (self.seed, epoch)
+        images = augmentation.view(self.images, samples, augment, *key)  # uint8 (B,H,W,3)
+        rows = np.minimum(samples, len(self.labels) - 1)
+        labels = augmentation.transform_targets(self.labels, rows, augment, *key).astype(np.int64)
+        labels[samples >= len(self.labels)] = UNLABELLED
+        logits = self.teacher and torch.from_numpy(self.teacher.logits(samples, self.seed, epoch)).to(self.device)
+        return Batch(to_tensor(images, self.device), torch.from_numpy(labels).to(self.device), logits)
+
+    def validation(self) -> Iterator[Batch]:
+        return in_order("val", self.device)
+
+
+def in_order(split: str, device: torch.device) -> Iterator[Batch]:
+    """The split's images as stored, with their targets."""
+    images, targets = prepared.images(split), prepared.targets(split)
+    size = max(1, min(VALIDATION_BATCH, VALIDATION_PIXELS // math.prod(images.shape[1:3])))
+    for start in range(0, len(images), size):
+        rows = slice(start, start + size)
+        yield Batch(to_tensor(np.array(images[rows]), device),
+                    torch.from_numpy(targets[rows].astype(np.int64)).to(device))
+
+
+def to_tensor(images: np.ndarray, device: torch.device) -> torch.Tensor:
     """uint8 (B,H,W,3) → (B,3,H,W) on the device; a permuted NHWC array *is* channels_last."""
-    return torch.from_numpy(batch).to(device).permute(0, 3, 1, 2)
+    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
 
 
-def chances(section: str, recipe: Recipe, counts: np.ndarray | None, unlabelled: int = 0) -> np.ndarray | None:
+def sample_weights(section: str, recipe: Recipe, class_counts: np.ndarray | None,
+                   unlabelled: int = 0) -> np.ndarray | None:
     """How much more often than another an epoch shows a training image, float64 (N,); None: all alike.
 
-    weighted_sampler: a label's share of all (counts: (C,)) to the power −class_weight_power. The unlabelled ones, the
-    last, come up as often as the labelled ones do on average: their part of an epoch stays what it is without it.
+    weighted_sampler: the share of an image's class among the labels (class_counts: (C,)) to the power
+    −class_weight_power. The unlabelled images, which come last, are drawn as often as the average labelled one, so that
+    their part of an epoch stays what it is without weights.
     Raises UserError for masks, naming the section of params.yaml.
     """
     if recipe.imbalance != "weighted_sampler":
         return None
     labels = prepared.targets("train")
     if labels.ndim > 1:
-        raise UserError(f"params.yaml: {section}.imbalance is weighted_sampler, but the labels are masks, and no image can "
-                    "be drawn for one of its classes; use class_weight or balanced_softmax")
-    return np.append(class_weights(counts, recipe.class_weight_power).double().numpy()[labels], np.ones(unlabelled))
+        raise UserError(f"params.yaml: {section}.imbalance is weighted_sampler, but the labels are masks, and no image "
+                        "can be drawn for one of its classes; use class_weight or balanced_softmax")
+    weights = class_weights(class_counts, recipe.class_weight_power).double().numpy()[labels]
+    return np.append(weights, np.ones(unlabelled))
 
 
-def supervised(score: Callable[[], object], augment: augmentation.Augment, seed: int, device: torch.device, **more) -> Lesson:
-    """Labelled training images and their labels, view e in epoch e; validated on val."""
-    return lesson(augmentation.ImageArrays(prepared.images("train")), score, augment, device, lambda epoch: (seed, epoch), **more)
+def class_weights(class_counts: np.ndarray, power: float) -> torch.Tensor:
+    """float32 (C,): each class's share of the labelled positions to the power −`power`, scaled so that the mean over
+    those positions is 1. power in [0, 1]: 0 weighs all alike, 1 gives every class the same sum.
 
-
-def lesson(stored: augmentation.ImageArrays, score: Callable[[], object], augment: augmentation.Augment, device: torch.device,
-           shown: Callable[[int], tuple[int, int]], **more) -> Lesson:
-    """A lesson on `stored`, whose first images are train's; those beyond carry no label.
-
-    shown: epoch → seed and number of the view that the images and their masks are shown in. more: of Lesson's fields.
+    A class that never occurs gets the weight 1; only label smoothing ever uses it.
     """
-    labels = prepared.targets("train")
-
-    def batch(samples: np.ndarray, epoch: int) -> torch.Tensor:
-        return images(augmentation.view(stored, samples, augment, *shown(epoch)), device)
-
-    def targets(samples: np.ndarray, epoch: int) -> torch.Tensor:
-        found = augmentation.transform_targets(labels, np.minimum(samples, len(labels) - 1), augment, *shown(epoch)).astype(np.int64)
-        found[samples >= len(labels)] = UNLABELLED
-        return torch.from_numpy(found).to(device)
-
-    return Lesson(len(stored), len(labels), batch, targets, lambda: in_order("val", device), score, **more)
-
-
-def in_order(split: str, device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """The split's images as stored, with their targets, in batches."""
-    pixels, targets = prepared.images(split), prepared.targets(split)
-    size = max(1, min(VALIDATION_BATCH, VALIDATION_PIXELS // math.prod(pixels.shape[1:3])))
-    for start in range(0, len(pixels), size):
-        rows = slice(start, start + size)
-        yield images(np.array(pixels[rows]), device), torch.from_numpy(targets[rows].astype(np.int64)).to(device)
-
-
-def labels_alone(recipe: Recipe, counts: np.ndarray | None) -> Loss:
-    """What the labels say and nothing else; counts: (C,), as Supervised wants them."""
-    said = Supervised(recipe, counts)
-    return lambda logits, targets, samples, epoch: said(logits, targets)
+    shares = class_counts[class_counts > 0] / max(1, class_counts.sum())
+    weights = np.ones(len(class_counts))
+    weights[class_counts > 0] = shares**-power / (shares**(1 - power)).sum()
+    return torch.from_numpy(weights).float()

@@ -1,32 +1,18 @@
-"""One recipe, several seeds: trains each, writes their curves and the time they took, says which did best on val."""
+"""What comes of training with several seeds: which did best on val, their learning curves, the time that they took."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-from torch import nn
+import torch
 
 from stages.core.device import peak_memory_mb, thread_count
 from stages.core.files import write_csv, write_json
+from stages.data import prepared
 from stages.training.optim import Recipe
-from stages.training.trainer import Lesson, Loss, fit
-
-# A row an epoch, as `fit` returns them.
-History = list[dict[str, float]]
-
-
-def train(name: str, recipe: Recipe, work: Path, attempt: Callable[[int], tuple[nn.Module, Lesson, Loss]],
-          keep: Callable[[int, nn.Module], None]) -> dict[int, History]:
-    """Train a network for each seed, hand it to `keep`, and return each seed's history."""
-    histories = {}
-    for seed in recipe.seeds:
-        network, lesson, loss = attempt(seed)
-        histories[seed] = fit(network, lesson, loss, recipe, seed, work, name)
-        keep(seed, network)
-    return histories
+from stages.training.trainer import History
 
 
 def ranking(histories: dict[int, History], recipe: Recipe, primary: str) -> dict:
-    """{"best": the seed to deploy, "val": {seed: its val numbers at the epoch kept}}.
+    """{"best": the seed to deploy, "val": {seed: its val numbers at the epoch that was kept}}.
 
     Best is the highest val score, of equals the lowest val loss, then the first.
     """
@@ -40,27 +26,24 @@ def ranking(histories: dict[int, History], recipe: Recipe, primary: str) -> dict
 def write_curves(path: Path, histories: dict[int, History], primary: str) -> None:
     """A row an epoch a seed: seed, epoch, learning_rate, parts of the loss, scores in %. No times: two runs agree.
 
-    The score that counts is called train_score and val_score in every task: dvc.yaml draws columns by their names.
+    The primary score is called train_score and val_score in every task: dvc.yaml draws columns by their names.
     """
-    rows = [{"seed": seed} | {_column(key, primary): value for key, value in row.items() if key != "seconds"}
+    names = {f"{split}_{primary}": f"{split}_score" for split in ("train", "val")}
+    rows = [{"seed": seed} | {names.get(key, key): f"{value:.6g}" if isinstance(value, float) else value
+                              for key, value in row.items() if key != "seconds"}
             for seed, history in histories.items() for row in history]
-    write_csv(path, list(rows[0]), [{key: f"{value:.6g}" if isinstance(value, float) else value
-                                     for key, value in row.items()} for row in rows])
+    write_csv(path, list(rows[0]), rows)
 
 
-def _column(key: str, primary: str) -> str:
-    return key.replace(primary, "score") if key in (f"train_{primary}", f"val_{primary}") else key
+def write_timing(stage: str, histories: dict[int, History], device: torch.device, before: float = 0.0) -> None:
+    """metrics/timing/<stage>.json: what the training cost, on which device; seconds over all seeds, interruptions left
+    out; memory of the process.
 
-
-def write_timing(path: Path, histories: dict[int, History], images_per_epoch: int, device,
-                 before: float = 0.0) -> None:
-    """What the training cost, on which device; seconds over all seeds, interruptions left out; memory of the process.
-
-    before: what was spent ahead of the first epoch, which counts to the whole and not to an epoch.
+    before: seconds spent ahead of the first epoch, which count to the total and not to an epoch.
     """
     seconds = [row["seconds"] for history in histories.values() for row in history]
-    each = sum(seconds) / len(seconds)
-    write_json(path, {"seconds": round(before + sum(seconds), 3), "seconds_per_epoch": round(each, 4),
-                      "images_per_s": round(images_per_epoch / each, 1), "seeds": len(histories),
-                      "peak_memory_mb": round(peak_memory_mb(), 1), "device": device.type,
-                      "threads": thread_count()})
+    per_epoch = sum(seconds) / len(seconds)
+    write_json(Path(f"metrics/timing/{stage}.json"), {
+        "seconds": round(before + sum(seconds), 3), "seconds_per_epoch": round(per_epoch, 4),
+        "images_per_s": round(prepared.labelled_count() / per_epoch, 1), "seeds": len(histories),
+        "peak_memory_mb": round(peak_memory_mb(), 1), "device": device.type, "threads": thread_count()})

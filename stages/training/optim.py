@@ -1,4 +1,4 @@
-"""How a network is trained: the section of params, and the optimiser and learning rate that follow from it."""
+"""How a network is trained: a section of params.yaml, and the optimiser and learning rate that follow from it."""
 
 import math
 from typing import Annotated, Literal, Self
@@ -24,10 +24,11 @@ class Recipe(Section):
     weight_decay: float = pydantic.Field(ge=0)  # not on biases and BatchNorm
     warmup_epochs: float = pydantic.Field(ge=0)  # linear, then a cosine to zero
     label_smoothing: float = pydantic.Field(ge=0, lt=1)
-    # Rare classes count more in the cross-entropy | come up more often, not for masks | logits bear the classes' shares
-    # while training. With a teacher: distillation/objective.py says which distill.debias goes with it.
+    # class_weight: rare classes weigh more in the cross-entropy. weighted_sampler: they are drawn more often (not for
+    # masks). balanced_softmax: logits are adjusted by the log class shares while training. stages/distillation/
+    # objective.py says which distill.debias goes with each.
     imbalance: Literal["none", "class_weight", "weighted_sampler", "balanced_softmax"]
-    class_weight_power: float = pydantic.Field(gt=0, le=1)  # of the first two: a class weighs its share to minus this
+    class_weight_power: float = pydantic.Field(gt=0, le=1)  # of the first two: weight = share ^ −power
     dice_weight: float = pydantic.Field(ge=0)  # of the soft Dice loss beside the cross-entropy; 0: off
     ema_decay: float = pydantic.Field(ge=0, lt=1)  # 0: off; else the averaged weights are validated and kept
     patience: int = pydantic.Field(ge=0)  # 0: off; else stop after so many epochs without a better val score
@@ -45,19 +46,18 @@ class Recipe(Section):
             raise ValueError("patience stops after the best epoch: it goes with keep: best")
         return self
 
-
     @property
-    def levelled(self) -> float:
-        """How much of the log class shares its imbalance takes out of the logits: 0 nothing, 1 all."""
-        powers = {"none": 0.0, "balanced_softmax": 1.0}
-        return powers.get(self.imbalance, self.class_weight_power)
+    def logit_adjustment(self) -> float:
+        """How much of the log class shares its imbalance setting takes out of the logits: 0 nothing, 1 all."""
+        adjustments = {"none": 0.0, "balanced_softmax": 1.0}
+        return adjustments.get(self.imbalance, self.class_weight_power)
 
 
-def optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Over the parameters that take gradients; weight decay on matrices and kernels alone."""
-    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    groups = [{"params": [p for p in learning if p.ndim > 1], "weight_decay": recipe.weight_decay},
-              {"params": [p for p in learning if p.ndim <= 1], "weight_decay": 0.0}]
+def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Over the trainable parameters; weight decay on matrices and kernels alone."""
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    groups = [{"params": [p for p in trainable if p.ndim > 1], "weight_decay": recipe.weight_decay},
+              {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0}]
     if recipe.optimizer == "adamw":
         return torch.optim.AdamW(groups, lr=recipe.learning_rate)
     return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
@@ -65,7 +65,7 @@ def optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     """At `step` (from 0): linear warm-up, then half a cosine (Loshchilov and Hutter, "SGDR", 2017, equation 5)."""
-    warm, whole = recipe.warmup_epochs * steps_per_epoch, recipe.epochs * steps_per_epoch
-    if step < warm:
-        return recipe.learning_rate * (step + 1) / (warm + 1)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, whole - warm)))
+    warmup, total = recipe.warmup_epochs * steps_per_epoch, recipe.epochs * steps_per_epoch
+    if step < warmup:
+        return recipe.learning_rate * (step + 1) / (warmup + 1)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, total - warmup)))

@@ -14,7 +14,7 @@ from dvc.utils.serialize import modify_yaml
 from benchmarks import copies
 from tools import code_deps
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 VERIFIED = "verify evaluate report"
@@ -81,7 +81,7 @@ def repo(tmp_path_factory) -> Iterator[Repo]:
 def reruns(repo: Repo, path: str, key: str = "") -> set[str]:
     """The stages for which DVC finds `path` (or this key of it) changed since dvc.lock, and all stages below them."""
     touched = [stage for stage in repo.index.stages for dep in stage.deps
-               if Path(dep.fs_path) == Path(repo.root_dir, path) and is_changed(dep.status(), key)]
+               if Path(repo.root_dir, path).is_relative_to(dep.fs_path) and is_changed(dep.status(), key)]
     below = networkx.reverse_view(repo.index.graph)
     return {stage.name for first in touched for stage in networkx.dfs_postorder_nodes(below, first)}
 

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from training_data import labelled
 
 from stages.core.errors import UserError
 from stages.core.params import parse
 from stages.data.prepared import IGNORED, UNLABELLED
 from stages.distillation.kd_losses import LOSSES, DistillParams, distillation_loss
-from stages.training.losses import Supervised, class_weights, cross_entropy_loss, dice_loss
+from stages.training.batches import class_weights
+from stages.training.losses import LabelLoss, cross_entropy_loss, dice_loss
 from stages.training.optim import Recipe
 
 BASE = {"loss": "kd", "temperature": 1.0, "kd_weight": 0.9, "ce_weight": 0.1, "standardise": False, "dkd_beta": 4.0,
@@ -176,10 +178,10 @@ def recipe(project):
 
 def test_the_supervised_loss_and_its_parts(recipe):
     student, target, counts = logits(2, 4, 5, 6, seed=5), torch.randint(0, 4, (2, 5, 6)), np.array([40, 30, 20, 10])
-    plain = Supervised(recipe(label_smoothing=0.1), counts)(student, target)
+    plain = LabelLoss(recipe(label_smoothing=0.1), counts)(student, labelled(target))
     assert plain == {"loss": plain["cross_entropy"], "cross_entropy": cross_entropy_loss(student, target, 0.1)}
-    both = Supervised(recipe(imbalance="class_weight", class_weight_power=0.5, dice_weight=2.0), counts)
-    parts = both(student, target)
+    both = LabelLoss(recipe(imbalance="class_weight", class_weight_power=0.5, dice_weight=2.0), counts)
+    parts = both(student, labelled(target))
     assert parts["cross_entropy"] == cross_entropy_loss(student, target, 0.0, class_weights(counts, 0.5))
     assert parts["dice"] == dice_loss(student, target) and parts["cross_entropy"] != plain["cross_entropy"]
     assert parts["loss"] == parts["cross_entropy"] + 2 * parts["dice"]
@@ -204,7 +206,7 @@ def test_standardised_logits_are_blind_to_shift_and_scale():
 
 
 @pytest.mark.parametrize("loss", ["kd", "dkd", "cwd"])
-def test_trap_1_the_gradient_keeps_its_size_at_every_temperature(loss):
+def test_the_gradient_keeps_its_size_at_every_temperature(loss):
     # Small logits, where the softmax is nearly linear, so that T² is exact.
     size = []
     for temperature in (1.0, 2.0, 4.0, 8.0):
@@ -216,7 +218,7 @@ def test_trap_1_the_gradient_keeps_its_size_at_every_temperature(loss):
 
 
 @pytest.mark.parametrize(("loss", "standardise"), EVERY)
-def test_trap_2_resolution_changes_nothing(loss, standardise):
+def test_resolution_changes_nothing(loss, standardise):
     params = settings(loss=loss, standardise=standardise, temperature=2.0)
     student, teacher = logits(2, 5, 3, 3, seed=10), logits(2, 5, 3, 3, seed=11)
     target = torch.randint(0, 5, (2, 3, 3), generator=torch.Generator().manual_seed(0))
@@ -226,14 +228,14 @@ def test_trap_2_resolution_changes_nothing(loss, standardise):
 
 
 @pytest.mark.parametrize("loss", OF_LABELS.values(), ids=list(OF_LABELS))
-def test_trap_2_resolution_changes_nothing_of_what_labels_say(loss):
+def test_resolution_changes_nothing_of_what_labels_say(loss):
     student, target = logits(2, 4, 3, 3, seed=10), torch.randint(-1, 4, (2, 3, 3))
     larger = [value.repeat_interleave(4, -1).repeat_interleave(4, -2) for value in (student, target)]
     assert loss(*larger) == pytest.approx(float(loss(student, target)), rel=1e-4)
 
 
 @pytest.mark.parametrize(("loss", "standardise"), [found for found in EVERY if found[0] != "cwd"])
-def test_trap_2_the_class_axis_is_1(loss, standardise):
+def test_the_class_axis_is_1(loss, standardise):
     """A map of logits gives what its pixels, as a list of samples, give."""
     params = settings(loss=loss, standardise=standardise)
     student, teacher = logits(2, 5, 3, 4, seed=12), logits(2, 5, 3, 4, seed=13)
@@ -243,7 +245,7 @@ def test_trap_2_the_class_axis_is_1(loss, standardise):
     assert distillation_loss(student, teacher, target, params) == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_trap_2_the_number_of_classes_changes_nothing():
+def test_the_number_of_classes_changes_nothing():
     """Classes that both sides hold impossible add nothing."""
     student, teacher = logits(4, 3, seed=14), logits(4, 3, seed=15)
     wider = [torch.cat([value, torch.full((4, 50), -60.0)], 1) for value in (student, teacher)]
@@ -253,7 +255,7 @@ def test_trap_2_the_number_of_classes_changes_nothing():
 
 
 @pytest.mark.parametrize(("loss", "standardise"), EVERY)
-def test_trap_3_ignored_positions_change_nothing(loss, standardise):
+def test_ignored_positions_change_nothing(loss, standardise):
     params = settings(loss=loss, standardise=standardise)
     student, teacher = logits(2, 4, 5, 5, seed=16), logits(2, 4, 5, 5, seed=17)
     target = torch.randint(0, 4, (2, 5, 5), generator=torch.Generator().manual_seed(2))
@@ -263,7 +265,7 @@ def test_trap_3_ignored_positions_change_nothing(loss, standardise):
 
 @pytest.mark.parametrize("loss", OF_LABELS.values(), ids=list(OF_LABELS))
 @pytest.mark.parametrize("code", [IGNORED, UNLABELLED])
-def test_trap_3_positions_without_a_label_change_nothing_of_what_labels_say(loss, code):
+def test_positions_without_a_label_change_nothing_of_what_labels_say(loss, code):
     student, target = logits(2, 4, 5, 5, seed=16), torch.randint(0, 4, (2, 5, 5))
     target[:, :2] = code
     ignored_changes_nothing(student, target, loss)
@@ -289,7 +291,7 @@ def ignored_changes_nothing(student: torch.Tensor, target: torch.Tensor, loss) -
 
 @pytest.mark.parametrize(("loss", "standardise"), EVERY)
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
-def test_trap_7_half_precision_logits_stay_finite(loss, standardise, kind):
+def test_half_precision_logits_stay_finite(loss, standardise, kind):
     """log(softmax(x)) is −inf in half precision from a gap of 18 on; gaps here are 60, between classes and places."""
     student = torch.tensor([[60.0, 0.0, -60.0], [0.0, 60.0, 3.0]], dtype=kind).T[None].requires_grad_()  # (1,3,2)
     teacher = torch.tensor([[-60.0, 0.0, 60.0], [60.0, 0.0, 1.0]], dtype=kind).T[None]

@@ -20,7 +20,7 @@ def stored() -> ImageArrays:
     return ImageArrays(np.random.default_rng(0).integers(0, 256, (40, 8, 8, 3), np.uint8))
 
 
-def test_nothing_asked_nothing_changed(stored):
+def test_without_augmentation_images_stay_as_they_are(stored):
     rows = np.array([3, 0, 7])
     assert (augmentation.view(stored, rows, Augment(**NOTHING), 0, 5) == stored.parts[0][rows]).all()
     assert (augmentation.unaugmented(stored, rows, mirror=True) == stored.parts[0][rows, :, ::-1]).all()
@@ -49,7 +49,7 @@ def test_mirror_says_which_views_are_mirrored(stored):
 def test_a_view_depends_on_seed_sample_and_number_alone(stored, augment):
     rows = np.array([5, 30, 11, 2])
     together = augmentation.view(stored, rows, augment, seed=3, number=4)
-    alone = np.concatenate([augmentation.view(stored, rows[[i]], augment, seed=3, number=4) for i in (3, 2, 1, 0)])[::-1]
+    alone = [augmentation.view(stored, rows[[i]], augment, seed=3, number=4)[0] for i in range(4)]
     assert (together == alone).all()
     assert (together != augmentation.view(stored, rows, augment, seed=3, number=5)).any()
     assert (together != augmentation.view(stored, rows, augment, seed=4, number=4)).any()
@@ -66,12 +66,20 @@ def test_a_resized_view_of_a_ramp_is_a_ramp():
     assert (steps.max(1) - steps.min(1) <= 2).all()
 
 
-def test_colour_by_hand(monkeypatch):
-    # Draws of 1, 0.5, 0.5: brightness × 1.5 alone. (100, 50, 20) → (150, 75, 30).
-    monkeypatch.setattr(rng, "uniform", lambda *_: np.array([[0, 0, 0, 0, 0, 1, 0.5, 0.5, 0]]))
-    image = np.full((1, 2, 2, 3), (100, 50, 20), np.uint8)
-    found = augmentation.view(ImageArrays(image), np.array([0]), Augment(**NOTHING | {"colour": 0.5}), 0, 0)
-    assert found.reshape(-1, 3).tolist() == [[150, 75, 30]] * 4
+@pytest.mark.parametrize(("draws", "image", "expected"), [
+    # Brightness × 1.5.
+    ((1, 0.5, 0.5), [[100, 50, 20]], [[150, 75, 30]]),
+    # Contrast × 1.5 about the image's mean luma, 80.
+    ((0.5, 1, 0.5), [[120, 120, 120], [40, 40, 40]], [[140, 140, 140], [20, 20, 20]]),
+    # Saturation × 0.5 about the pixel's own luma, 0.299 · 100 + 0.587 · 50 + 0.114 · 20 = 61.53.
+    ((0.5, 0.5, 0), [[100, 50, 20]], [[81, 56, 41]]),
+    # Each in its turn: 120, 60, 24, less contrast × 0.5 about 73.8 (luma), then saturation × 1.5 about the same.
+    ((0.7, 0, 1), [[100, 50, 20]], [[108, 63, 36]])])
+def test_colour_by_hand(monkeypatch, draws, image, expected):
+    monkeypatch.setattr(rng, "uniform", lambda *_: np.array([[0, 0, 0, 0, 0, *draws, 0]]))
+    images = ImageArrays(np.array(image, np.uint8).reshape(1, 1, -1, 3))
+    view = augmentation.view(images, np.array([0]), Augment(**NOTHING | {"colour": 0.5}), 0, 0)
+    assert view.reshape(-1, 3).tolist() == expected
 
 
 def test_two_arrays_are_addressed_as_one():

@@ -12,7 +12,7 @@ import yaml
 from stages.core import params
 from tools import code_deps
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 

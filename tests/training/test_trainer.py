@@ -1,0 +1,143 @@
+"""The training loop on a tiny net: it learns, repeats itself, resumes to the same bytes, and stops where it must."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from training_data import NET, image_batches, label_loss, recipe, write_prepared
+
+from stages.core.errors import UserError
+from stages.models import factory
+from stages.tasks.classification.metric import Score
+from stages.training.optim import build_optimizer, learning_rate
+from stages.training.trainer import Trainer, evaluate, update_average
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch) -> Path:
+    """A folder with data/prepared, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+    write_prepared(tmp_path)
+    return tmp_path
+
+
+def learn(folder: Path, loss=None, net=None, **changes) -> tuple[nn.Module, list[dict]]:
+    net = net or factory.build(NET, 3, (16, 16), seed=0)
+    folder.mkdir(exist_ok=True)
+    trainer = Trainer("test", net, image_batches(**changes), loss or label_loss(), Score, recipe(**changes), 0, folder)
+    return net, trainer.fit()
+
+
+def val_accuracy(net: nn.Module) -> float:
+    return evaluate(net, image_batches(), Score, "fp32")["accuracy"]
+
+
+def fingerprint(net: nn.Module) -> str:
+    return hashlib.sha256(b"".join(value.numpy().tobytes() for value in net.state_dict().values())).hexdigest()
+
+
+def test_it_learns(data):
+    net, history = learn(data / "w", epochs=8)
+    assert history[-1]["val_accuracy"] > 90 > history[0]["val_accuracy"]
+    assert history[-1]["loss"] < history[0]["loss"] / 2
+    assert val_accuracy(net) == history[-1]["val_accuracy"]
+
+
+def test_the_same_seed_gives_the_same_bytes(data):
+    assert fingerprint(learn(data / "a")[0]) == fingerprint(learn(data / "b")[0])
+
+
+@pytest.mark.parametrize("changes", [
+    {}, {"optimizer": "adamw", "learning_rate": 0.003}, {"ema_decay": 0.9}, {"keep": "best"}, {"precision": "bf16"},
+    {"imbalance": "weighted_sampler"}],
+    ids=lambda changes: next(iter(changes.values()), "plain"))
+def test_a_run_that_was_stopped_ends_in_the_same_bytes(data, changes):
+    """Stopped in the middle of the third epoch, by the loss itself."""
+    whole, history = learn(data / "whole", epochs=5, **changes)
+    steps = 0
+
+    def stop(*batch):
+        nonlocal steps
+        steps += 1
+        if steps == 15:
+            raise KeyboardInterrupt
+        return label_loss()(*batch)
+
+    with pytest.raises(KeyboardInterrupt):
+        learn(data / "stopped", stop, epochs=5, **changes)
+    resumed, again = learn(data / "stopped", epochs=5, **changes)
+    assert steps == 15  # six steps an epoch: two epochs were done, and are not done again
+    assert fingerprint(resumed) == fingerprint(whole)
+    assert [{**row, "seconds": 0} for row in again] == [{**row, "seconds": 0} for row in history]
+
+
+def test_best_keeps_the_epoch_with_the_highest_val_score(data):
+    """A loss that is minimised for four epochs of six steps, and maximised from then on."""
+    steps = iter(range(48))
+
+    def loss(logits, batch):
+        return {"loss": label_loss()(logits, batch)["loss"] * (1 if next(steps) < 24 else -1)}
+
+    net, history = learn(data / "w", loss, epochs=8, keep="best")
+    assert val_accuracy(net) == max(row["val_accuracy"] for row in history) > history[-1]["val_accuracy"]
+
+
+def test_patience_stops(data):
+    _, history = learn(data / "w", epochs=30, keep="best", patience=2)
+    best = max(range(len(history)), key=lambda epoch: (history[epoch]["val_accuracy"], -epoch))
+    assert len(history) == best + 3 < 30
+
+
+def test_the_learning_rate_by_hand():
+    rates = [learning_rate(recipe(epochs=3, warmup_epochs=1.0, learning_rate=1.0), step, 2) for step in range(6)]
+    assert rates == pytest.approx([1 / 3, 2 / 3, 1.0, (1 + 0.5**0.5) / 2, 0.5, (1 - 0.5**0.5) / 2])
+
+
+def test_weight_decay_spares_biases_and_batch_norm():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+    groups = build_optimizer(net, recipe(weight_decay=0.25)).param_groups
+    decays = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
+    assert {name: decays[id(parameter)] for name, parameter in net.named_parameters()} == {
+        "0.weight": 0.25, "0.bias": 0.0, "1.weight": 0.0, "1.bias": 0.0, "3.weight": 0.25, "3.bias": 0.0}
+
+
+def test_the_moving_average_by_hand():
+    """Its decay is (1 + step) / (10 + step) at first, and the given one from where that is larger."""
+    average, net = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
+    for step, expected in ((0, 0.1 * 8 + 0.9 * 2), (2, 0.25 * 8 + 0.75 * 2), (1000, 0.9 * 8 + 0.1 * 2)):
+        average.weight.data.fill_(8.0)
+        net.weight.data.fill_(2.0)
+        update_average(average, net, 0.9, step)
+        assert float(average.weight) == pytest.approx(expected)
+
+
+def test_the_moving_average_takes_batch_norms_statistics_along():
+    average, net = nn.BatchNorm1d(1), nn.BatchNorm1d(1)
+    net.running_mean.fill_(4.0)
+    net.num_batches_tracked.fill_(7)
+    update_average(average, net, 0.5, 1000)
+    assert float(average.running_mean) == 2.0 and int(average.num_batches_tracked) == 7
+
+
+def test_the_student_trains_in_train_mode_after_validation(data):
+    modes = []
+    net = factory.build(NET, 3, (16, 16), seed=0)
+    net.register_forward_hook(lambda module, *_: modes.append(module.training))
+    learn(data / "w", net=net, epochs=2)
+    assert modes == ([True] * 6 + [False]) * 2
+    assert not net.training
+
+
+def test_a_loss_part_that_is_not_finite_stops_with_the_step(data):
+    calls = 0
+
+    def broken(logits, batch):
+        nonlocal calls
+        calls += 1
+        return {"loss": logits.mean(), "taught": torch.tensor(float("nan") if calls == 8 else 0.0)}
+
+    with pytest.raises(UserError, match=r"taught is nan at epoch 2, step 2 \(learning rate .*lower learning_rate"):
+        learn(data / "w", broken)
