@@ -3,9 +3,9 @@
 Contract: student and teacher logits (N,C,*S), targets int64 (N,*S); class axis 1; computed in float32 from
 log_softmax; the mean over the positions that are not IGNORED. Each is scaled by T², so that its gradient keeps its
 size whatever the temperature (Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network", 2015,
-section 2). None depends on the resolution: a map whose every pixel is made four gives the same.
+section 2). None depends on the resolution: upsampling both maps by 2 changes nothing.
 
-A loss is handed float32 logits (N,C,P) and targets (N,P), the P places of an image in a row: one for classification.
+A loss takes float32 logits (N,C,P) and targets (N,P), the P places of an image in a row: one for classification.
 """
 
 from typing import Literal, Self
@@ -28,17 +28,17 @@ class DistillParams(Section):
     ce_weight: float = pydantic.Field(ge=0)
     standardise: bool  # kd and dkd: logits to zero mean, unit deviation over the classes first
     dkd_beta: float = pydantic.Field(ge=0)  # dkd: weight of what the teacher says of the other classes
-    debias: float = pydantic.Field(ge=0, le=1)  # share of the log class shares that is taken off the teacher's logits
+    debias: float = pydantic.Field(ge=0, le=1)  # share of the log class shares taken out of the teacher's logits
     unlabelled: bool  # unlabelled images take part, with the teacher's loss alone
 
     @pydantic.model_validator(mode="after")
     def _agree(self) -> Self:
         if self.standardise and self.loss in ("dist", "cwd"):
-            raise ValueError("standardise goes with loss: kd or dkd (dist is blind to a shift and a scale already, "
+            raise ValueError("standardise goes with loss: kd or dkd (dist ignores shift and scale already, "
                              "cwd compares places and not classes)")
         if self.debias and self.loss == "cwd":
-            raise ValueError("debias goes with loss: kd, dkd or dist (it shifts a class as a whole, to which cwd is "
-                             "blind)")
+            raise ValueError("debias goes with loss: kd, dkd or dist (it shifts a class as a whole, which cwd "
+                             "ignores)")
         if not self.kd_weight:
             raise ValueError("kd_weight is 0: nothing would be distilled; the baseline is that already")
         return self
@@ -85,18 +85,18 @@ def dist(student: torch.Tensor, teacher: torch.Tensor, targets: torch.Tensor, pa
 
 
 def cwd(student: torch.Tensor, teacher: torch.Tensor, targets: torch.Tensor, params: DistillParams) -> torch.Tensor:
-    """KL(teacher ‖ student) of where in an image each class is seen, a softmax over the places; mean over the classes
+    """KL(teacher ‖ student) of where in an image each class is, a softmax over the places; mean over the classes
     and the images with a valid place: Shu et al., "Channel-wise Knowledge Distillation for Dense Prediction", ICCV
     2021, section 3. Blind to a class's logits being higher everywhere, so it goes with a cross-entropy.
     """
     if student.shape[2] == 1:
         raise UserError("params.yaml: distill.loss cwd compares the places of an image, so it needs segmentation; "
                     "use kd, dkd or dist")
-    hidden = (targets == IGNORED)[:, None]  # (N,1,P)
-    seen = ~hidden.all(2)[:, 0]  # (N,)
+    is_ignored = (targets == IGNORED)[:, None]  # (N,1,P)
+    has_valid = ~is_ignored.all(2)[:, 0]  # (N,)
     student, teacher = (
-        functional.log_softmax((logits / params.temperature).masked_fill(hidden, -torch.inf)[seen], 2).masked_fill(
-            hidden[seen], 0)  # equal on both sides, so that it adds nothing to the divergence
+        functional.log_softmax((logits / params.temperature).masked_fill(is_ignored, -torch.inf)[has_valid],
+                               2).masked_fill(is_ignored[has_valid], 0)  # 0 on both sides: no divergence
         for logits in (student, teacher))
     return _kl(student.flatten(0, 1), teacher.flatten(0, 1)).mean()
 

@@ -1,7 +1,6 @@
 """Networks by name: built, given weights, saved, loaded. In: a section of params. Out: a module taking uint8 images.
 
-Every network is wrapped in `Normalised`: images stay uint8 until the model's own input, so no reader of a model can
-get its normalisation wrong.
+Every network is wrapped in `Normalised`: images stay uint8 up to the model, so its normalisation can't be got wrong.
 """
 
 import json
@@ -22,8 +21,6 @@ from stages.core.params import Section, parse
 # ImageNet's is torchvision's (0.485, 0.456, 0.406), (0.229, 0.224, 0.225).
 CENTRED = ((128.0,) * 3, (64.0,) * 3)
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
-
-
 NORMALISATION = "normalisation"  # its key in the metadata of a safetensors file
 TEACHER = Path("models/teacher.safetensors")
 WEIGHTS = Path("data/weights")  # a dep of the training stages, so that other weights are noticed
@@ -74,7 +71,7 @@ def build(params: NetworkParams, classes: int, size: tuple[int, int], seed: int)
         state, normalisation = _weights(params)
         _adopt(net, state, classes, params.weights)
     network = Normalised(net, *normalisation).to(memory_format=torch.channels_last)
-    _try(network, params, size)
+    _check_size(network, params, size)
     return network
 
 
@@ -87,7 +84,7 @@ def save(network: Normalised, path: Path) -> None:
 
 
 def load(params: NetworkParams, path: Path, classes: int) -> Normalised:
-    """The trained network of `path`, frozen: eval mode, no gradients. Raises UserError where it doesn't fit `params`."""
+    """The trained network of `path`, in eval mode, without gradients. Raises UserError where it doesn't fit `params`."""
     net = _bare(params, classes)
     state, normalisation = _read(path)
     try:
@@ -125,8 +122,8 @@ def _bare(params: NetworkParams, classes: int) -> nn.Module:
 
 
 @torch.no_grad()
-def _try(network: Normalised, params: NetworkParams, size: tuple[int, int]) -> None:
-    """Some architectures want a size of their own: better said before the first epoch than in its first step."""
+def _check_size(network: Normalised, params: NetworkParams, size: tuple[int, int]) -> None:
+    """Fail before the first epoch where an architecture can't take images of this size."""
     try:
         network.eval()(torch.zeros(2, 3, *size, dtype=torch.uint8))
     except (RuntimeError, AssertionError, ValueError) as error:
@@ -149,8 +146,8 @@ def _weights(params: NetworkParams) -> tuple[dict[str, torch.Tensor], tuple]:
 def _adopt(net: nn.Module, state: dict[str, torch.Tensor], classes: int, source: str) -> None:
     """Load `state` strictly, but for heads made for another number of classes, which stay as drawn.
 
-    A head's tensor is told by its shape alone: all but the first dimension agree, and that is `classes` here. A hidden
-    layer that looks the same can't slip through, since the one behind it takes as many channels as it gives.
+    A head is a tensor whose shape differs in the first dimension alone, which is `classes` here. A hidden layer can't
+    be taken for one: the next layer's input would differ too.
     """
     heads = {key: own for key, own in net.state_dict().items() if key in state and state[key].ndim
              and state[key].shape[1:] == own.shape[1:] and own.shape[:1] == (classes,) != state[key].shape[:1]}

@@ -10,6 +10,7 @@ import pydantic
 from torch import nn
 
 from stages.core.params import Section
+from stages.models.layers import conv_bn_relu, init_convolutions
 
 # depth = 2 · (sum of blocks) + 2
 BLOCKS = {8: (1, 1, 1), 10: (1, 1, 1, 1), 14: (2, 2, 2), 18: (2, 2, 2, 2), 20: (3, 3, 3), 26: (3, 3, 3, 3),
@@ -25,26 +26,21 @@ class Options(Section):
 class Block(nn.Module):
     def __init__(self, inside: int, outside: int, stride: int):
         super().__init__()
-        self.first = convolution(inside, outside, stride)
-        self.second = convolution(outside, outside, 1)[:2]
+        self.first = conv_bn_relu(inside, outside, stride)
+        self.second = conv_bn_relu(outside, outside, 1)[:2]
         # The block starts as its shortcut: Goyal et al., "Accurate, Large Minibatch SGD", 2017, section 5.1.
         nn.init.zeros_(self.second[1].weight)
         same = stride == 1 and inside == outside
-        self.shortcut = nn.Identity() if same else convolution(inside, outside, stride, kernel=1)[:2]
+        self.shortcut = nn.Identity() if same else conv_bn_relu(inside, outside, stride, kernel=1)[:2]
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, x):
         return self.relu(self.second(self.first(x)) + self.shortcut(x))
 
 
-def convolution(inside: int, outside: int, stride: int, kernel: int = 3) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=False),
-                         nn.BatchNorm2d(outside), nn.ReLU(inplace=True))
-
-
 def build(options: Options, classes: int, pretrained: bool) -> nn.Module:
     """In: float (N,3,H,W). Out: logits (N,C)."""
-    layers, inside = [convolution(3, options.width, stride=min(options.stride, 2))], options.width
+    layers, inside = [conv_bn_relu(3, options.width, stride=min(options.stride, 2))], options.width
     for stage, blocks in enumerate(BLOCKS[options.depth]):
         outside = options.width * 2**stage
         for block in range(blocks):
@@ -52,7 +48,4 @@ def build(options: Options, classes: int, pretrained: bool) -> nn.Module:
             layers.append(Block(inside, outside, first if block == 0 else 1))
             inside = outside
     net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inside, classes))
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    return net
+    return init_convolutions(net)

@@ -1,12 +1,12 @@
 """Any classification architecture of torchvision, by its name there: resnet18, mobilenet_v2, convnext_tiny …"""
 
-import sys
 from typing import Literal
 
 from torch import nn
 
-from stages.core.errors import UserError, one_line
+from stages.core.errors import UserError
 from stages.core.params import Section
+from stages.models.pretrained import imagenet_weights
 
 AUXILIARY = ("googlenet", "inception_v3")
 
@@ -23,7 +23,7 @@ def build(options: Options, classes: int, pretrained: bool) -> nn.Module:
     known = models.list_models(module=models)
     if options.architecture not in known:
         raise UserError(f"params.yaml: architecture {options.architecture!r} is unknown to torchvision; "
-                    f"some that it knows: resnet18, resnet50, mobilenet_v2, {known[0]}")
+                        f"some that it knows: resnet18, resnet50, mobilenet_v2, {known[0]}")
     # The auxiliary heads of the Inception family answer in training alone, with a tuple.
     plain = {"aux_logits": False} if options.architecture in AUXILIARY else {}
     net = models.get_model(options.architecture, weights=None, num_classes=classes, **plain)
@@ -33,17 +33,9 @@ def build(options: Options, classes: int, pretrained: bool) -> nn.Module:
 
 
 def imagenet(options: Options) -> dict:
-    """torchvision's best ImageNet weights as a state dict; downloaded once, checked by the hash in the file's name."""
-    from torchvision import models
-
-    try:
-        weights = models.get_model_weights(options.architecture).DEFAULT
-        print(f"ImageNet weights of {options.architecture}: {weights.url}", file=sys.stderr)
-        state = weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True, weights_only=True)
-        return {key: value for key, value in state.items() if not key.lower().startswith("aux")}
-    except (OSError, RuntimeError) as error:
-        raise UserError(f"ImageNet weights of {options.architecture} can't be downloaded ({one_line(error)}); "
-                    "connect this machine, or set weights in params.yaml to a local .safetensors file") from None
+    """ImageNet weights as a state dict, without the auxiliary heads."""
+    return {key: value for key, value in imagenet_weights(options.architecture).items()
+            if not key.lower().startswith("aux")}
 
 
 def _shrink_less(net: nn.Module, architecture: str, keep_kernel: bool) -> None:
@@ -51,7 +43,7 @@ def _shrink_less(net: nn.Module, architecture: str, keep_kernel: bool) -> None:
     name, stem = next((name, module) for name, module in net.named_modules() if isinstance(module, nn.Conv2d))
     if stem.stride != (2, 2):
         raise UserError(f"params.yaml: stem: small is not known for {architecture}, whose first stride is "
-                    f"{stem.stride[0]}; use stem: standard")
+                        f"{stem.stride[0]}; use stem: standard")
     parent, _, last = name.rpartition(".")
     size = stem.kernel_size[0] if keep_kernel or stem.kernel_size[0] <= 3 else 3
     setattr(net.get_submodule(parent), last,

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from stages.core.params import Section
+from stages.models.layers import conv_bn_relu, init_convolutions
 
 
 class Options(Section):
@@ -45,18 +46,12 @@ class UNet(nn.Module):
 
 
 def block(inside: int, outside: int) -> nn.Sequential:
-    return nn.Sequential(*convolution(inside, outside), *convolution(outside, outside))
-
-
-def convolution(inside: int, outside: int) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(inside, outside, 3, padding=1, bias=False), nn.BatchNorm2d(outside),
-                         nn.ReLU(inplace=True))
+    return nn.Sequential(*conv_bn_relu(inside, outside), *conv_bn_relu(outside, outside))
 
 
 def build(options: Options, classes: int, pretrained: bool) -> nn.Module:
     """In: float (N,3,H,W), H and W at least 2^depth. Out: logits (N,C,H,W)."""
     net = UNet(options, classes)
-    for module in (*net.down.modules(), *net.up.modules()):
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    init_convolutions(net.down)
+    init_convolutions(net.up)
     return net
