@@ -22,15 +22,15 @@ def permutation(seed: int, epoch: int, samples: int) -> np.ndarray:
     return np.random.Generator(np.random.Philox(key=[seed, epoch])).permutation(samples)
 
 
-def weighted_sample(chances: np.ndarray, seed: int, epoch: int, count: int) -> np.ndarray:
-    """int64 (count,), shuffled: each sample as often as its chance among `chances` (N,) has it, rounded up or down.
+def weighted_sample(weights: np.ndarray, seed: int, epoch: int, count: int) -> np.ndarray:
+    """int64 (count,), shuffled: each sample as often as its share of all weights (N,) has it, rounded up or down.
 
-    Systematic sampling of a shuffled list: Madow, "On the theory of systematic sampling, II", 1949. Even chances and a
+    Systematic sampling of a shuffled list: Madow, "On the theory of systematic sampling, II", 1949. Equal weights and a
     count of N give each sample once; independent draws would leave out a third of them.
     """
     generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
-    shuffled = generator.permutation(len(chances))
-    ends = np.cumsum(chances[shuffled])  # of each sample's stretch of a line, on which the draws lie at even distances
+    shuffled = generator.permutation(len(weights))
+    ends = np.cumsum(weights[shuffled])  # of the samples' intervals on a line, which evenly spaced points are drawn from
     places = (generator.random() + np.arange(count)) * (ends[-1] / count)
     return generator.permutation(shuffled[np.searchsorted(ends[:-1], places, side="right")])
 

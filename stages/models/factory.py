@@ -84,7 +84,7 @@ def save(network: Normalised, path: Path) -> None:
 
 
 def load(params: NetworkParams, path: Path, classes: int) -> Normalised:
-    """The trained network of `path`, in eval mode, without gradients. Raises UserError where it doesn't fit `params`."""
+    """The trained network of `path`, in eval mode, without gradients. Raises UserError where `params` differ."""
     net = _bare(params, classes)
     state, normalisation = _read(path)
     try:
