@@ -30,7 +30,7 @@ def weighted_sample(weights: np.ndarray, seed: int, epoch: int, count: int) -> n
     """
     generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
     shuffled = generator.permutation(len(weights))
-    ends = np.cumsum(weights[shuffled])  # of the samples' intervals on a line, which evenly spaced points are drawn from
+    ends = np.cumsum(weights[shuffled])  # of each sample's interval on a line, on which evenly spaced points are put
     places = (generator.random() + np.arange(count)) * (ends[-1] / count)
     return generator.permutation(shuffled[np.searchsorted(ends[:-1], places, side="right")])
 

@@ -144,6 +144,7 @@ def copy(tail, tmp_path, monkeypatch) -> Project:
     return project
 
 
+@pytest.mark.slow
 def test_the_stages_mind_rare_classes_each_in_its_own_way(copy):
     curves = set()
     copy.set("student_training.seeds", [0])
@@ -157,6 +158,7 @@ def test_the_stages_mind_rare_classes_each_in_its_own_way(copy):
     assert len(curves) == 2 * len(WAYS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["scratch", "frozen"])
 def test_classes_are_counted_once_and_only_where_it_matters(copy, monkeypatch, mode):
     asked, count = [], prepared.class_counts
@@ -177,6 +179,7 @@ def test_classes_are_counted_once_and_only_where_it_matters(copy, monkeypatch, m
         assert found == [0, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("stage", "section"), [
     (train_teacher, "teacher_training"), (train_baseline, "student_training"), (distill, "student_training")],
     ids=lambda given: getattr(given, "__name__", None))
@@ -240,6 +243,7 @@ def balanced_accuracy(net: nn.Module, known) -> float:
     return 100 * float(np.mean([right[labels[tested] == label].float().mean() for label in range(10)]))
 
 
+@pytest.mark.slow
 def test_a_biased_teacher_hurts_and_a_balanced_one_or_debias_repairs(recipe, tmp_path):
     """Students with a balanced softmax: alone, beside a biased teacher, the same debiased, beside a balanced teacher.
 
