@@ -24,7 +24,8 @@ from tqdm import tqdm
 from stages.core import errors, files, params, plugins, workdir
 from stages.core.errors import UserError
 from stages.data import prepared, tiling
-from stages.data.decode import decode, map_in_threads
+from stages.data.decode import decode
+from stages.data.parallel import map_in_threads
 
 RAW, MANIFEST = Path("data/raw.zip"), Path("data/manifest.csv")
 INDEX = ("split", "row", "windows", "path", "sha256", "target")

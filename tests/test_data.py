@@ -22,8 +22,9 @@ from sources import pack, picture, saved, two_classes
 from stages.cleaning import exact_rules
 from stages.core.errors import UserError
 from stages.data import builtin, tiling
-from stages.data.decode import WORKERS, Unreadable, decode, has_image_suffix, map_in_threads
+from stages.data.decode import Unreadable, decode, has_image_suffix
 from stages.data.layouts import image_folder, tiny_imagenet
+from stages.data.parallel import WORKERS, map_in_threads
 from stages.split import SplitParams, draw
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -7,11 +7,8 @@ applied. A mask's pixels are names, not light: `decode_mask` does none of this t
 
 import io
 import logging
-import os
 import warnings
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import PurePosixPath
@@ -24,8 +21,7 @@ from stages.core.errors import one_line
 
 # EPS would start Ghostscript, a program that runs what the file says.
 REFUSED = {"EPS"}
-WORKERS = min(16, os.cpu_count() or 1)
-Item, Result = TypeVar("Item"), TypeVar("Result")
+Result = TypeVar("Result")
 
 Image.preinit()  # the common formats first: they are tried in this order
 # Pillow refuses 179 million pixels and more, and warns from half of that on.
@@ -72,21 +68,6 @@ def decode_mask(content: bytes, colours: bool) -> np.ndarray:
 def has_image_suffix(path: str) -> bool:
     """Whether a file's name ends as images' names do: .jpg, .png, .webp and all others that Pillow knows."""
     return PurePosixPath(path).suffix.lower() in _suffixes()
-
-
-def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """function(item) for each item, in their order, on all cores, with few of them in memory at a time.
-
-    Threads: Pillow and hashlib let go of the interpreter while they decode, resize and hash.
-    """
-    with ThreadPoolExecutor(WORKERS) as pool:
-        waiting = deque()
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 4 * WORKERS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
 
 
 def _read(content: bytes, pixels: Callable[[Image.Image], Result]) -> Result:

@@ -1,6 +1,5 @@
-"""Many items, one function, all cores: for work that holds Python's lock, which threads would do one after the other.
-
-Where Pillow or numpy work long on each item, images.each does the same in threads, without the start of processes.
+"""Many items, one function, all cores. Work that holds Python's lock needs processes; Pillow and hashlib let go of it
+while they decode, resize and hash, so that threads do, which start at once.
 """
 
 import multiprocessing
@@ -9,7 +8,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import TypeVar
@@ -20,6 +19,18 @@ from stages.core.errors import UserError
 WORKERS = min(16, thread_count())
 CHUNK = 16  # items that travel together
 Item, Result = TypeVar("Item"), TypeVar("Result")
+
+
+def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """function(item) for each item, in their order, with few of them in memory at a time."""
+    with ThreadPoolExecutor(WORKERS) as pool:
+        waiting = deque()
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 4 * WORKERS:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def map_in_processes(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
