@@ -85,7 +85,7 @@ class TestSplit:
             self.teacher = answers
         elif (share := self.scores.where_errs(answers, self.teacher)) is not None:
             table["where_teacher_errs"] = share
-        self.known[files.sha256(path)] = Result(table, self.scores.tally(answers))
+        self.known[files.sha256(path)] = Result(table, self.scores.sufficient_stats(answers))
         return answers
 
     def result(self, path: Path) -> Result:
@@ -157,7 +157,7 @@ def paired(first, second, scores, settings: EvaluateParams) -> dict[str, float]:
     """paired_gain: by how many points the second is ahead on the mean image; its interval is for new images and these
     two networks. p_value: that they do equally well.
     """
-    ahead = np.subtract(*(scores.score_of(scores.tally(answers)) for answers in (second, first)))  # (U,)
+    ahead = np.subtract(*(scores.score_of(scores.sufficient_stats(answers)) for answers in (second, first)))  # (U,)
     draws = statistics.resample({"ahead": [ahead[:, None]]}, lambda totals: totals[..., 0] / len(ahead),
                                 settings.resamples, settings.seed)["ahead"]
     return {"p_value": scores.compare(first, second), "paired_gain": float(ahead.mean()),
