@@ -1,4 +1,4 @@
-"""How good the deployed files are. In: the ONNX files and the test split, which nothing else reads. Out: scores, plots.
+"""How good the deployed files are. In: the ONNX files and the test split. Out: scores and plots.
 
 reads   data/prepared/test/, data/prepared/classes.txt, models/*.onnx, models/seeds/
 writes  metrics/quality.json, and what stages/tasks/<task>/figures.py puts under plots/test/ and data/confused/
@@ -17,6 +17,7 @@ from stages.core.device import thread_count
 from stages.data import prepared, tiling
 from stages.deployment import onnx_model
 from stages.evaluation import statistics
+from stages.evaluation.confusion import Predictions
 
 
 class EvaluateParams(params.Section):
@@ -27,76 +28,77 @@ class EvaluateParams(params.Section):
 
 
 QUALITY, PLOTS, CONFUSED = Path("metrics/quality.json"), Path("plots/test"), Path("data/confused")
-SHARES, DIFFERENCES = (0, 100), (-100, 100)  # % and points that there can be; intervals of two seeds would go beyond
+SHARES, DIFFERENCES = (0, 100), (-100, 100)  # possible % and points; intervals from two seeds would go beyond
 
 
 def main() -> None:
     settings = params.load("evaluate", EvaluateParams)
     task = onnx_model.open_model(onnx_model.DEPLOYED["teacher"], thread_count()).card.task
-    scores, plots = plugins.module("tasks/*/scores", task, "data.task"), plugins.module("tasks/*/figures", task, "data.task")
+    scores = plugins.module("tasks/*/scores", task, "data.task")
+    figures = plugins.module("tasks/*/figures", task, "data.task")
     test = TestSplit(settings, scores)
-    deployed = {name: test.answers(path) for name, path in onnx_model.DEPLOYED.items()}
+    deployed = {name: test.predict(path) for name, path in onnx_model.DEPLOYED.items()}
     results = {name: [test.result(file) for file in ([path] if name == "teacher" else seed_files(name))]
                for name, path in onnx_model.DEPLOYED.items()}
 
-    draws = statistics.resample({name: [result.tally for result in own] for name, own in results.items()},
+    draws = statistics.resample({name: [result.stats for result in own] for name, own in results.items()},
                                 scores.score_of, settings.resamples, settings.seed)
     quality = {name: summary([result.scores for result in own]) | interval(scores.PRIMARY, draws[name], SHARES)
                | {"deployed": test.result(onnx_model.DEPLOYED[name]).scores[scores.PRIMARY]}
                for name, own in results.items()}
-    # Beside the means over the seeds, every score of the very file that is handed on: a model card publishes these.
+    # Beside the means over the seeds, every score of the file that ships: a model card publishes these.
     quality["shipped"] = test.result(onnx_model.DEPLOYED["int8"]).scores
     quality["distillation"] = (distillation(quality, draws, scores.PRIMARY)
                                | paired(deployed["baseline"], deployed["student"], scores, settings)
-                               | {"teacher_agreement": scores.agreement(deployed["student"], deployed["teacher"])})
+                               | {"teacher_agreement": deployed["student"].agreement(deployed["teacher"])})
     quality["test"] = {"images": len(np.unique(test.windows[:, 0])), "seeds": len(results["student"]),
-                       "teacher_errors": scores.errors(deployed["teacher"]), "resamples": settings.resamples,
-                       **scores.WORDS}
+                       "teacher_errors": deployed["teacher"].errors(), "resamples": settings.resamples, **scores.WORDS}
     files.write_json(QUALITY, rounded(quality))
-    plots.draw(deployed, scores, test.classes, settings.ece_bins, test.photograph, PLOTS, CONFUSED)
-    said = ", ".join(f"{name} {quality[name][scores.PRIMARY]:.2f} %" for name in deployed)
-    print(f"evaluate: {said}", file=sys.stderr)
+    figures.draw(deployed, scores, test.classes, settings.ece_bins, test.photograph, PLOTS, CONFUSED)
+    line = ", ".join(f"{name} {quality[name][scores.PRIMARY]:.2f} %" for name in deployed)
+    print(f"evaluate: {line}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
 class Result:
-    """What is kept of a file's answers, which are large."""
+    """What is kept of a file's predictions, which are large."""
 
-    scores: dict  # as `measure` of kit/scores/<task>.py has them, and where_teacher_errs
-    tally: np.ndarray  # (U,K)
+    scores: dict  # as `measure` of the task's scores.py returns them, and where_teacher_errs
+    stats: np.ndarray  # (U,K): its `sufficient_stats`
 
 
 class TestSplit:
-    """The test split, and what each file says about it. The teacher is asked first."""
+    """The test split and each file's results on it. The teacher is to be the first that predicts."""
 
     def __init__(self, settings: EvaluateParams, scores):
         self.images, self.targets, self.windows = (read("test") for read in (
             prepared.images, prepared.targets, prepared.windows))
         self.classes, self.settings, self.scores = prepared.classes(), settings, scores
-        self.known, self.teacher = {}, None
+        self.results, self.teacher = {}, None  # results: by the file's hash
 
-    def answers(self, path: Path):
+    def predict(self, path: Path) -> Predictions:
         model = onnx_model.open_model(path, thread_count())
         if list(model.card.classes) != self.classes:
-            raise errors.UserError(f"{path} was made for other classes than {prepared.FOLDER}/classes.txt; run dvc repro")
-        answers = self.scores.collect(self._batches(model), self.windows)
-        table = self.scores.measure(answers, self.classes, self.settings.ece_bins)
+            raise errors.UserError(f"{path} was made for other classes than {prepared.FOLDER}/classes.txt; "
+                                   "run dvc repro")
+        predictions = self.scores.collect(self._batches(model), self.windows)
+        table = self.scores.measure(predictions, self.classes, self.settings.ece_bins)
         if path == onnx_model.DEPLOYED["teacher"]:
-            self.teacher = answers
-        elif (share := self.scores.where_errs(answers, self.teacher)) is not None:
+            self.teacher = predictions
+        elif (share := predictions.accuracy_where_wrong(self.teacher)) is not None:
             table["where_teacher_errs"] = share
-        self.known[files.sha256(path)] = Result(table, self.scores.tally(answers))
-        return answers
+        self.results[files.sha256(path)] = Result(table, self.scores.sufficient_stats(predictions))
+        return predictions
 
     def result(self, path: Path) -> Result:
-        """A deployed file is a copy of one seed's, and runs once."""
+        """A deployed file is a copy of one seed's; each content runs once."""
         content = files.sha256(path)
-        if content not in self.known:
-            self.answers(path)
-        return self.known[content]
+        if content not in self.results:
+            self.predict(path)
+        return self.results[content]
 
     def photograph(self, picture: int) -> np.ndarray:
-        """uint8 (H,W,3), put together from its squares."""
+        """uint8 (H,W,3), joined from its squares."""
         squares = np.flatnonzero(self.windows[:, 0] == picture)
         return tiling.stitch(self.windows[squares], self.images[squares])
 
@@ -107,57 +109,57 @@ class TestSplit:
 
 
 def seed_files(name: str) -> list[Path]:
-    found = sorted(onnx_model.SEEDS.glob(f"{name}-*.onnx"))
-    if not found:
+    paths = sorted(onnx_model.SEEDS.glob(f"{name}-*.onnx"))
+    if not paths:
         raise errors.UserError(f"{onnx_model.SEEDS} holds no {name}-<seed>.onnx; run dvc repro to make them")
-    return found
+    return paths
 
 
 def summary(rows: list[dict]) -> dict:
-    """The mean of each metric over the seeds, `<metric>_std` beside it where there are several; the same of a table."""
+    """The mean of each metric over the seeds, and `<metric>_std` where there are several; nested tables likewise."""
     table = {}
     for metric, first in rows[0].items():
         values = [row[metric] for row in rows]
         if isinstance(first, Mapping):
             table[metric] = summary(values)
-            continue
-        table[metric], std = statistics.mean_and_std(values)
-        if std is not None:
-            table[f"{metric}_std"] = std
+        else:
+            table[metric] = float(np.mean(values))
+            if len(rows) > 1:
+                table[f"{metric}_std"] = float(np.std(values, ddof=1))
     return table
 
 
 def interval(name: str, draws: np.ndarray, limits: tuple[float, float]) -> dict[str, float]:
-    """{name_low, name_high} within the limits; neither where the draws are all one: a single test image, or images that
-    all came out the same, can't tell how others would.
+    """{name_low, name_high} within the limits. Neither where all draws are equal: from one test image, or from images
+    that all fare alike, nothing can be inferred about others.
     """
-    ends = np.clip(statistics.interval(draws), *limits).tolist()
-    return dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True)) if np.ptp(draws) else {}
+    low, high = np.clip(statistics.interval(draws), *limits).tolist()
+    return {f"{name}_low": low, f"{name}_high": high} if np.ptp(draws) else {}
 
 
 def distillation(quality: dict[str, dict], draws: dict[str, np.ndarray], primary: str) -> dict[str, float]:
     """gain and int8_drop: points between means; gap_recovered: in %; their intervals.
 
     gap_recovered is absent where the teacher isn't ahead of the baseline: there is no gap to recover. Its interval is
-    where the teacher isn't surely ahead.
+    absent where the teacher isn't surely ahead.
     """
     means = {name: quality[name][primary] for name in draws}
-    table = {"gain": means["student"] - means["baseline"],
-             **interval("gain", draws["student"] - draws["baseline"], DIFFERENCES)}
+    gain, gap = draws["student"] - draws["baseline"], draws["teacher"] - draws["baseline"]
+    table = {"gain": means["student"] - means["baseline"], **interval("gain", gain, DIFFERENCES)}
     recovered = statistics.gap_recovered(means["teacher"], means["baseline"], means["student"])
     if recovered is not None:
-        ends = statistics.ratio_interval(draws["student"] - draws["baseline"], draws["teacher"] - draws["baseline"])
-        table |= {"gap_recovered": recovered} | (
-            {"gap_recovered_low": ends[0], "gap_recovered_high": ends[1]} if ends else {})
+        table["gap_recovered"] = recovered
+        if ends := statistics.ratio_interval(gain, gap):
+            table["gap_recovered_low"], table["gap_recovered_high"] = ends
     return table | {"int8_drop": means["student"] - means["int8"],
                     **interval("int8_drop", draws["student"] - draws["int8"], DIFFERENCES)}
 
 
-def paired(first, second, scores, settings: EvaluateParams) -> dict[str, float]:
-    """paired_gain: by how many points the second is ahead on the mean image; its interval is for new images and these
-    two networks. p_value: that they do equally well.
+def paired(first: Predictions, second: Predictions, scores, settings: EvaluateParams) -> dict[str, float]:
+    """p_value: that they do equally well. paired_gain: by how many points the second is ahead on the mean image; its
+    interval is for new images and these two networks.
     """
-    ahead = np.subtract(*(scores.score_of(scores.tally(answers)) for answers in (second, first)))  # (U,)
+    ahead = np.subtract(*(scores.score_of(scores.sufficient_stats(own)) for own in (second, first)))  # (U,)
     draws = statistics.resample({"ahead": [ahead[:, None]]}, lambda totals: totals[..., 0] / len(ahead),
                                 settings.resamples, settings.seed)["ahead"]
     return {"p_value": scores.compare(first, second), "paired_gain": float(ahead.mean()),

@@ -1,29 +1,20 @@
-"""The plots of a test split that masks and classes share. In: what kit/scores counted. Out: CSVs for DVC, PNGs."""
+"""Tables and plots of a test split that both tasks have. In: each model's predictions. Out: CSVs for DVC, PNGs."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from stages.core import files
-from stages.evaluation import calibration, plotting
+from stages.evaluation import calibration, confusion, plotting
 from stages.evaluation.plotting import COLOURS, DPI, GAP, figure
 
 ROWS = 200  # of a precision-recall table at most
 WORST = 10  # pairs of classes in the table of the confused
-SIDE, LINE = 96, 22  # of their pictures, in pixels: the longer side, the line of text above
-
-
-class Counts(NamedTuple):
-    """What a model's answers come to."""
-
-    rows: Iterable[tuple[int, int]]  # (actual, predicted) of images or sampled pixels, which DVC's template counts
-    each: Sequence[Mapping[str, object]]  # a class each, in the columns of classes.csv
-    confusion: np.ndarray  # int64 (C,C): images or pixels, actual by predicted
-    reliability: Sequence[calibration.Bin]
-    curve: tuple[np.ndarray, np.ndarray]  # recall, precision: (T,) each, in [0, 1]
+SIDE, LINE = 96, 22  # of example images, in pixels: the longer side, the line of text above
 
 
 class Pair(NamedTuple):
@@ -31,49 +22,75 @@ class Pair(NamedTuple):
 
     actual: int
     predicted: int
-    count: int  # images or pixels of the first that are taken for the second
+    count: int  # images or pixels of the first that are predicted as the second
     percent: float  # of the first
 
 
-def draw(models: Mapping[str, Counts], classes: Sequence[str], counted: str, title: str,
-         cell: Callable[[int, float], str], folder: Path) -> list[Pair]:
-    """All but the bars of the classes and the test pictures; `confused` of the last model, whose confusion is drawn.
+def draw(models: Mapping[str, confusion.Predictions], scores: ModuleType, classes: Sequence[str], bins: int,
+         folder: Path, *, unit: str, step: int, columns: Sequence[str], title: str,
+         cell: Callable[[int, float], str]) -> list[Pair]:
+    """All but classes.png and the test pictures; returns what the last model confuses, whose confusion is drawn.
 
-    counted: what there is a number of, images or pixels. title: what comes after "<model>: <accuracy> % of ". cell:
-    images or pixels, their share of the row in % → what is written there.
+    scores: stages/tasks/<task>/scores.py. unit: "images" or "pixels". step: every step-th goes into the confusion
+    tables, whose rows DVC's template counts. columns: of classes.csv. title: what follows "<model>: <accuracy> % of ".
+    cell: count and % of the row → the text in a cell of confusion.png.
     """
-    for model, counts in models.items():
+    for model, predictions in models.items():
+        pairs = zip(*(labels[step // 2::step] for labels in (predictions.targets, predictions.predicted)), strict=True)
         files.write_csv(folder / "confusion" / f"{model}.csv", ("actual", "predicted"),
-                         ({"actual": classes[actual], "predicted": classes[predicted]}
-                          for actual, predicted in counts.rows))
-    files.write_csv(folder / "classes.csv", ("model", *next(iter(models.values())).each[0]),
-                     ({"model": model} | row for model, counts in models.items() for row in counts.each))
-    reliability({model: counts.reliability for model, counts in models.items()}, counted, folder)
-    precision_recall({model: counts.curve for model, counts in models.items()}, folder)
-    model = list(models)[-1]
-    confusion = models[model].confusion
-    right = 100 * np.trace(confusion) / confusion.sum()
-    plotting.confusion(confusion, cell, classes, f"{model}: {right:.2f} % of {title}", folder / "confusion.png")
-    return confused(confusion, classes, counted, folder / "confused.csv")
+                        ({"actual": classes[actual], "predicted": classes[predicted]} for actual, predicted in pairs))
+    files.write_csv(folder / "classes.csv", ("model", "class", *columns, "support"), (
+        {"model": model, "class": name} | {column: percent(shares[column][label]) for column in columns}
+        | {"support": int(counts[label].sum())}
+        for model, counts, shares in _per_class(models) for label, name in enumerate(classes)))
+    reliability({model: scores.reliability(predictions, bins) for model, predictions in models.items()}, unit, folder)
+    precision_recall({model: scores.precision_recall(predictions) for model, predictions in models.items()}, folder)
+    model, counts, _ = _per_class(models)[-1]
+    accuracy = 100 * np.trace(counts) / counts.sum()
+    plotting.confusion(counts, cell, classes, f"{model}: {accuracy:.2f} % of {title}", folder / "confusion.png")
+    return confused(counts, classes, unit, folder / "confused.csv")
 
 
-def reliability(models: Mapping[str, Sequence[calibration.Bin]], counted: str, folder: Path) -> None:
-    """reliability/<model>.csv, all in %, and reliability.png. counted: what there is a number of, images or pixels."""
+def class_bars(models: Mapping[str, confusion.Predictions], classes: Sequence[str], path: Path) -> None:
+    """Precision and recall of each class present: a panel each, with a bar for each model."""
+    rows, thick = _per_class(models), 0.8 / len(models)
+    present = np.flatnonzero(rows[0][1].any(1))
+    with figure(path, 10, 1.2 + len(present) * (0.5 if len(present) <= 25 else 0.25), layout="constrained") as drawn:
+        panels = drawn.subplots(1, 2, sharey=True)
+        for axes, score in zip(panels, ("precision", "recall"), strict=True):
+            for number, (model, _, shares) in enumerate(rows):
+                axes.barh(np.arange(len(present)) - 0.4 + (number + 0.5) * thick, 100 * shares[score][present], thick,
+                          color=COLOURS[model], label=model)
+            axes.set(title=f"{score}, %", xlim=(0, 100), ylim=(len(present) - 0.4, -0.6))
+            axes.set_yticks(range(len(present)), [classes[label] for label in present])
+            axes.tick_params(axis="y", length=0)
+            axes.grid(axis="x", alpha=0.3)
+            axes.set_axisbelow(True)
+        drawn.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(COLOURS),
+                     frameon=False)
+
+
+def _per_class(models: Mapping[str, confusion.Predictions]) -> list[tuple[str, np.ndarray, dict[str, np.ndarray]]]:
+    """Each model's name, confusion matrix and `confusion.per_class`."""
+    return [(model, predictions.confusion, confusion.per_class(predictions.confusion))
+            for model, predictions in models.items()]
+
+
+def reliability(models: Mapping[str, Sequence[calibration.Bin]], unit: str, folder: Path) -> None:
+    """reliability/<model>.csv, in %, and reliability.png. unit: "images" or "pixels"."""
     for model, rows in models.items():
-        files.write_csv(folder / "reliability" / f"{model}.csv", ("from", "to", counted, "confidence", "accuracy"),
-                         ({"from": percent(row.lower), "to": percent(row.upper), counted: row.count,
-                           "confidence": percent(row.confidence), "accuracy": percent(row.accuracy)} for row in rows))
+        files.write_csv(folder / "reliability" / f"{model}.csv", ("from", "to", unit, "confidence", "accuracy"),
+                        ({"from": percent(row.lower), "to": percent(row.upper), unit: row.count,
+                          "confidence": percent(row.confidence), "accuracy": percent(row.accuracy)} for row in rows))
     with figure(folder / "reliability.png", 5.2, 4.4, layout="constrained") as drawn:
         axes = drawn.subplots()
         axes.plot((0, 100), (0, 100), color="black", linewidth=0.8, linestyle=":", label="as sure as right")
         for model, rows in models.items():
-            shares = np.array([row.count for row in rows]) / sum(row.count for row in rows)
-            confidence, accuracy = (100 * np.array([getattr(row, name) for row in rows]) for name in (
-                "confidence", "accuracy"))
-            axes.plot(confidence, accuracy, color=COLOURS[model], linewidth=0.8, alpha=0.5)
-            axes.scatter(confidence, accuracy, s=8 + 150 * shares, color=COLOURS[model], alpha=0.7, linewidths=0,
-                         label=model)
-        axes.set(xlabel="confidence, %", ylabel=f"right, % of {counted}", xlim=(0, 102), ylim=(-2, 102))
+            _, _, count, confidence, accuracy = np.transpose(rows)
+            axes.plot(100 * confidence, 100 * accuracy, color=COLOURS[model], linewidth=0.8, alpha=0.5)
+            axes.scatter(100 * confidence, 100 * accuracy, s=8 + 150 * (count / count.sum()), color=COLOURS[model],
+                         alpha=0.7, linewidths=0, label=model)
+        axes.set(xlabel="confidence, %", ylabel=f"right, % of {unit}", xlim=(0, 102), ylim=(-2, 102))
         axes.grid(alpha=0.3)
         for handle in axes.legend(frameon=False).legend_handles[1:]:
             handle.set_sizes([40])
@@ -81,33 +98,29 @@ def reliability(models: Mapping[str, Sequence[calibration.Bin]], counted: str, f
 
 def precision_recall(models: Mapping[str, tuple[np.ndarray, np.ndarray]], folder: Path) -> None:
     """precision_recall/<model>.csv, in %, and precision_recall.png, of (recall, precision), each (T,) in [0, 1]."""
-    models = {model: tuple(100 * values[_even(*curve)] for values in curve) for model, curve in models.items()}
+    models = {model: tuple(values[_evenly_spaced(*curve)] for values in curve) for model, curve in models.items()}
     for model, curve in models.items():
         files.write_csv(folder / "precision_recall" / f"{model}.csv", ("recall", "precision"),
-                         ({"recall": round(float(recall), 2), "precision": round(float(precision), 2)}
-                          for recall, precision in zip(*curve, strict=True)))
+                        ({"recall": percent(recall), "precision": percent(precision)}
+                         for recall, precision in zip(*curve, strict=True)))
     with figure(folder / "precision_recall.png", 5.2, 4.4, layout="constrained") as drawn:
         axes = drawn.subplots()
         for model, curve in models.items():
-            axes.plot(*curve, color=COLOURS[model], label=model)
+            axes.plot(*(100 * values for values in curve), color=COLOURS[model], label=model)
         axes.set(xlabel="recall, %", ylabel="precision, %", xlim=(0, 102), ylim=(0, 102))
         axes.grid(alpha=0.3)
         axes.legend(frameon=False, loc="lower left")
 
 
-def confused(confusion: np.ndarray, classes: Sequence[str], counted: str, path: Path) -> list[Pair]:
-    """The pairs of classes that are most often confused, the worst first; a CSV of them.
-
-    confusion: counts (C,C), actual by predicted. Of equal counts the larger share comes first.
-    """
-    shares = 100 * confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
-    pairs = sorted((Pair(int(actual), int(predicted), int(confusion[actual, predicted]),
-                         float(shares[actual, predicted]))
-                    for actual, predicted in np.argwhere(confusion) if actual != predicted),
+def confused(counts: np.ndarray, classes: Sequence[str], unit: str, path: Path) -> list[Pair]:
+    """The WORST pairs of classes by count, then by share, from a confusion matrix (C,C); also as a CSV."""
+    shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    pairs = sorted((Pair(actual, predicted, int(counts[actual, predicted]), float(shares[actual, predicted]))
+                    for actual, predicted in np.argwhere(counts).tolist() if actual != predicted),
                    key=lambda pair: (-pair.count, -pair.percent))[:WORST]
-    files.write_csv(path, ("actual", "predicted", counted, "percent_of_actual"),
-                     ({"actual": classes[pair.actual], "predicted": classes[pair.predicted], counted: pair.count,
-                       "percent_of_actual": round(pair.percent, 2)} for pair in pairs))
+    files.write_csv(path, ("actual", "predicted", unit, "percent_of_actual"),
+                    ({"actual": classes[pair.actual], "predicted": classes[pair.predicted], unit: pair.count,
+                      "percent_of_actual": round(pair.percent, 2)} for pair in pairs))
     return pairs
 
 
@@ -132,7 +145,8 @@ def percent(share: float) -> float:
     return round(100 * float(share), 2)
 
 
-def _even(recall: np.ndarray, precision: np.ndarray) -> np.ndarray:
-    """Which points of a curve to keep: at most ROWS, at even distances along it, both ends among them."""
-    way = np.concatenate([[0], np.cumsum(np.abs(np.diff(recall)) + np.abs(np.diff(precision)))])
-    return np.unique(np.searchsorted(way, np.linspace(0, way[-1], min(ROWS, len(way)))).clip(0, len(way) - 1))
+def _evenly_spaced(recall: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """Which points of a curve to keep: at most ROWS, evenly spaced along it, both ends included."""
+    length = np.concatenate([[0], np.cumsum(np.abs(np.diff(recall)) + np.abs(np.diff(precision)))])
+    wanted = np.linspace(0, length[-1], min(ROWS, len(length)))
+    return np.unique(np.searchsorted(length, wanted).clip(0, len(length) - 1))

@@ -18,24 +18,19 @@ SIDE, NARROWEST, GAP = 320, 160, 6  # of a sheet, in pixels: a picture's longest
 
 @contextmanager
 def figure(path: Path, *size: float, **options):
-    """matplotlib's figure of (width, height) inches, options as `pyplot.figure` has them; written when the block ends.
+    """A matplotlib Figure of (width, height) inches, options as it has them; written when the block ends.
 
-    The PNG doesn't say which version drew it.
+    The PNG doesn't name matplotlib's version.
     """
     import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    drawn = pyplot.figure(figsize=size, dpi=DPI, **options)
-    try:
-        with matplotlib.rc_context({"text.parse_math": False}):  # a class may be called $x$
-            yield drawn
-        with atomic_write(path, "wb") as file, warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing")  # a box is drawn for it
-            drawn.savefig(file, dpi=DPI, format="png", metadata={"Software": None})
-    finally:
-        pyplot.close(drawn)
+    drawn = Figure(figsize=size, dpi=DPI, **options)
+    with matplotlib.rc_context({"text.parse_math": False}):  # a class may be called $x$
+        yield drawn
+    with atomic_write(path, "wb") as file, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box is drawn for it
+        drawn.savefig(file, format="png", metadata={"Software": None})
 
 
 def confusion(counts: np.ndarray, written: Callable[[int, float], str], classes: Sequence[str], title: str,
@@ -57,51 +52,34 @@ def confusion(counts: np.ndarray, written: Callable[[int, float], str], classes:
                           color="white" if share[row, column] > 50 else "black")
 
 
-def bars(panels: Mapping[str, Mapping[str, np.ndarray]], names: Sequence[str], path: Path) -> None:
-    """Panels side by side, {title: {model: (K,) in %}}, each with a group of bars, one a model, for each of K names."""
-    thick = 0.8 / max(map(len, panels.values()))
-    with figure(path, 10, 1.2 + len(names) * (0.5 if len(names) <= 25 else 0.25), layout="constrained") as drawn:
-        row = drawn.subplots(1, len(panels), sharey=True)
-        for axes, (title, models) in zip(row, panels.items(), strict=True):
-            for number, (model, values) in enumerate(models.items()):
-                middle = np.arange(len(names)) - 0.4 + (number + 0.5) * thick
-                axes.barh(middle, values, thick, color=COLOURS[model], label=model)
-            axes.set(title=title, xlim=(0, 100), ylim=(len(names) - 0.4, -0.6))
-            axes.set_yticks(range(len(names)), names)
-            axes.tick_params(axis="y", length=0)
-            axes.grid(axis="x", alpha=0.3)
-            axes.set_axisbelow(True)
-        drawn.legend(*row[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(COLOURS), frameon=False)
-
-
-def sheet(shown: Sequence[int], photographs: Callable[[int], np.ndarray], maps: Mapping[str, Sequence[np.ndarray]],
+def sheet(numbers: Sequence[int], photographs: Callable[[int], np.ndarray], maps: Mapping[str, Sequence[np.ndarray]],
           notes: Mapping[str, Sequence[str]], classes: Sequence[str], path: Path) -> None:
-    """A row for each picture of `shown`: the photograph uint8 (H,W,3), and its map (H,W) of classes under each title.
+    """A row for each of these pictures: the photograph uint8 (H,W,3), and its map (H,W) of classes under each title.
 
-    A map below 0 is hatched: nothing counts there. notes: what is written into the corners of some titles' maps.
-    Pictures are shrunk to SIDE at most, and small ones enlarged; classes that occur nowhere are not in the legend.
+    Maps are hatched where they are below 0: ignored pixels. notes: texts for the corners of some titles' maps. Pictures
+    are resized to fit SIDE; the legend has the classes that occur.
     """
     first = next(iter(maps.values()))
-    sizes = _fitted([first[number].shape for number in shown])
+    sizes = _fitted([first[number].shape for number in numbers])
     column = max(width for _, width in sizes)
     tops = np.cumsum([0, *(height + GAP for height, _ in sizes)])
     wide = (1 + len(maps)) * (column + GAP) - GAP
-    colours, found = palette(len(classes)), set()
+    colours, present = palette(len(classes)), set()
     canvas = np.full((tops[-1], wide, 3), 255, np.uint8)
     corners = []
-    for number, size, top in zip(shown, sizes, tops, strict=False):
-        left = (column - size[1]) // 2
-        _paste(canvas, top, left, np.asarray(Image.fromarray(photographs(number)).resize(
-            size[::-1], Image.Resampling.LANCZOS)))
+    for number, (height, width), top in zip(numbers, sizes, tops, strict=False):
+        left = (column - width) // 2
+        canvas[top:top + height, left:left + width] = Image.fromarray(photographs(number)).resize(
+            (width, height), Image.Resampling.LANCZOS)
         for title, drawn in maps.items():
             left += column + GAP
-            small = _nearest(drawn[number], size)
-            found.update(np.unique(small).tolist())
-            _paste(canvas, top, left, _painted(small, colours))
+            labels = _nearest(drawn[number], height, width)
+            present.update(np.unique(labels).tolist())
+            canvas[top:top + height, left:left + width] = _coloured(labels, colours)
             if title in notes:
-                corners.append((left + 5, top + size[0] - 6, notes[title][number]))
-    legend = [(classes[label], colours[label]) for label in sorted(found - {-1})]
-    _write_sheet(canvas, column, ["photograph", *maps], corners, legend, -1 in found, path)
+                corners.append((left + 5, top + height - 6, notes[title][number]))
+    legend = [(classes[label], colours[label]) for label in sorted(present - {-1})]
+    _write_sheet(canvas, column, ["photograph", *maps], corners, legend, -1 in present, path)
 
 
 def _write_sheet(canvas: np.ndarray, column: int, titles: Sequence[str], corners: Sequence[tuple[int, int, str]],
@@ -141,18 +119,14 @@ def _fitted(sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
             for scale, (height, width) in zip(scales, sizes, strict=True)]
 
 
-def _nearest(drawn: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(H,W) → (h,w): the pixel under the middle of each new one; −1 where nothing counts."""
+def _nearest(labels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(H,W) → (height,width): the pixel under the middle of each new one; all below 0 become −1."""
     rows, columns = (((np.arange(new) + 0.5) * old / new).astype(int)
-                     for new, old in zip(size, drawn.shape, strict=True))
-    return np.maximum(drawn[rows[:, None], columns].astype(int), -1)
+                     for new, old in zip((height, width), labels.shape, strict=True))
+    return np.maximum(labels[rows[:, None], columns].astype(int), -1)
 
 
-def _painted(drawn: np.ndarray, colours: np.ndarray) -> np.ndarray:
+def _coloured(labels: np.ndarray, colours: np.ndarray) -> np.ndarray:
     """(H,W) → uint8 (H,W,3); grey lines on white where it is below 0."""
-    line = np.add.outer(*map(np.arange, drawn.shape)) % 8 < 2
-    return np.where((drawn < 0)[..., None], np.where(line, 150, 255)[..., None], colours[drawn]).astype(np.uint8)
-
-
-def _paste(canvas: np.ndarray, top: int, left: int, picture: np.ndarray) -> None:
-    canvas[top:top + picture.shape[0], left:left + picture.shape[1]] = picture
+    lines = np.add.outer(*map(np.arange, labels.shape)) % 8 < 2
+    return np.where((labels < 0)[..., None], np.where(lines, 150, 255)[..., None], colours[labels]).astype(np.uint8)

@@ -1,7 +1,4 @@
-"""Scores of a classifier. In: logits (N,C), targets (N,), 0 ≤ target < C. Out: numbers; kit/plots draws them.
-
-A class that has no test image is left out of every average over classes: nothing is known about it.
-"""
+"""Scores of a classifier. In: logits (N,C), targets (N,), 0 ≤ target < C. Out: numbers, which figures.py draws."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,17 +6,17 @@ from functools import cached_property
 
 import numpy as np
 
-from stages.evaluation import calibration, statistics
+from stages.evaluation import calibration, confusion, statistics
 
-PRIMARY = "accuracy"  # what gains, gaps and drops are told in
-# The words for it: the metric's name, what `compare` tests by, what `agreement` counts.
+PRIMARY = "accuracy"  # the metric of gains, gaps and drops
+# What the report calls it, the test behind `compare`, and what the predictions are of.
 WORDS = {"primary": PRIMARY, "named": "accuracy", "paired_test": "McNemar's exact test", "counted": "test images"}
-FEWEST = 10  # classes, below which being among the first five says nothing
+TOP5_FROM = 10  # classes: with fewer, being among the first five says nothing
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a model said about a split."""
+class Predictions(confusion.Predictions):
+    """A model's predictions for a split."""
 
     logits: np.ndarray  # float32 (N,C)
     targets: np.ndarray  # int64 (N,)
@@ -28,118 +25,78 @@ class Answers:
     def predicted(self) -> np.ndarray:
         return self.logits.argmax(1)  # (N,)
 
-    @cached_property
-    def hits(self) -> np.ndarray:
-        """bool (N,): was the image's class found?"""
-        return self.predicted == self.targets
+    @property
+    def confusion(self) -> np.ndarray:
+        return confusion.count(self.targets, self.predicted, self.logits.shape[1])
 
     @cached_property
     def log_probabilities(self) -> np.ndarray:
-        """float64 (N,C), by log-sum-exp, so that a sure model doesn't become −inf."""
-        shifted = self.logits.astype(np.float64) - self.logits.max(1, keepdims=True)
-        return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
+        from scipy.special import log_softmax
+
+        return log_softmax(self.logits.astype(np.float64), 1)  # (N,C)
 
     @cached_property
     def probabilities(self) -> np.ndarray:
-        return np.exp(self.log_probabilities)  # float64 (N,C)
+        return np.exp(self.log_probabilities)
 
 
-def collect(batches: Iterable[tuple[np.ndarray, np.ndarray]], places: np.ndarray) -> Answers:
-    """All of a split from its batches (logits, targets). places: of squares in pictures, which are one here."""
+def collect(batches: Iterable[tuple[np.ndarray, np.ndarray]], windows: np.ndarray) -> Predictions:
+    """The predictions from batches (logits, targets) of a split. windows: not needed, an image is one square."""
     logits, targets = zip(*batches, strict=True)
-    return Answers(np.concatenate(logits), np.concatenate(targets))
+    return Predictions(np.concatenate(logits), np.concatenate(targets))
 
 
-def sufficient_stats(answers: Answers) -> np.ndarray:
-    """int64 (N,2): of each image whether it is right, and 1. What `statistics.resample` adds up."""
-    return np.stack([answers.hits, np.ones_like(answers.hits)], 1).astype(np.int64)
+def sufficient_stats(predictions: Predictions) -> np.ndarray:
+    """int64 (N,2): for each image 1 if it is classified correctly, and 1; `statistics.resample` adds these up."""
+    return np.stack([predictions.correct, np.ones_like(predictions.correct)], 1).astype(np.int64)
 
 
 def score_of(totals: np.ndarray) -> np.ndarray:
-    """Sums (*,2) of a tally's rows → PRIMARY (*), in %."""
+    """Sums (*,2) of rows of `sufficient_stats` → PRIMARY (*), in %."""
     return 100 * totals[..., 0] / totals[..., 1]
 
 
-def compare(first: Answers, second: Answers) -> float:
-    """p-value that two models are right equally often, by McNemar's exact test."""
-    return statistics.mcnemar(first.hits, second.hits)
+def compare(first: Predictions, second: Predictions) -> float:
+    """p-value that two models are equally accurate, by McNemar's exact test."""
+    return statistics.mcnemar(first.correct, second.correct)
 
 
-def agreement(first: Answers, second: Answers) -> float:
-    """Share of images, in %, about which two models say the same."""
-    return 100 * float((first.predicted == second.predicted).mean())
+def measure(predictions: Predictions, classes: list[str], bins: int) -> dict[str, float]:
+    """All in %, but log_loss in nats, brier in [0, 2] and mcc in [−1, 1]; averages as `confusion.averages` has them.
 
-
-def errors(answers: Answers) -> int:
-    """How many images a model gets wrong."""
-    return int((~answers.hits).sum())
-
-
-def where_errs(answers: Answers, other: Answers) -> float | None:
-    """Accuracy in % on the images that the other model gets wrong; None where there are none."""
-    return 100 * float(answers.hits[~other.hits].mean()) if errors(other) else None
-
-
-def measure(answers: Answers, classes: list[str], bins: int) -> dict[str, float]:
-    """All in %, but log_loss in nats, brier in [0, 2], mcc in [−1, 1].
-
-    precision, recall and f1 are macro averages; *_weighted count a class as often as it has images.
+    map: the mean average precision of each class present against the rest. brier: the squared distance between
+    probabilities and truth, over all classes (Brier, "Verification of forecasts expressed in terms of probability",
+    Monthly Weather Review 78, 1950).
     """
     from sklearn import metrics
 
-    targets, predicted, present = answers.targets, answers.predicted, np.unique(answers.targets)
-    shares = {"accuracy": answers.hits.mean()}
-    if len(classes) >= FEWEST:
-        shares["top5"] = metrics.top_k_accuracy_score(targets, answers.logits, k=5, labels=np.arange(len(classes)))
-    each = np.stack(metrics.precision_recall_fscore_support(targets, predicted, labels=present, zero_division=0))
-    (precision, recall, f1), support = each[:3], each[3]
+    targets, probabilities, labels = predictions.targets, predictions.probabilities, range(len(classes))
+    averages, present = confusion.averages(predictions.confusion), np.unique(targets)
+    shares = {"accuracy": predictions.correct.mean()}
+    if len(classes) >= TOP5_FROM:
+        shares["top5"] = metrics.top_k_accuracy_score(targets, predictions.logits, k=5, labels=labels)
     # balanced_accuracy is the macro recall by another name, under which those with imbalanced sets look for it
-    shares |= {"balanced_accuracy": recall.mean(), "precision": precision.mean(), "recall": recall.mean(),
-               "f1": f1.mean()}
-    shares |= {f"{name}_weighted": values @ support / len(targets)
-               for name, values in (("precision", precision), ("recall", recall), ("f1", f1))}
-    shares |= {"map": mean_average_precision(answers), "ece": calibration.error(reliability(answers, bins))}
+    shares |= {"balanced_accuracy": averages["recall"]} | averages | {
+        "map": metrics.average_precision_score(targets[:, None] == present, probabilities[:, present]),
+        "ece": calibration.error(reliability(predictions, bins))}
     return {name: 100 * float(share) for name, share in shares.items()} | {
-        "mcc": float(metrics.matthews_corrcoef(targets, predicted)),
-        "brier": brier(answers),
-        "log_loss": float(-answers.log_probabilities[np.arange(len(targets)), targets].mean())}
+        "mcc": confusion.matthews(predictions.confusion),
+        "brier": float(metrics.brier_score_loss(targets, probabilities, labels=labels, scale_by_half=False)),
+        "log_loss": float(-predictions.log_probabilities[np.arange(len(targets)), targets].mean())}
 
 
-def brier(answers: Answers) -> float:
-    """Mean over images of the squared distance between probabilities and the truth, over all classes: in [0, 2].
+def precision_recall(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    """Recall and precision in [0, 1], (T,) each, as the threshold rises and recall falls.
 
-    Brier, "Verification of forecasts expressed in terms of probability", Monthly Weather Review 78, 1950.
-    """
-    from sklearn.metrics import brier_score_loss
-
-    labels = np.arange(answers.logits.shape[1])
-    return float(brier_score_loss(answers.targets, answers.probabilities, labels=labels, scale_by_half=False))
-
-
-def mean_average_precision(answers: Answers) -> float:
-    """Mean over the classes present of the area under the precision-recall steps of one class against the rest."""
-    from sklearn.metrics import average_precision_score
-
-    return float(np.mean([average_precision_score(answers.targets == label, answers.probabilities[:, label])
-                          for label in np.unique(answers.targets)]))
-
-
-def precision_recall(answers: Answers) -> tuple[np.ndarray, np.ndarray]:
-    """Recall and precision in [0, 1], each (T,), the recall falling, as ever more confidence is asked for.
-
-    Micro-averaged: each of the classes present against the rest, their decisions thrown together.
+    Micro-averaged: the decisions for each class present against the rest, pooled.
     """
     from sklearn.metrics import precision_recall_curve
 
-    present = np.unique(answers.targets)
-    precision, recall, _ = precision_recall_curve((answers.targets[:, None] == present).ravel(),
-                                                  answers.probabilities[:, present].ravel())
+    present = np.unique(predictions.targets)
+    precision, recall, _ = precision_recall_curve((predictions.targets[:, None] == present).ravel(),
+                                                  predictions.probabilities[:, present].ravel())
     return recall, precision
 
 
-def reliability(answers: Answers, bins: int) -> list[calibration.Bin]:
-    """What the images' top probabilities are worth."""
-    confidence = answers.probabilities.max(1)
-    place = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    return calibration.table(np.stack([np.bincount(place, weights, bins) for weights in (
-        None, confidence, answers.hits)]))
+def reliability(predictions: Predictions, bins: int) -> list[calibration.Bin]:
+    return calibration.table(calibration.bin_sums(predictions.probabilities.max(1), predictions.correct, bins))

@@ -1,8 +1,8 @@
-"""Semantic segmentation, S = (H,W): a class a pixel. What training needs to know of the task: how good an epoch is."""
+"""Semantic segmentation, S = (H,W), a class for each pixel: the score by which training chooses an epoch and a seed."""
 
 
 class Score:
-    """Mean IoU and pixel accuracy in %, gathered over batches: what an epoch and a seed are chosen by."""
+    """Mean IoU and pixel accuracy in %, accumulated over batches."""
 
     primary = "miou"
 
@@ -17,9 +17,9 @@ class Score:
         self.confusion = counts if self.confusion is None else self.confusion + counts
 
     def values(self) -> dict[str, float]:
-        """A class that no target shows is left out of the mean."""
+        """A class absent from the targets is left out of the mean."""
         counts = self.confusion.cpu().double()
-        right, actual, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
-        iou = (right / (actual + predicted - right))[actual > 0]
+        correct, actual, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
+        iou = (correct / (actual + predicted - correct))[actual > 0]
         return {"miou": 100 * float(iou.sum()) / max(1, len(iou)),
-                "pixel_accuracy": 100 * float(right.sum()) / max(1.0, float(actual.sum()))}
+                "pixel_accuracy": 100 * float(correct.sum()) / max(1.0, float(actual.sum()))}

@@ -18,7 +18,7 @@ from stages.data import prepared, tiling
 from stages.data.prepared import IGNORED, UNLABELLED
 from stages.data.tiling import Sizing
 from stages.deployment import onnx_model
-from stages.evaluation import calibration, plotting, statistics
+from stages.evaluation import calibration, confusion, plotting, statistics
 from stages.reporting import results
 from stages.tasks.classification import scores as class_scores
 from stages.tasks.segmentation import figures as plots
@@ -33,7 +33,7 @@ def onehot(maps: np.ndarray, sure: float = 4.0, classes: int = len(CLASSES)) -> 
     return sure * (maps[:, None] == np.arange(classes)[:, None, None]).astype(np.float32)
 
 
-def collect(logits: np.ndarray, targets: np.ndarray, batch: int = 2) -> mask_scores.Answers:
+def collect(logits: np.ndarray, targets: np.ndarray, batch: int = 2) -> mask_scores.Predictions:
     """Each square (N,C,S,S) is a picture of its own."""
     batches = ((logits[start:start + batch], targets[start:start + batch]) for start in range(0, len(logits), batch))
     places = np.array([(number, 0, 0, *targets.shape[1:]) for number in range(len(targets))], np.int32)
@@ -49,11 +49,11 @@ def random_answers(seed: int, pictures: int = 5, side: int = 12) -> tuple[np.nda
     return logits, targets
 
 
-def measure(answers: mask_scores.Answers, bins: int = 10) -> dict:
+def measure(answers: mask_scores.Predictions, bins: int = 10) -> dict:
     return mask_scores.measure(answers, CLASSES, bins)
 
 
-def paired(first: mask_scores.Answers, second: mask_scores.Answers) -> dict[str, float]:
+def paired(first: mask_scores.Predictions, second: mask_scores.Predictions) -> dict[str, float]:
     settings = evaluate.EvaluateParams(batch_size=1, ece_bins=10, resamples=100, seed=0)
     return evaluate.paired(first, second, mask_scores, settings)
 
@@ -93,7 +93,7 @@ def test_against_scikit_learn(seed):
     logits, targets = random_answers(seed)
     answers, valid = collect(logits, targets), targets >= 0
     actual, predicted = targets[valid], logits.argmax(1)[valid]
-    assert (answers.confusion.sum(0) == metrics.confusion_matrix(actual, predicted, labels=range(4))).all()
+    assert (answers.confusion == metrics.confusion_matrix(actual, predicted, labels=range(4))).all()
     table, present = measure(answers), [0, 1, 2]
     iou = metrics.jaccard_score(actual, predicted, labels=present, average=None)
     assert list(table["iou"].values()) == pytest.approx(list(100 * iou)) and "gull, far" not in table["iou"]
@@ -104,7 +104,7 @@ def test_against_scikit_learn(seed):
     *columns, _ = metrics.precision_recall_fscore_support(actual, predicted, labels=present, average="weighted")
     assert [table[f"{name}_weighted"] / 100 for name in ("precision", "recall", "f1")] == pytest.approx(columns)
     assert table["mcc"] == pytest.approx(metrics.matthews_corrcoef(actual, predicted))
-    assert mask_scores.errors(answers) == (actual != predicted).sum()
+    assert answers.errors() == (actual != predicted).sum()
     pixels = torch.from_numpy(np.moveaxis(logits, 1, -1)[valid]), torch.from_numpy(actual.astype(np.int64))
     assert table["miou"] == pytest.approx(
         100 * float(torch_metrics.multiclass_jaccard_index(*pixels, 4, average="none")[:3].mean()), rel=1e-5)
@@ -112,18 +112,18 @@ def test_against_scikit_learn(seed):
     assert table["ece"] == pytest.approx(100 * float(ece), rel=1e-4)
 
 
-@pytest.mark.parametrize("confusion", [[[3, 0], [2, 0]], [[4, 1], [0, 0]], [[5, 0], [0, 0]]])
-def test_matthews_is_0_where_one_class_is_all(confusion):
-    assert mask_scores.matthews(np.array(confusion)) == 0
+@pytest.mark.parametrize("counts", [[[3, 0], [2, 0]], [[4, 1], [0, 0]], [[5, 0], [0, 0]]])
+def test_matthews_is_0_where_one_class_is_all(counts):
+    assert confusion.matthews(np.array(counts)) == 0
 
 
 def test_where_the_teacher_errs():
     targets = np.array([[[0, 0], [1, IGNORED]], [[2, 2], [2, 2]]])
     teacher, student = (collect(onehot(np.array(said)), targets) for said in (
         [[[1, 0], [0, 0]], [[2, 1], [1, 2]]], [[[0, 1], [0, 1]], [[1, 2], [0, 2]]]))
-    assert mask_scores.errors(teacher) == 4
-    assert mask_scores.where_errs(student, teacher) == 50
-    assert mask_scores.where_errs(student, collect(onehot(targets), targets)) is None
+    assert teacher.errors() == 4
+    assert student.accuracy_where_wrong(teacher) == 50
+    assert student.accuracy_where_wrong(collect(onehot(targets), targets)) is None
 
 
 def test_a_tally_is_the_confusion_of_photographs_that_count():
@@ -133,14 +133,14 @@ def test_a_tally_is_the_confusion_of_photographs_that_count():
     tally = mask_scores.sufficient_stats(answers)
     assert tally.shape == (4, 16)
     assert mask_scores.score_of(tally.sum(0)) == pytest.approx(measure(answers)["miou"])
-    assert mask_scores.score_of(tally)[1] == pytest.approx(100 * mask_scores.mean_iou(answers.confusion[1]))
+    assert mask_scores.score_of(tally)[1] == pytest.approx(100 * confusion.mean_iou(answers.confusions[1]))
 
 
 def test_precision_and_recall_are_those_of_a_sample_of_pixels():
     random = np.random.default_rng(0)
     targets = random.integers(0, 3, (6, 110, 110)).astype(np.int16)
     logits = random.normal(size=(6, 4, 110, 110)).astype(np.float32) + onehot(targets, 1.5)
-    pixels = class_scores.Answers(np.moveaxis(logits, 1, -1).reshape(-1, 4), targets.ravel().astype(int))
+    pixels = class_scores.Predictions(np.moveaxis(logits, 1, -1).reshape(-1, 4), targets.ravel().astype(int))
     expected, found = (-float(np.sum(np.diff(recall) * precision[:-1])) for recall, precision in (
         class_scores.precision_recall(pixels), mask_scores.precision_recall(collect(logits, targets))))
     assert found == pytest.approx(expected, abs=0.02)  # area under the curve, of every 31st of 72,600 pixels
@@ -149,7 +149,7 @@ def test_precision_and_recall_are_those_of_a_sample_of_pixels():
 @pytest.mark.parametrize("bins", [1, 10, 15, 24])
 def test_calibration_and_log_loss_are_those_of_a_classifier_of_pixels(bins):
     logits, targets = random_answers(0)
-    pixels = class_scores.Answers(np.moveaxis(logits, 1, -1)[targets >= 0], targets[targets >= 0].astype(int))
+    pixels = class_scores.Predictions(np.moveaxis(logits, 1, -1)[targets >= 0], targets[targets >= 0].astype(int))
     expected = class_scores.measure(pixels, CLASSES, bins)
     found = measure(collect(logits, targets), bins)
     names = ("ece", "log_loss", "brier", "mcc")
@@ -170,9 +170,9 @@ def test_ignored_pixels_change_nothing():
     logits, targets = random_answers(0)
     others = np.where((targets < 0)[:, None], np.random.default_rng(9).normal(0, 9, logits.shape), logits)
     answers, changed = collect(logits, targets), collect(others.astype(np.float32), targets)
-    assert measure(answers) == measure(changed) and mask_scores.agreement(answers, changed) == 100
+    assert measure(answers) == measure(changed) and answers.agreement(changed) == 100
     assert paired(answers, changed) == {"p_value": 1, "paired_gain": 0}
-    assert any((one != other).any() for one, other in zip(answers.predicted, changed.predicted, strict=True))
+    assert any((one != other).any() for one, other in zip(answers.maps, changed.maps, strict=True))
 
 
 def test_a_very_sure_model_has_finite_scores():
@@ -183,7 +183,7 @@ def test_a_very_sure_model_has_finite_scores():
 def test_agreement_is_of_pixels():
     targets = np.array([[[0, 0], [1, IGNORED]]])
     first, second = (collect(onehot(np.array([said])), targets) for said in ([[0, 1], [2, 0]], [[0, 2], [2, 1]]))
-    assert mask_scores.agreement(first, second) == pytest.approx(100 * 2 / 3)
+    assert first.agreement(second) == pytest.approx(100 * 2 / 3)
 
 
 @pytest.mark.parametrize(("differences", "p"), [
@@ -215,7 +215,7 @@ def test_the_test_is_over_photographs():
     assert paired(first, second)["paired_gain"] == pytest.approx(100 * 3 / 8)
 
 
-def scored(maps: list[np.ndarray], truths: list[np.ndarray], sizing: Sizing) -> mask_scores.Answers:
+def scored(maps: list[np.ndarray], truths: list[np.ndarray], sizing: Sizing) -> mask_scores.Predictions:
     """Of a model that says `maps`, cut into squares, in batches that end in the middle of a picture."""
     places = [place for number, drawn in enumerate(maps) for place in tiling.places(*drawn.shape, number, sizing)]
     said, targets = (np.concatenate([tiling.cut_mask(drawn, sizing) for drawn in drawings])
@@ -229,10 +229,10 @@ def test_squares_become_pictures_before_they_are_scored():
     maps = [random.integers(0, 4, size) for size in ((8, 8), (13, 21), (5, 9), (20, 11))]
     truths = [np.where(random.random(drawn.shape) < 0.3, random.integers(-1, 3, drawn.shape), drawn) for drawn in maps]
     found, whole = (scored(maps, truths, sizing) for sizing in (sizing, Sizing(32, "tiles", 1.0, 0)))
-    assert (found.confusion == whole.confusion).all()
+    assert (found.confusions == whole.confusions).all()
     assert found.confusion.sum() == sum(int((truth >= 0).sum()) for truth in truths)
-    assert all((one == other).all() for one, other in zip(found.predicted, maps, strict=True))
-    assert all((one == other).all() for one, other in zip(found.targets, truths, strict=True))
+    assert all((one == other).all() for one, other in zip(found.maps, maps, strict=True))
+    assert all((one == other).all() for one, other in zip(found.masks, truths, strict=True))
     one, other = measure(found), measure(whole)
     assert one.pop("iou") == other.pop("iou") and one == pytest.approx(other)
 
@@ -283,7 +283,7 @@ def test_tables_and_pictures(tmp_path):
     counts, answers = np.zeros((4, 4), int), models["int8"]
     for row in files.read_csv(tmp_path / "once/test/confusion/int8.csv"):  # fewer than 5000: all of them
         counts[CLASSES.index(row["actual"]), CLASSES.index(row["predicted"])] += 1
-    assert (counts == answers.confusion.sum(0)).all()
+    assert (counts == answers.confusion).all()
     rows = files.read_csv(tmp_path / "once/test/classes.csv")
     assert list(rows[0]) == ["model", "class", "precision", "recall", "f1", "iou", "support"]
     assert [float(row["iou"]) for row in rows[-4:-1]] == pytest.approx(list(measure(answers)["iou"].values()), abs=0.01)
@@ -291,7 +291,7 @@ def test_tables_and_pictures(tmp_path):
     pixels = [int(row["pixels"]) for row in files.read_csv(tmp_path / "once/test/reliability/int8.csv")]
     assert sum(pixels) == answers.confusion.sum()
     worst = files.read_csv(tmp_path / "once/test/confused.csv")[0]
-    errors = answers.confusion.sum(0) * (1 - np.eye(4, dtype=int))
+    errors = answers.confusion * (1 - np.eye(4, dtype=int))
     assert int(worst["pixels"]) == errors.max() == errors[CLASSES.index(worst["actual"]),
                                                           CLASSES.index(worst["predicted"])]
 
@@ -299,14 +299,12 @@ def test_tables_and_pictures(tmp_path):
 @pytest.mark.parametrize("side", [64, 100])
 def test_a_sample_of_pixels_is_even(side):
     """Each column as often as any other, though 5000 samples of 64² · 80 pixels would be just one a row."""
-    column = np.broadcast_to(np.arange(side, dtype=np.uint8), (side, side))
-    truth = np.broadcast_to(np.arange(side, dtype=np.int16)[:, None], (side, side))
     number = 5000 // side + 2
-    answers = mask_scores.Answers(np.full((number, 1, 1), side**2), None, 0.0, 0.0, None, [column] * number,
-                                   [truth] * number)
-    rows, columns = np.array(list(plots._sample(answers))).T
-    assert 0.95 * 5000 < len(rows) <= 5000
-    for counts in (np.bincount(rows, minlength=side), np.bincount(columns, minlength=side)):
+    rows, columns = (np.broadcast_to(index, (number, side, side)).ravel() for index in np.indices((side, side)))
+    step = plots._sampling_step(rows.size)
+    sampled = [index[step // 2::step] for index in (rows, columns)]
+    assert 0.95 * 5000 < len(sampled[0]) <= 5000
+    for counts in (np.bincount(index, minlength=side) for index in sampled):
         assert counts.min() > 0.9 * counts.mean() and counts.max() < 1.1 * counts.mean()
 
 

@@ -15,8 +15,8 @@ from stages.tasks.classification import figures as plots
 from stages.tasks.classification import scores
 
 
-def answers(probabilities: list[list[float]], targets: list[int]) -> scores.Answers:
-    return scores.Answers(np.log(np.array(probabilities, np.float32)), np.array(targets))
+def answers(probabilities: list[list[float]], targets: list[int]) -> scores.Predictions:
+    return scores.Predictions(np.log(np.array(probabilities, np.float32)), np.array(targets))
 
 
 CLASSES = ["ape", "bee", "cat, big"]
@@ -32,12 +32,12 @@ def test_accuracy_and_averages_over_the_classes_present():
     assert table["log_loss"] == pytest.approx(-math.log(0.8 * 0.5 * 0.2 * 0.2) / 4, rel=1e-6)
 
 
-def random_answers(classes: int, seed: int = 0, images: int = 200) -> scores.Answers:
+def random_answers(classes: int, seed: int = 0, images: int = 200) -> scores.Predictions:
     """Often right; the last class has no image."""
     random = np.random.default_rng(seed)
     targets = random.integers(0, classes - 1, images)
     logits = random.normal(size=(images, classes)) + 1.5 * np.eye(classes)[targets]
-    return scores.Answers(logits.astype(np.float32), targets)
+    return scores.Predictions(logits.astype(np.float32), targets)
 
 
 @pytest.mark.parametrize("classes", [3, 12])
@@ -75,15 +75,15 @@ def test_brier_and_matthews_by_hand():
     # Of four images two are right; classes are shown 2, 2, 0 times and said 1, 2, 1 times.
     assert table["mcc"] == pytest.approx((2 * 4 - (2 * 1 + 2 * 2)) / math.sqrt((16 - 1 - 4 - 1) * (16 - 4 - 4)))
     two = answers([[0.9, 0.1], [0.4, 0.6]], [0, 0])  # 2 · 0.1² and 2 · 0.6²
-    assert scores.brier(two) == pytest.approx((2 * 0.1**2 + 2 * 0.6**2) / 2, rel=1e-6)
+    assert scores.measure(two, CLASSES[:2], bins=1)["brier"] == pytest.approx((2 * 0.1**2 + 2 * 0.6**2) / 2, rel=1e-6)
 
 
 def test_where_the_teacher_errs():
     teacher, student = (answers(list(np.eye(3)[said] * 0.8 + 0.1), [0, 1, 2, 0, 1]) for said in (
         [0, 2, 0, 1, 1], [1, 1, 0, 0, 0]))
-    assert scores.errors(teacher) == 3  # the second, third and fourth; of those the student has two
-    assert scores.where_errs(student, teacher) == pytest.approx(100 * 2 / 3)
-    assert scores.where_errs(student, answers([[0.9, 0.1]], [0])) is None
+    assert teacher.errors() == 3  # the second, third and fourth; of those the student has two
+    assert student.accuracy_where_wrong(teacher) == pytest.approx(100 * 2 / 3)
+    assert student.accuracy_where_wrong(answers(np.eye(3)[[0, 1, 2, 0, 1]] * 0.8 + 0.1, [0, 1, 2, 0, 1])) is None
 
 
 def test_a_tally_is_of_right_images():
@@ -103,11 +103,11 @@ def test_precision_and_recall_by_hand():
 
 def test_a_curve_is_thinned_evenly_and_keeps_its_ends():
     recall = np.linspace(1, 0, 10001)
-    kept = figures._even(recall, 1 - recall**4)
+    kept = figures._evenly_spaced(recall, 1 - recall**4)
     assert len(kept) == figures.ROWS and kept[0] == 0 and kept[-1] == 10000
     steps = np.abs(np.diff(recall[kept])) + np.abs(np.diff((1 - recall**4)[kept]))
     assert steps.max() < 1.1 * steps.min()
-    assert figures._even(np.array([1, 0.5, 0.0]), np.array([0.1, 1, 1])).tolist() == [0, 1, 2]
+    assert figures._evenly_spaced(np.array([1, 0.5, 0.0]), np.array([0.1, 1, 1])).tolist() == [0, 1, 2]
 
 
 def test_what_is_confused_most_comes_first(tmp_path):
@@ -124,7 +124,7 @@ def test_what_is_confused_most_comes_first(tmp_path):
 def test_mean_average_precision_masks_an_absent_class():
     three = answers([[0.8, 0.1, 0.1], [0.3, 0.5, 0.2], [0.2, 0.7, 0.1]], [0, 1, 0])
     # Class 0 ranks + − +: 1/2 · 1 + 1/2 · 2/3. Class 1 ranks − + −: 1/2. Class 2 has no image.
-    assert scores.mean_average_precision(three) == pytest.approx((5 / 6 + 1 / 2) / 2)
+    assert scores.measure(three, CLASSES, bins=1)["map"] == pytest.approx(100 * (5 / 6 + 1 / 2) / 2)
 
 
 @pytest.mark.parametrize("bins, expected", [
@@ -139,13 +139,13 @@ def test_calibration_error(bins, expected):
 @pytest.mark.parametrize("classes", [2, 4])
 def test_a_bin_holds_its_upper_end(classes):
     """Of even odds the top probability is 1/2 or 1/4, just between two bins."""
-    even = scores.Answers(np.zeros((2, classes), np.float32), np.array([0, 1]))
+    even = scores.Predictions(np.zeros((2, classes), np.float32), np.array([0, 1]))
     assert scores.reliability(even, classes) == [(0, 1 / classes, 2, 1 / classes, 0.5)]
 
 
 def test_a_very_sure_model_has_finite_scores():
-    sure = scores.Answers(np.array([[1e4, -1e4], [1e4, -1e4]], np.float32), np.array([0, 1]))
-    table = scores.measure(sure, CLASSES, bins=15)
+    sure = scores.Predictions(np.array([[1e4, -1e4], [1e4, -1e4]], np.float32), np.array([0, 1]))
+    table = scores.measure(sure, CLASSES[:2], bins=15)
     assert table["log_loss"] == pytest.approx(1e4) and table["ece"] == pytest.approx(50)
 
 
