@@ -535,13 +535,10 @@ def test_settings_are_hashed_by_their_values():
     assert card.settings_sha256({"a": {"x": [1, 2.5]}, "b": 5}) != plain
 
 
-def test_front_of_the_cheap_and_good():
-    rows = [{"model": "a", "score": 95.0, "size_mb": 9.0}, {"model": "b", "score": 90.0, "size_mb": 1.0},
-            {"model": "c", "score": 92.0, "size_mb": 1.0}, {"model": "d", "score": 91.0, "size_mb": 2.0}]
-    assert [row["model"] for row in tradeoff.front(rows, "size_mb")] == ["c", "a"]
-    assert tradeoff.error({"accuracy": 90.0, "accuracy_low": 88.0, "accuracy_high": 91.0}, "accuracy") == (2.0, 1.0)
-    assert tradeoff.error({"accuracy": 90.0, "accuracy_std": 0.5}, "accuracy") == (0.5, 0.5)
-    assert tradeoff.error({"accuracy": 90.0}, "accuracy") is None
+def test_error_bars_are_intervals_or_else_standard_deviations():
+    assert tradeoff.error_bar({"accuracy": 90.0, "accuracy_low": 88.0, "accuracy_high": 91.0}, "accuracy") == (2.0, 1.0)
+    assert tradeoff.error_bar({"accuracy": 90.0, "accuracy_std": 0.5}, "accuracy") == (0.5, 0.5)
+    assert tradeoff.error_bar({"accuracy": 90.0}, "accuracy") is None
 
 
 def test_numbers_in_words():

@@ -1,12 +1,14 @@
 """What a score costs: score against size and latency. In: metrics as mappings. Out: one CSV for DVC, one PNG."""
 
 from collections.abc import Mapping, Sequence
+from itertools import compress
 from pathlib import Path
 
 from stages.core import files
+from stages.evaluation import pareto
 from stages.evaluation.plotting import COLOURS, figure
 from stages.reporting.curves import logarithmic
-from stages.reporting.numbers import bounds, called
+from stages.reporting.numbers import called
 
 COSTS = {"size_mb": "size of the file, MB", "latency_ms": "latency, ms"}
 WIDTHS = {"baseline": 4}  # of bars, in points: the student's, at the same size, is drawn over it
@@ -25,22 +27,9 @@ def write(found: Sequence[Row], path: Path) -> None:
     files.write_csv(path, ("model", "score", *COSTS), found)
 
 
-def front(found: Sequence[Row], cost: str) -> list[Row]:
-    """The rows that no other beats: cheaper ones score less. Sorted by cost, which is to be small; score: large."""
-    best, kept = float("-inf"), []
-    for row in sorted(found, key=lambda row: (row[cost], -row["score"])):
-        if row["score"] > best:
-            best = row["score"]
-            kept.append(row)
-    return kept
-
-
-def error(row: Mapping[str, float], metric: str) -> tuple[float, float] | None:
-    """How far below and above the score its bar reaches: its interval, else a standard deviation."""
-    if found := bounds(row, metric):
-        return max(0.0, row[metric] - found[0]), max(0.0, found[1] - row[metric])
-    std = row.get(f"{metric}_std")
-    return None if std is None else (std, std)
+def error_bar(row: Mapping[str, float], metric: str) -> tuple[float, float] | None:
+    """Lengths of the score's error bar below and above it; None where neither interval nor deviation is known."""
+    return pareto.error_bar(*(row.get(f"{metric}{part}") for part in ("", "_std", "_low", "_high")))
 
 
 def draw(found: Sequence[Row], quality: Mapping, path: Path) -> None:
@@ -48,10 +37,11 @@ def draw(found: Sequence[Row], quality: Mapping, path: Path) -> None:
     metric, named = quality["test"]["primary"], quality["test"]["named"]
     with figure(path, 10, 4, layout="constrained") as drawn:
         for axes, (cost, label) in zip(drawn.subplots(1, 2, sharey=True), COSTS.items(), strict=True):
-            best = front(found, cost)
-            axes.plot([row[cost] for row in best], [row["score"] for row in best], ":", color="tab:gray", zorder=1)
+            on_front = pareto.front([(row[cost], row["score"]) for row in found])
+            line = sorted((row[cost], row["score"]) for row in compress(found, on_front))
+            axes.plot(*zip(*line, strict=True), ":", color="tab:gray", zorder=1)
             for row in found:
-                reach = error(quality[row["model"]], metric)
+                reach = error_bar(quality[row["model"]], metric)
                 axes.errorbar(row[cost], row["score"], yerr=reach and [[part] for part in reach], capsize=4,
                               fmt=SHAPES[row["model"]], color=COLOURS[row["model"]], markersize=8,
                               elinewidth=WIDTHS.get(row["model"], 1.5), label=called(row["model"]))
