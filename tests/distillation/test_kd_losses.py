@@ -59,6 +59,13 @@ def test_dkd_by_hand():
     assert found == pytest.approx(pair + 8 * rest, abs=1e-6)
 
 
+def test_dkds_target_is_the_label_and_not_the_teachers_top_class():
+    # Probabilities (1/3, 1/2, 1/6) against thirds, target 0: pairs are equal; the rest is (3/4, 1/4) against halves.
+    teacher, student = torch.log(torch.tensor([[1 / 3, 1 / 2, 1 / 6]])), torch.zeros(1, 3)
+    loss = distillation_loss(student, teacher, torch.tensor([0]), settings(loss="dkd", dkd_beta=2.0))
+    assert loss == pytest.approx(2 * (0.75 * math.log(1.5) + 0.25 * math.log(0.5)), abs=1e-6)
+
+
 def test_dkd_is_kd_when_the_rest_weighs_what_the_teacher_leaves_it():
     # Zhao et al., 2022, equation 6: KD = pair + (1 − teacher's probability of the target) · rest.
     teacher, student, target = logits(1, 5, seed=1), logits(1, 5, seed=2), torch.tensor([3])

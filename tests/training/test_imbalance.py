@@ -23,7 +23,7 @@ from stages.distillation.objective import DistillationLoss
 from stages.tasks.classification.metric import Score
 from stages.training import batches
 from stages.training.batches import Batch, Batches
-from stages.training.losses import LabelLoss, cross_entropy_loss, dice_loss
+from stages.training.losses import LabelLoss, cross_entropy_loss, dice_loss, log_shares
 from stages.training.optim import Recipe
 from stages.training.trainer import Trainer
 
@@ -45,6 +45,12 @@ def test_balanced_softmax_by_hand(recipe):
     logits, targets = torch.randn(8, 3, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 3
     even = LabelLoss(recipe("balanced_softmax"), np.array([7, 7, 7]))(logits, labelled(targets))["loss"]
     assert even == pytest.approx(float(cross_entropy_loss(logits, targets, 0.0)))
+
+
+def test_log_shares_by_hand():
+    """A class that never occurs counts as one image."""
+    assert log_shares(np.array([30, 10])).tolist() == pytest.approx([math.log(3 / 4), math.log(1 / 4)])
+    assert log_shares(np.array([3, 0])).tolist() == pytest.approx([math.log(3 / 4), math.log(1 / 4)])
 
 
 def test_balanced_softmax_counts_pixel_by_pixel_and_leaves_dice_alone(recipe):
