@@ -1,13 +1,13 @@
-"""Writes params.yaml from a preset: presets/defaults.yaml, where every key has its meaning beside it, with the values
-that presets/<name>.yaml gives instead.
+"""Writes params.yaml from a preset: the keys and comments of presets/defaults.yaml, with the preset's values.
 
     python -m tools.preset                     the presets, each with what its file says about it
     python -m tools.preset scenes              writes params.yaml, unless the one there has been edited
     python -m tools.preset scenes --force      writes it all the same
     python -m tools.preset scenes --print      prints it instead
 
-A preset has the shape of params.yaml, and no key that defaults.yaml lacks; what stands in braces ({…}) there, such as
-teacher.options, is replaced as one value. Comment lines above a key come along into params.yaml.
+presets/<name>.yaml has the shape of params.yaml, and holds only the keys whose values differ. It may hold no key that
+defaults.yaml lacks; what stands in braces ({…}) there, such as teacher.options, is replaced as one value. The comments
+at the head of a preset and on the lines above its keys are written into params.yaml too.
 """
 
 import argparse
@@ -36,15 +36,12 @@ def text(name: str) -> str:
     if name not in names():
         raise UserError(f"there is no preset {name!r}; known: {', '.join(names())} (presets/)")
     path, yaml = PRESETS / f"{name}.yaml", _yaml()
-    if not isinstance(params.read_yaml(path), dict):  # also says in a line what is no YAML
+    if not isinstance(params.read_yaml(path), dict):  # which raises UserError for what is no YAML
         raise UserError(f"{path} holds no keys")
-    header, _ = _parts(path)
-    base = yaml.load(_parts(DEFAULTS)[1])
-    lines = path.read_text(encoding="utf-8").splitlines()
-    _overlay(base, yaml.load(path), lines, f"presets/{name}.yaml: ")
-    whole = io.StringIO()
-    yaml.dump(base, whole)
-    return header + whole.getvalue()
+    values, body = yaml.load(_parts(DEFAULTS)[1]), io.StringIO()
+    _overlay(values, yaml.load(path), path.read_text(encoding="utf-8").splitlines(), f"presets/{name}.yaml: ")
+    yaml.dump(values, body)
+    return _parts(path)[0] + body.getvalue()
 
 
 def values(name: str) -> dict:
@@ -53,7 +50,7 @@ def values(name: str) -> dict:
 
 
 def _parts(path: Path) -> tuple[str, str]:
-    """The comment lines that a file begins with, and all below them."""
+    """The comment lines at the head of a file, and all below them."""
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     header = list(itertools.takewhile(lambda line: line.startswith("#"), lines))
     return "".join(header), "".join(lines[len(header):])
@@ -76,7 +73,7 @@ def _overlay(base: CommentedMap, preset: CommentedMap, lines: list[str], where: 
             raise UserError(f"{where}{key} is unknown; known here: {', '.join(base)} (presets/defaults.yaml)")
         line, column = preset.lc.key(key)
         above = list(itertools.takewhile(lambda text: text.lstrip().startswith("#"), reversed(lines[:line])))
-        if above and len(above) < line:  # not the header
+        if above and len(above) < line:  # those that reach the first line are the head of the file
             reason = "\n".join(text.strip().lstrip("# ") for text in reversed(above))
             base.yaml_set_comment_before_after_key(key, before=reason, indent=column)
         if _is_section(base[key]):
@@ -108,8 +105,8 @@ def write(name: str, force: bool) -> None:
     """Write params.yaml. Raises UserError where the present one has been edited: where it is no preset's."""
     new = text(name)
     if params.FILE.exists() and not force and params.FILE.read_text(encoding="utf-8") not in map(text, names()):
-        raise UserError(f"{params.FILE} has been edited: it is as no preset makes it; to overwrite it, add FORCE=1 "
-                        "(make) or --force")
+        raise UserError(f"{params.FILE} has been edited (it is none of the presets); to overwrite it, add FORCE=1 to "
+                        "make, or --force")
     params.FILE.write_text(new, encoding="utf-8")
     print(f"{params.FILE} is now the preset {name}:")
     print(_parts(PRESETS / f"{name}.yaml")[0].replace("# ", ""), end="")

@@ -137,7 +137,7 @@ def test_an_edited_file_is_kept(presets, capsys):
     assert file.read_text() == DEFAULTS.replace("# Every key.", "# As it is.")
     edited = file.read_text().replace("epochs: 60", "epochs: 61")
     file.write_text(edited)
-    with pytest.raises(UserError, match=r"^params.yaml has been edited: .*FORCE=1"):
+    with pytest.raises(UserError, match=r"^params.yaml has been edited .*FORCE=1"):
         preset.write("shapes", force=False)
     assert file.read_text() == edited
     preset.write("shapes", force=True)
