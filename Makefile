@@ -4,14 +4,20 @@
 PYTHON ?= python3
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: run test demo pdf compare diff help
+.PHONY: run preset test fast demo pdf compare diff help
 
 run: .dvc/config.local    ## run the pipeline on params.yaml, as far as it has changed, and print the table
 	@$(VENV) python -m dvc repro
 	@$(VENV) python -m stages.report --table
 
+preset: .dvc/config.local    ## write params.yaml for other data: NAME=scenes; without NAME, list the presets (over your edits: FORCE=1)
+	@$(VENV) python -m tools.preset $(NAME) $(if $(FORCE),--force)
+
 test: .dvc/config.local    ## run the tests
 	@$(VENV) python -m pytest --numprocesses auto --dist loadfile
+
+fast: .dvc/config.local    ## run the tests that take no whole stages
+	@$(VENV) python -m pytest --numprocesses auto --dist loadfile -m "not slow"
 
 demo: .dvc/config.local    ## make demo/index.html, a page to try the student on (needs Node.js; own pictures in it: GALLERY=12)
 	@$(VENV) python -m demo $(if $(GALLERY),--gallery $(GALLERY))

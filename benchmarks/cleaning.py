@@ -1,6 +1,6 @@
 """What the cleaning finds of the faults planted in a set of images, and what it invents.
 
-    python -m benchmarks.cleaning ARCHIVE FAULTS.csv [--params presets/vehicles.yaml] [--weights FILE]
+    python -m benchmarks.cleaning ARCHIVE FAULTS.csv [--params FILE] [--weights FILE]
 
 FAULTS.csv, which the pipeline never sees: path, fault, folder_class, note (of a copy: the path of its original).
 fetch, scan and clean run in a folder of their own. A fault counts as found where data/decisions.csv has a finding of
@@ -25,6 +25,7 @@ import yaml
 
 from stages.core import files
 from stages.data.decode import decode
+from tools import preset
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("fetch", "scan", "clean")
@@ -55,13 +56,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("archive", type=Path)
     parser.add_argument("faults", type=Path, help="CSV: path, fault, folder_class, note")
-    parser.add_argument("--params", type=Path, default=ROOT / "presets/vehicles.yaml", help="used as params.yaml")
+    parser.add_argument("--params", type=Path, help="used as params.yaml; otherwise the preset vehicles")
     parser.add_argument("--weights", type=Path, help="of the backbone, where it isn't in data/weights/")
     asked = parser.parse_args()
     truth = files.read_csv(asked.faults)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        params = run(folder, asked.archive, asked.params, asked.weights)
+        text = asked.params.read_text(encoding="utf-8") if asked.params else preset.text("vehicles")
+        params = run(folder, asked.archive, text, asked.weights)
         scan, decisions, manifest = (files.read_csv(folder / f"data/{table}.csv")
                                      for table in ("scan", "decisions", "manifest"))
         _print_faults(faults(truth, scan, decisions))
@@ -69,15 +71,15 @@ def main() -> None:
         sys.exit(not _print_fine(truth, decisions, {row["path"] for row in manifest}, folder / "data/raw.zip"))
 
 
-def run(folder: Path, archive: Path, params: Path, weights: Path | None) -> dict:
-    """The stages up to clean on this archive. The params that they ran with."""
-    values = yaml.safe_load(params.read_text(encoding="utf-8"))
+def run(folder: Path, archive: Path, params: str, weights: Path | None) -> dict:
+    """The stages up to clean on this archive. params: the text of params.yaml; returned parsed."""
+    values = yaml.safe_load(params)
     (folder / "data/source").mkdir(parents=True)
     shutil.copytree(ROOT / "data/weights", folder / "data/weights")
     shutil.copyfile(archive, folder / "data/source" / values["data"]["source"])
     if weights:
         shutil.copyfile(weights, folder / "data/weights" / values["scan"]["weights"])
-    shutil.copyfile(params, folder / "params.yaml")
+    (folder / "params.yaml").write_text(params, encoding="utf-8")
     for stage in STAGES:
         if subprocess.run([sys.executable, "-m", f"stages.{stage}"], cwd=folder,
                           env=os.environ | {"PYTHONPATH": str(ROOT)}).returncode:

@@ -20,6 +20,7 @@ import yaml
 
 from stages.core import files
 from stages.data import prepared
+from tools import preset
 
 ROOT = Path(__file__).resolve().parents[1]
 STAGES = ("train_teacher", "teacher_targets", "train_baseline", "distill")
@@ -70,7 +71,7 @@ def _prepare(folder: Path, count: int, size: int) -> None:
         files.write_array(place / "images.npy", (images, size, size, 3), "uint8", chunks)
         files.write_array(place / "targets.npy", (images,), "int64", [np.arange(images) % 3])
     (folder / prepared.FOLDER / "classes.txt").write_text("a\nb\nc\n")
-    params = yaml.safe_load((ROOT / "presets/digits.yaml").read_text(encoding="utf-8"))
+    params = preset.values("digits")
     params["teacher"] |= SMALL
     params["student"] = SMALL
     for section in ("teacher_training", "student_training"):

@@ -22,6 +22,8 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from tools import preset
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -49,7 +51,7 @@ def measure(count: int, size: int) -> Cost:
     """What it takes to scan `count` images of size × size pixels."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "params.yaml").write_bytes((ROOT / "presets/digits.yaml").read_bytes())
+        (folder / "params.yaml").write_text(preset.text("digits"), encoding="utf-8")
         _pack(folder / "data/raw.zip", count, size)
         return _run(folder)
 

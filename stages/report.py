@@ -199,7 +199,7 @@ def short_table() -> str:
     return "\n".join([*lines, "", f"latency: one image, {machine['threads']} thread(s), {machine['processor']}", "",
                       "report/report.md                    what these numbers mean, and how they came about",
                       "dvc metrics show, dvc plots show    all of them (.venv/bin/dvc)",
-                      "presets/                            other data sets: copy one over params.yaml, then make"])
+                      "presets/                            other data sets: make preset NAME=scenes, then make"])
 
 
 def print_pdf() -> None:

@@ -1,4 +1,4 @@
-"""Where the arithmetic runs: device, threads, precision. Says so once, on stderr."""
+"""Where training runs: device, number of threads, precision; and how much memory this process took."""
 
 import os
 import resource
@@ -6,22 +6,22 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
-STATUS = Path("/proc/self/status")
-
 
 def thread_count() -> int:
-    """Cores this process may use, or OMP_NUM_THREADS where that asks for fewer.
+    """The number of cores that this process may use, or OMP_NUM_THREADS where that is smaller.
 
-    More threads than cores makes bf16 thirty times slower in a container.
+    More threads than cores make bf16 thirty times slower in a container.
     """
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    return min(cores, int(asked)) if asked.isdigit() and int(asked) else cores
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(cores, int(limit)) if limit.isdigit() and int(limit) else cores
 
 
 def choose_device(stage: str):
-    """Set torch up for repeatable results and return its device: CUDA, else Apple's MPS, else the CPU."""
+    """Set torch up for reproducible results and return its device: CUDA, else Apple's MPS, else the CPU.
+
+    Prints the choice on stderr, behind the name of the stage.
+    """
     # cuBLAS is deterministic only with a fixed workspace, and reads this when it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
@@ -30,8 +30,8 @@ def choose_device(stage: str):
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.backends.cudnn.benchmark = False
     name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    model = torch.cuda.get_device_name() if name == "cuda" else f"{thread_count()} threads" if name == "cpu" else "Apple GPU"
-    print(f"{stage}: on {name} ({model})", file=sys.stderr)
+    details = {"cpu": f"{thread_count()} threads", "mps": "Apple GPU"}.get(name) or torch.cuda.get_device_name()
+    print(f"{stage}: on {name} ({details})", file=sys.stderr)
     return torch.device(name)
 
 
@@ -43,11 +43,11 @@ def autocast(device, precision: str):
 
 
 def peak_memory_mb() -> float:
-    """Of this process, in MB (10⁶ bytes).
+    """The largest resident memory of this process so far, in MB (10⁶ bytes).
 
-    Linux's VmHWM begins anew with the program; getrusage there would report the parent's peak, inherited by fork.
+    On Linux VmHWM starts anew with each program; getrusage would give the parent's peak, which fork passes on.
     """
-    if STATUS.exists():
-        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6  # in KiB there
+    status = Path("/proc/self/status")
+    if status.exists():
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024 / 1e6  # in KiB there
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # in bytes on macOS

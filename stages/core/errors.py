@@ -1,7 +1,4 @@
-"""What went wrong, as one line for a person.
-
-In: a stage's `main`. Out: its exit status; on a fault one line on stderr, `<stage>: <what, where, what to do>`.
-"""
+"""Errors that the user can mend end a stage with one line on stderr: `<stage>: <what is wrong, where, what to do>`."""
 
 import errno
 import sys
@@ -10,41 +7,43 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """Something the user can mend: the message says what was wrong, where, and what to do. It never spans lines."""
+    """An error that the user can mend. The message says, in one line, what is wrong, where, and what to do."""
 
 
 def one_line(error: BaseException) -> str:
+    """The message of an exception, with line breaks and runs of spaces as one space; its type where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
 
 
 def run(main: Callable[[], object]) -> None:
-    """Call a stage's `main`, and turn what a user can mend into one line and exit status 1 (130 when interrupted)."""
+    """Call a stage's `main`. Errors that the user can mend exit with one line and status 1, Ctrl-C with status 130.
+
+    Any other exception is a bug, and keeps its traceback.
+    """
     stage = Path(sys.argv[0]).stem
     try:
         main()
-    except UserError as fault:
-        sys.exit(f"{stage}: {one_line(fault)}")
     except KeyboardInterrupt:
         print(f"{stage}: interrupted; run the same command again, and it goes on from its last checkpoint",
               file=sys.stderr)
         sys.exit(130)
     except Exception as error:
+        message = one_line(error)
         if out_of_memory(error):
-            sys.exit(f"{stage}: out of memory ({one_line(error)[:200]}); "
-                     "lower the batch size or the image size in params.yaml")
-        if full_disk(error):
-            sys.exit(f"{stage}: the disk is full ({one_line(error)}); free some space and run the same command again")
-        if isinstance(error, OSError):
-            sys.exit(f"{stage}: {one_line(error)}")
-        raise
+            message = f"out of memory ({message[:200]}); lower the batch size or the image size in params.yaml"
+        elif full_disk(error):
+            message = f"the disk is full ({message}); free some space and run the same command again"
+        elif not isinstance(error, (UserError, OSError)):
+            raise
+        sys.exit(f"{stage}: {message}")
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """torch raises a RuntimeError, on the CPU and on a GPU in other words."""
-    said = str(error)
-    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
+    """torch raises a RuntimeError, worded differently for the CPU and for a GPU."""
+    return isinstance(error, MemoryError) or any(
+        words in str(error) for words in ("out of memory", "can't allocate memory"))
 
 
 def full_disk(error: BaseException) -> bool:
-    """Native writers (safetensors, zip) wrap the system's error, so its words are looked for as well as its number."""
+    """Native writers (safetensors, zip) wrap the system's error: then only its message tells."""
     return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or "No space left on device" in str(error)

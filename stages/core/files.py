@@ -1,8 +1,8 @@
-"""Files as the stages write and read them: JSON and CSV that diff well, NumPy arrays row by row, each written whole or
-not at all.
+"""Reading and writing the stages' files: JSON and CSV that diff well, and NumPy arrays. A file appears only when it is
+complete.
 
-Arrays are written as plain files, so that memory stays small and a full disk is an error, not a crash: the system kills
-a process that writes to a memory-mapped page for which the disk has no room.
+Arrays are written as plain files, never through a memory map: a full disk is then an error that can be reported, where
+a write to a mapped page without room on the disk would kill the process.
 """
 
 import csv
@@ -13,6 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TypeVar
 
 import numpy as np
@@ -25,7 +26,7 @@ Content = TypeVar("Content")
 
 @contextmanager
 def atomic_write(path: Path, mode: str = "w"):
-    """An open file that appears under `path` only when the block has ended well. Makes the folder."""
+    """An open file that gets the name `path` only when the block ends without an error. Makes the folder."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(path.name + ".half")
@@ -47,22 +48,13 @@ def read_json(path: Path):
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Rows as mappings with exactly `columns` as keys."""
+    """Rows are mappings with exactly `columns` as keys."""
     with atomic_write(path) as file:
-        # Told "\r\n", the writer quotes a name that holds either; told "\n", it would let "\r" part a row.
-        writer = csv.DictWriter(_UnixLines(file), columns, lineterminator="\r\n")
+        # The terminator "\r\n" makes the writer quote names that hold "\r" or "\n"; a row ends in "\n" all the same.
+        unix_lines = SimpleNamespace(write=lambda row: file.write(row.removesuffix("\r\n") + "\n"))
+        writer = csv.DictWriter(unix_lines, columns, lineterminator="\r\n")
         writer.writeheader()
         writer.writerows(rows)
-
-
-class _UnixLines:
-    """A file for a CSV writer, which writes a row at a time."""
-
-    def __init__(self, file):
-        self.file = file
-
-    def write(self, row: str) -> None:
-        self.file.write(row.removesuffix("\r\n") + "\n")
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
@@ -71,7 +63,7 @@ def read_csv(path: Path) -> list[dict[str, str]]:
 
 
 def write_array(path: Path, shape: tuple[int, ...], dtype: str, chunks: Iterable[np.ndarray]) -> None:
-    """A .npy file of this shape from chunks that follow one another in C order; it appears only when whole."""
+    """A .npy file of this shape from chunks that follow one another in C order."""
     with atomic_write(path, "wb") as file:
         write_array_header(file, shape, dtype)
         for chunk in chunks:
@@ -79,15 +71,15 @@ def write_array(path: Path, shape: tuple[int, ...], dtype: str, chunks: Iterable
 
 
 def write_array_header(file, shape: tuple[int, ...], dtype: str) -> None:
-    about = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_2_0(file, about)
+    descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
+    np.lib.format.write_array_header_2_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
 
 
 def array_header_size(shape: tuple[int, ...], dtype: str) -> int:
-    """Bytes before the first number."""
-    memory = io.BytesIO()
-    write_array_header(memory, shape, dtype)
-    return memory.tell()
+    """The number of bytes before the first value."""
+    header = io.BytesIO()
+    write_array_header(header, shape, dtype)
+    return header.tell()
 
 
 def read_metrics(name: str) -> dict:
@@ -95,10 +87,10 @@ def read_metrics(name: str) -> dict:
     return read_output(read_json, METRICS / f"{name}.json")
 
 
-def read_output(how: Callable[[Path], Content], path: Path) -> Content:
-    """`how(path)`. Raises UserError where the file, which a stage has made, is missing or broken."""
+def read_output(read: Callable[[Path], Content], path: Path) -> Content:
+    """`read(path)` of a file that a stage writes. Raises UserError where it is missing or broken."""
     try:
-        return how(path)
+        return read(path)
     except (OSError, ValueError):
         raise UserError(f"{path} is missing or broken; run dvc repro to make it") from None
 

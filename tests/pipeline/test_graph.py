@@ -10,11 +10,10 @@ import pytest
 import yaml
 
 from stages.core import params
-from tools import code_deps
+from tools import code_deps, preset
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 
 def declared(stage: str, kind: str) -> list[str]:
     """The stage's deps, params or outs (metrics and plots among them) as dvc.yaml writes them."""
@@ -141,13 +140,12 @@ def test_only_these_read(path, readers):
     assert {stage for stage in PIPELINE if any(overlap(path, dep) for dep in declared(stage, "deps"))} == readers
 
 
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda path: path.stem)
-def test_presets_load(preset, tmp_path, monkeypatch):
-    (tmp_path / "params.yaml").write_bytes(preset.read_bytes())
+@pytest.mark.parametrize("name", preset.names())
+def test_presets_load(name, tmp_path, monkeypatch):
+    (tmp_path / "params.yaml").write_text(preset.text(name), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     wanted = {(section, kind) for stage in PIPELINE for section, kind in loaded(stage)}
     for section, kind in wanted:
         if kind:
             params.load(section, kind)
-    given = yaml.safe_load(preset.read_text(encoding="utf-8"))
-    assert set(given) == {section.split(".")[0] for section, _ in wanted}
+    assert set(preset.values(name)) == {section.split(".")[0] for section, _ in wanted}

@@ -1,0 +1,171 @@
+"""Bad archives and downloads end in one line that names the file and a remedy, and leave what was there."""
+
+import hashlib
+import io
+import os
+import tarfile
+import zipfile
+
+import pytest
+from sources import pack, two_classes
+
+
+def test_missing_source_lists_what_is_there(project, fails):
+    pack(project.source / "birds.zip", two_classes(1))
+    (project.source / "README.md").write_text("not data")
+    project.set("data.source", "brids.zip")
+    line = fails("fetch", "data.source", "'brids.zip'", "birds.zip", "data/source/")
+    assert "README.md" not in line
+    for outside in ("../params.yaml", "/etc"):
+        project.set("data.source", outside)
+    fails("fetch", "data.source", "copy or link it there")
+
+
+def tar(*members: tarfile.TarInfo) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for member in members:
+            archive.addfile(member, io.BytesIO(bytes(member.size)))
+    return file.getvalue()
+
+
+def entry(name: str, kind: bytes = tarfile.REGTYPE, size: int = 0, link: str = "") -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.size, member.linkname = kind, size, link
+    return member
+
+
+def link_in_zip() -> bytes:
+    file, info = io.BytesIO(), zipfile.ZipInfo("cat/link.jpg")
+    info.create_system, info.external_attr = 3, 0o120777 << 16
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(info, "/etc/passwd")
+    return file.getvalue()
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return file.getvalue()
+
+
+def flipped(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1:]
+
+
+def encrypted(content: bytes) -> bytes:
+    """With the flag set that says so, in the central directory."""
+    at = content.index(b"PK\1\2") + 8
+    return content[:at] + bytes([content[at] | 1]) + content[at + 1:]
+
+
+WHOLE = zipped(two_classes(3))
+
+
+@pytest.mark.parametrize("content, words", [
+    (b"", ["a.bin", "is empty", "download it again"]),
+    (b"<html>404</html>" * 99, ["a.bin", "is no zip", "get the archive again"]),
+    (WHOLE[:-300], ["a.bin", "cut off", "download the archive again"]),
+    (flipped(WHOLE, 80), ["a.bin", "'cat/000.png'", "broken", "download the archive again"]),
+    (encrypted(WHOLE), ["a.bin", "'cat/000.png'", "encrypted", "unpack"]),
+    (zipped({}), ["a.bin", "holds no files", "data.source"]),
+    (zipped({"../../evil.jpg": b"x"}), ["a.bin", "'../../evil.jpg'", "leads out"]),
+    (zipped({"/etc/evil.jpg": b"x"}), ["a.bin", "'/etc/evil.jpg'", "leads out"]),
+    (zipped({"..\\evil.jpg": b"x"}), ["a.bin", "evil.jpg'", "leads out"]),
+    (zipped({"C:/evil.jpg": b"x"}), ["a.bin", "'C:/evil.jpg'", "leads out"]),
+    (zipped({"a//b.jpg": b"x", "a/b.jpg": b"y"}), ["a.bin", "'a/b.jpg'", "twice", "keep one"]),
+    (link_in_zip(), ["a.bin", "'cat/link.jpg'", "link", "put the file itself"]),
+    (tar(entry("../evil.jpg", size=9)), ["a.bin", "'../evil.jpg'", "leads out"]),
+    (tar(entry("cat/a.jpg", tarfile.SYMTYPE, link="/etc/passwd")), ["a.bin", "'cat/a.jpg'", "link"]),
+    (tar(entry("cat/a.jpg", tarfile.LNKTYPE, link="../b")), ["a.bin", "'cat/a.jpg'", "link"]),
+    (tar(entry("cat/a.jpg", tarfile.CHRTYPE)), ["a.bin", "'cat/a.jpg'", "device"]),
+    (tar(entry("cat/a.jpg", size=5000))[:2048], ["a.bin", "cut off"]),
+    (flipped(tar(entry("cat/a.jpg", size=9), entry("dog/b.jpg", size=9)), 1030), ["a.bin", "broken"]),
+], ids=["empty", "html", "cut zip", "bad CRC", "encrypted", "no members", "dots", "absolute", "backslash", "drive",
+        "twice", "zip link", "tar dots", "tar symlink", "tar hard link", "tar device", "cut tar", "damaged tar"])
+def test_archives(project, fails, content, words):
+    (project.source / "a.bin").write_bytes(content)
+    old = project.folder / "data/raw.zip"
+    old.write_bytes(b"what was there")
+    project.set("data.source", "a.bin")
+    fails("fetch", *words)
+    assert old.read_bytes() == b"what was there" and not list(project.folder.glob("data/*.half"))
+
+
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "xz"])
+def test_cut_compressed_tars(project, fails, suffix):
+    with tarfile.open(project.source / "a.tar", f"w:{suffix}") as archive:
+        member = entry("cat/a.jpg", size=100_000)
+        archive.addfile(member, io.BytesIO(os.urandom(100_000)))
+    whole = (project.source / "a.tar").read_bytes()
+    (project.source / "a.tar").write_bytes(whole[:-5000])
+    project.set("data.source", "a.tar")
+    fails("fetch", "data/source/a.tar", "cut off", "again")
+
+
+def lying(name: str, size: int) -> bytes:
+    """A zip whose headers promise ten bytes for a member of `size` bytes."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(name, bytes(size))
+    return file.getvalue().replace(size.to_bytes(4, "little"), (10).to_bytes(4, "little"))
+
+
+def test_absurd_sizes_are_refused_before_they_fill_the_disk(project, fails):
+    project.set("data.max_unpacked_gb", 0.001)
+    pack(project.source / "a.zip", {"cat/a.jpg": b"x", "cat/bomb.jpg": bytes(50_000_000)})
+    assert (project.source / "a.zip").stat().st_size < 60_000
+    project.set("data.source", "a.zip")
+    fails("fetch", "a.zip", "cat/bomb.jpg", "0.001 GB", "data.max_unpacked_gb")
+    with tarfile.open(project.source / "a.tgz", "w:gz") as archive:
+        archive.addfile(entry("cat/bomb.jpg", size=50_000_000), io.BytesIO(bytes(50_000_000)))
+    project.set("data.source", "a.tgz")
+    fails("fetch", "a.tgz", "0.001 GB", "data.max_unpacked_gb")
+    (project.source / "lie.zip").write_bytes(lying("cat/bomb.jpg", 50_000_000))
+    project.set("data.source", "lie.zip")
+    fails("fetch", "lie.zip", "cat/bomb.jpg", "broken")
+    assert not (project.folder / "data/raw.zip").exists()
+
+
+def test_links_in_a_folder(project, fails):
+    (project.source / "set/cat").mkdir(parents=True)
+    (project.source / "set/cat/a.jpg").symlink_to("/etc/passwd")
+    project.set("data.source", "set")
+    fails("fetch", "data/source/set", "'cat/a.jpg'", "link")
+
+
+# --- downloads
+
+
+def test_wrong_checksum(project, fails):
+    archive = pack(project.source / "a.zip", two_classes(2))
+    got, expected = hashlib.sha256(archive.read_bytes()).hexdigest(), "0" * 64
+    project.set("data.sha256", expected)
+    project.set("data.source", "a.zip")
+    fails("fetch", "a.zip", "checksum", expected, got, "params.yaml")
+    project.set("data.source", archive.as_uri())
+    fails("fetch", "a.zip", "checksum", expected, got)
+    assert archive.exists() and not (project.folder / "data/raw.zip").exists()
+
+
+def test_url_without_checksum(project, fails):
+    project.set("data.source", "http://127.0.0.1:9/a.zip")
+    fails("fetch", "sha256", "URL", "sha256sum")
+
+
+def test_url_of_nothing(project, fails, serve):
+    project.set("data.sha256", "0" * 64)
+    project.set("data.source", (project.folder / "none.zip").as_uri())
+    fails("fetch", "none.zip", "does not exist", "correct")
+    url = serve(b"", status=404).url
+    project.set("data.source", url)
+    fails("fetch", url, "404", "check the address", "again")
+
+
+def test_wrong_download_is_not_kept(project, fails, serve):
+    server = serve(b"something else")
+    project.set("data.sha256", "0" * 64).set("data.source", server.url)
+    fails("fetch", server.url, "checksum", "0" * 64)
+    assert not list(project.folder.glob(".work/fetch/download*"))
