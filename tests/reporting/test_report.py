@@ -199,9 +199,9 @@ def test_short_table(made):
     assert lines[:6] == [
         "               accuracy, %  deployed  parameters      size  latency",
         "teacher              95.00     95.00     1.500 M  6.000 MB  8.00 ms",
-        "baseline     90.00 ± 0.50     90.00     0.250 M  1.000 MB  2.00 ms",
-        "student      92.00 ± 0.50     92.00     0.250 M  1.000 MB  2.00 ms",
-        "int8         91.90 ± 0.50     91.80     0.250 M  1.000 MB  2.00 ms",
+        "baseline      90.00 ± 0.50     90.00     0.250 M  1.000 MB  2.00 ms",
+        "student       92.00 ± 0.50     92.00     0.250 M  1.000 MB  2.00 ms",
+        "int8          91.90 ± 0.50     91.80     0.250 M  1.000 MB  2.00 ms",
         "teacher/int8                               6.0 ×     6.0 ×    4.0 ×"]
     assert "latency: one image, 1 thread(s), a CPU" in lines
 
