@@ -1,7 +1,7 @@
-"""Pictures of training. In: rows of plots/<model>.csv. Out: PNGs.
+"""Training curves. In: rows of plots/<model>.csv. Out: PNGs.
 
-Columns: seed, epoch, learning_rate, loss, its parts (cross_entropy the first of them), and what begins with train_ or
-val_: scores, and the loss on val.
+Columns: seed, epoch, learning_rate, loss, its parts (cross_entropy the first of them), and those that begin with train_
+or val_: scores, and the loss on val.
 """
 
 from collections import defaultdict
@@ -11,72 +11,77 @@ from typing import Literal
 
 from stages.evaluation.plotting import COLOURS, figure
 
-NO_PARTS = ("seed", "epoch", "learning_rate", "loss")  # nor is what begins with train_ or val_
+NO_PARTS = ("seed", "epoch", "learning_rate", "loss")
+PANELS = ((("val_score", "train_score"), "{metric}, %"), (("val_loss", "cross_entropy"), "cross-entropy"))
 STYLES = ("-", "--", ":", "-.")  # of the parts, and last of their sum
+DASHED = {"linestyle": "--", "linewidth": 0.9}
+Curves = Mapping[str, list[dict[str, str]]]  # the rows of each model
 
 
-def draw(models: Mapping[str, list[dict[str, str]]], name: str, path: Path) -> None:
+def draw(models: Curves, metric: str, path: Path) -> None:
     """Score and cross-entropy over the epochs, on val (solid) and in training (dashed): means over the seeds.
 
     The band of val reaches from the lowest seed to the highest.
     """
     from matplotlib.lines import Line2D
 
-    shown = {f"{name}, %": ("val_score", "train_score"), "cross-entropy": ("val_loss", "cross_entropy")}
     with figure(path, 10, 3.9, layout="constrained") as drawn:
         panels = drawn.subplots(1, 2)
-        for axes, (title, (solid, dashed)) in zip(panels, shown.items(), strict=True):
+        for axes, ((solid, dashed), title) in zip(panels, PANELS, strict=True):
             for model, rows in models.items():
                 band(axes, rows, solid, color=COLOURS[model])
                 epochs, values = by_epoch(rows, dashed)
-                axes.plot(epochs, means(values), color=COLOURS[model], linestyle="--", linewidth=0.9)
-            axes.set(title=title, xlabel="epoch")
-            axes.xaxis.get_major_locator().set_params(integer=True)
-            axes.grid(alpha=0.3)
+                axes.plot(epochs, means(values), color=COLOURS[model], **DASHED)
+            axes.set(title=title.format(metric=metric))
+            over_epochs(axes)
         logarithmic(panels[1], "y")
         lines = [Line2D([], [], color=COLOURS[model], label=model) for model in models]
         lines += [Line2D([], [], color="black", label="on val"),
-                  Line2D([], [], color="black", linestyle="--", linewidth=0.9, label="in training")]
+                  Line2D([], [], color="black", label="in training", **DASHED)]
         drawn.legend(handles=lines, loc="outside lower center", ncols=len(lines), frameon=False)
 
 
-def draw_losses(models: Mapping[str, list[dict[str, str]]], path: Path) -> None:
-    """What each model's loss is made of in training, unweighted, and the learning rate: means and bands as above.
+def draw_losses(models: Curves, path: Path) -> None:
+    """The unweighted parts of each model's training loss, and the learning rate: means and bands as above.
 
-    A part that is nowhere above 0 can't stand on a logarithmic axis, and is left out.
+    A part that is not above 0 throughout is left out, since the axis is logarithmic.
     """
     with figure(path, 10, 6.4, layout="constrained") as drawn:
         *panels, last = drawn.subplots(2, 2).flat
         for axes, (model, rows) in zip(panels, models.items(), strict=True):
-            found = parts(rows[0])
-            shown = [name for name in (*found, *(["loss"] if len(found) > 1 else [])) if positive(rows, name)]
-            for name, style in zip(shown, STYLES, strict=False):
+            columns = parts(rows[0])
+            columns = [*columns, "loss"] if len(columns) > 1 else columns
+            columns = [name for name in columns if all(float(row[name]) > 0 for row in rows)]
+            for name, style in zip(columns, STYLES, strict=False):
                 label = "loss, weighted sum" if name == "loss" else name.replace("_", "-")
                 band(axes, rows, name, color=COLOURS[model], linestyle=style, label=label)
             axes.set(title=f"{model}: loss in training")
-            if shown:
+            if columns:
                 logarithmic(axes, "y")
                 axes.legend(frameon=False)
             band(last, rows, "learning_rate", color=COLOURS[model], label=model)
         last.set(title="learning rate")
         last.legend(frameon=False)
         for axes in (*panels, last):
-            axes.set(xlabel="epoch")
-            axes.xaxis.get_major_locator().set_params(integer=True)
-            axes.grid(alpha=0.3)
+            over_epochs(axes)
 
 
 def parts(columns: Iterable[str]) -> list[str]:
-    """Those that hold a part of the loss in training."""
+    """Those columns that hold a part of the training loss."""
     return [name for name in columns if name not in NO_PARTS and not name.startswith(("train_", "val_"))]
 
 
 def band(axes, rows: list[dict[str, str]], column: str, **style) -> None:
-    """The mean over the seeds as a line, and around it from the lowest to the highest."""
+    """The mean over the seeds as a line, and around it a band from the lowest to the highest."""
     epochs, values = by_epoch(rows, column)
     axes.plot(epochs, means(values), **style)
-    axes.fill_between(epochs, list(map(min, values)), list(map(max, values)), color=style["color"], alpha=0.2,
-                      linewidth=0)
+    axes.fill_between(epochs, [*map(min, values)], [*map(max, values)], color=style["color"], alpha=0.2, linewidth=0)
+
+
+def over_epochs(axes) -> None:
+    axes.set(xlabel="epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
 
 
 def logarithmic(axes, which: Literal["x", "y"]) -> None:
@@ -90,18 +95,13 @@ def logarithmic(axes, which: Literal["x", "y"]) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def positive(rows: list[dict[str, str]], column: str) -> bool:
-    return all(float(row[column]) > 0 for row in rows)
-
-
 def means(values: list[list[float]]) -> list[float]:
-    return [sum(found) / len(found) for found in values]
+    return [sum(scores) / len(scores) for scores in values]
 
 
 def by_epoch(rows: list[dict[str, str]], column: str) -> tuple[list[int], list[list[float]]]:
-    """The epochs, and for each the column's value of every seed that got so far."""
+    """The epochs, and for each the column's values of the seeds that got so far."""
     values = defaultdict(list)
     for row in rows:
         values[int(row["epoch"])].append(float(row[column]))
-    epochs = sorted(values)
-    return epochs, [values[epoch] for epoch in epochs]
+    return sorted(values), [values[epoch] for epoch in sorted(values)]

@@ -1,31 +1,34 @@
-"""Numbers as a sentence or a table has them. In: numbers, rows of metrics/quality.json. Out: short texts."""
+"""Numbers, names and settings as text. In: numbers, rows of metrics/quality.json, params. Out: short texts."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
 
 from stages.evaluation.statistics import LEVEL
 
-MOST = 3  # names in a row
+MAX_NAMES = 3  # that a sentence lists
 
 
-def called(model: str) -> str:
-    """As the page has it; `int8` is what metrics and files call it, whatever its numbers are."""
+def display_name(model: str) -> str:
+    """A model's name on the page. Metrics and files call the small student `int8`, whatever its number format is."""
     return "small student" if model == "int8" else model
 
 
 def plain(value: float, digits: int) -> str:
-    """To so many digits, never as a power of ten, without zeros at the end: 138.4 → 138, 0.03951 → 0.0395, 5216 → 5216.
+    """To so many significant digits, integer digits always kept, no exponent and no trailing zeros: 0.03951 → 0.0395,
+    but 5216.3 → 5216.
     """
-    whole = math.floor(math.log10(abs(value))) + 1 if value else 1
-    text = f"{value:.{max(0, digits - whole)}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    if abs(value) >= 10 ** digits:
+        return f"{value:.0f}"
+    return np.format_float_positional(value, precision=digits, unique=False, fractional=False, trim="-")
 
 
 def parameters(millions: float) -> str:
     """697 thousand, 1.96 million."""
     number = round(1e6 * millions)
-    return next((f"{plain(number / size, 3)} {word}" for size, word in ((1e6, "million"), (1e3, "thousand"))
-                 if number >= size), str(number))
+    if number >= 1e6:
+        return f"{plain(number / 1e6, 3)} million"
+    return f"{plain(number / 1e3, 3)} thousand" if number >= 1e3 else str(number)
 
 
 def spread(row: Mapping[str, float], metric: str, digits: int) -> str:
@@ -35,41 +38,41 @@ def spread(row: Mapping[str, float], metric: str, digits: int) -> str:
 
 
 def points(difference: float) -> str:
-    """Its size, in percentage points: 0.46 points."""
+    """The absolute difference in percentage points: 0.46 points."""
     size = f"{abs(difference):.2f}"
     return f"{size} point{'' if size == '1.00' else 's'}"
 
 
-def counted(number: int, what: str) -> str:
+def counted(number: int, noun: str) -> str:
     """1 image, 2 images."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def signed(value: float, digits: int) -> str:
-    """With a real minus; a rounded −0 is a 0."""
-    text = f"{value:.{digits}f}"
-    return text.lstrip("-") if not float(text) else text.replace("-", "−")
+    """With a typographic minus; what rounds to −0 is 0."""
+    return f"{value:z.{digits}f}".replace("-", "−")
 
 
 def bounds(row: Mapping[str, float], key: str) -> tuple[float, float] | None:
-    """The interval of `key`, where it has one."""
+    """Both ends of the interval of `key`, if it has one."""
     return (row[f"{key}_low"], row[f"{key}_high"]) if f"{key}_low" in row else None
 
 
 def interval(row: Mapping[str, float], key: str, digits: int = 2) -> str:
-    """As 95 % interval −0.37 to 1.30; empty where there is none."""
-    found = bounds(row, key)
-    return f"{LEVEL} % interval {reach(*found, digits)}" if found else ""
+    """95 % interval −0.37 to 1.30; empty where there is none."""
+    ends = bounds(row, key)
+    return f"{LEVEL} % interval {span(*ends, digits)}" if ends else ""
 
 
-def reach(low: float, high: float, digits: int = 2) -> str:
+def span(low: float, high: float, digits: int = 2) -> str:
+    """−0.37 to 1.30."""
     return f"{signed(low, digits)} to {signed(high, digits)}"
 
 
 def bracketed(*parts: str) -> str:
-    """Those of the parts that say something, in brackets, after a space."""
-    said = "; ".join(filter(None, parts))
-    return f" ({said})" if said else ""
+    """The parts that are not empty, in brackets after a space; empty where all are."""
+    text = "; ".join(filter(None, parts))
+    return f" ({text})" if text else ""
 
 
 def listed(words: Sequence[str]) -> str:
@@ -78,11 +81,27 @@ def listed(words: Sequence[str]) -> str:
 
 
 def few(names: Sequence[str]) -> str:
-    """Three of them at most, escaped, and how many more there are: a, b, c and 2 more."""
-    more = len(names) - MOST
-    return listed([*map(escaped, names[:MOST]), *([f"{more} more"] if more > 0 else [])])
+    """The first MAX_NAMES, escaped, and how many more there are: a, b, c and 2 more."""
+    more = len(names) - MAX_NAMES
+    return listed([*map(escaped, names[:MAX_NAMES]), *([f"{more} more"] if more > 0 else [])])
 
 
 def escaped(text: object) -> str:
-    """A name or a word as Markdown that shows it as it is, in a cell of a table too."""
+    """Text on one line with Markdown's special characters escaped, also for a table's cell."""
     return "".join(f"\\{letter}" if letter in r"\`*_{}[]<>#|~&!" else letter for letter in " ".join(str(text).split()))
+
+
+def flattened(settings: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """(dotted key, value) of nested settings."""
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flattened(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def cell(value: object) -> str:
+    """A value of params.yaml as text in a table's cell."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list) else escaped(value)

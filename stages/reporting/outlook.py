@@ -1,5 +1,5 @@
-"""What the numbers ask for next. In: what was measured, the settings. Out: sentences, a function each,
-which says nothing where it doesn't apply.
+"""Next steps that the numbers suggest. In: metrics and settings as mappings. Out: sentences, a function each, empty
+where they don't apply.
 """
 
 import math
@@ -8,118 +8,116 @@ from statistics import NormalDist
 
 from stages.deployment.budget import Verdict
 from stages.evaluation.statistics import LEVEL
+from stages.reporting import results
 from stages.reporting.numbers import bounds, counted, few, listed, plain, points
-from stages.reporting.results import PAIRED, SIGNIFICANT, images, most, side, unsure_gap, verdict, weakest
+from stages.reporting.preparation import only_reported
 
-# Normal quantiles: how many standard errors half an interval has, and how many a test needs beyond them to find a true
-# difference four times in five.
-HALF, POWER = NormalDist().inv_cdf(0.5 + LEVEL / 200), NormalDist().inv_cdf(0.8)
-FEW_SEEDS = 3  # below which a standard deviation over seeds says next to nothing
-UNCALIBRATED = 5.0  # % of expected calibration error from which on probabilities mislead
+HALF_WIDTH = NormalDist().inv_cdf(0.5 + LEVEL / 200)  # of an interval, in standard errors
+POWER = 80  # % of experiments in which a test should find a true difference
+MIN_SEEDS = 3  # below it, a standard deviation over seeds says next to nothing
+MAX_ECE = 5.0  # %, above which probabilities mislead
 
 
 def more_images(quality: Mapping) -> str:
-    """Where the deployed pair's difference isn't shown: how many test images would show it, were it as large as
-    measured. An interval's width falls with the root of their number.
+    """How many test images a significant difference of the deployed pair would take, were it as large as measured.
+
+    The standard error falls with the square root of the number of images. Empty where the difference is significant.
     """
     table, test = quality["distillation"], quality["test"]
-    if table["p_value"] < SIGNIFICANT:
+    gain, within = table["paired_gain"], f"in {results.PAIRED[test['primary']]}"
+    if table["p_value"] < results.SIGNIFICANT:
         return ""
-    within = f"in {PAIRED[test['primary']]}"
-    if not round(table["paired_gain"], 2):
-        return (f"**A larger test set.** The deployed networks, with and without a teacher, are level {within} on "
-                f"{images(quality)}: only more of them could part the two.")
+    if not round(gain, 2):
+        return (f"**A larger test set.** The deployed student and baseline are level {within} on "
+                f"{results.images(quality)}: only more images could show a difference.")
     if not bounds(table, "paired_gain"):
         return ""
     low, high = bounds(table, "paired_gain")
-    error = (high - low) / (2 * HALF)  # standard error, in points
-    needed = test["images"] * ((HALF + POWER) * error / table["paired_gain"]) ** 2
+    standard_error = (high - low) / (2 * HALF_WIDTH)
+    needed = test["images"] * ((HALF_WIDTH + NormalDist().inv_cdf(POWER / 100)) * standard_error / gain) ** 2
     if needed <= test["images"]:
         return ""
-    return (f"**A larger test set.** If the deployed networks, with and without a teacher, truly differ {within} by "
-            f"the {points(table['paired_gain'])} measured, and disagree as often as here, it takes about "
-            f"{_rounded(needed)} test images to show it four times in five; there are {test['images']}.")
+    return (f"**A larger test set.** If the deployed student and baseline truly differ {within} by the {points(gain)} "
+            f"measured, and disagree as often as here, about {_rounded_up(needed)} test images would show it with a "
+            f"probability of {POWER} %; there are {test['images']}.")
 
 
 def better_teacher(quality: Mapping) -> str:
-    """Where the teacher isn't ahead of the baseline, or not for sure."""
+    """Where the teacher is not ahead of the baseline, or its lead may be chance."""
     primary = quality["test"]["primary"]
     lead = round(quality["teacher"][primary] - quality["baseline"][primary], 2)
     if lead <= 0:
         where = f"{points(lead)} behind" if lead else "level with"
-        return (f"**A better teacher first.** It is {where} the network that it is to teach: longer training, more "
-                "layers or pre-trained weights (sections `teacher`, `teacher_training`).")
-    if unsure_gap(quality["distillation"]):
-        return (f"**A better teacher first.** Its lead over the baseline, {points(lead)}, isn't sure: a larger one "
+        return (f"**A better teacher first.** It is {where} the baseline: train it longer, or give it more layers or "
+                "pre-trained weights (sections `teacher`, `teacher_training`).")
+    if results.is_unsure_gap(quality["distillation"]):
+        return (f"**A better teacher first.** Its lead over the baseline, {points(lead)}, may be chance: a larger one "
                 "leaves more to be taught (sections `teacher`, `teacher_training`).")
     return ""
 
 
-def gentler_teaching(quality: Mapping) -> str:
-    return ("**Another way of teaching.** Here the teacher does harm: less of it (`distill.kd_weight`), or another "
-            "`distill.temperature` or `distill.loss`." if verdict(quality) == "harmed" else "")
+def other_distillation(quality: Mapping) -> str:
+    return ("**Other distillation settings.** Here the teacher does harm: try a lower `distill.kd_weight`, or another "
+            "`distill.temperature` or `distill.loss`." if results.verdict(quality) == "harmed" else "")
 
 
 def more_seeds(quality: Mapping) -> str:
     seeds = quality["test"]["seeds"]
-    if seeds >= FEW_SEEDS:
-        return ""
-    return (f"**More seeds.** With {counted(seeds, 'seed')} it can't be told how much of a difference is the luck of a "
-            "start (`student_training.seeds`).")
+    return (f"**More seeds.** {counted(seeds, 'seed')} cannot show how much of a difference is due to the seed "
+            "(`student_training.seeds`)." if seeds < MIN_SEEDS else "")
 
 
-def weak_class(rows: Sequence[Mapping[str, str]], confused: Sequence[Mapping[str, str]], score: str, named: str,
+def weak_class(rows: Sequence[Mapping[str, str]], confused: Sequence[Mapping[str, str]], score: str, label: str,
                unit: str, overall: float) -> str:
-    """The small student's weakest class, and what it is taken for; of several the names. Empty where none is below the
-    overall score.
+    """The small student's weakest class and what it is mistaken for, or the names of several equally weak ones; empty
+    where none is below the overall score.
     """
-    weak = weakest(rows, score)
+    weak = results.weakest(rows, score)
     if not weak or float(weak[0][score]) >= overall:
         return ""
-    least, names = float(weak[0][score]), [row["class"] for row in weak]
+    lowest, names = float(weak[0][score]), [row["class"] for row in weak]
     if len(weak) > 1:
-        return (f"**More examples of {few(names)}.** They are the small student's weakest classes ({named} "
-                f"{least:.1f} % each).")
-    taken = most([pair for pair in confused if pair["actual"] == names[0]], unit)
-    looks = f", and is most often taken for {few([pair['predicted'] for pair in taken])}" if taken else ""
-    return f"**More examples of {few(names)}.** It is the small student's weakest class ({named} {least:.1f} %){looks}."
+        return (f"**More examples of {few(names)}.** They are the small student's weakest classes ({label} "
+                f"{lowest:.1f} % each).")
+    mistaken = results.most_frequent([pair for pair in confused if pair["actual"] == names[0]], unit)
+    predicted = few([pair["predicted"] for pair in mistaken]) if mistaken else ""
+    return (f"**More examples of {few(names)}.** It is the small student's weakest class ({label} {lowest:.1f} %)"
+            f"{predicted and ', and is most often taken for '}{predicted}.")
 
 
-def smaller_loss(quality: Mapping, quantisation: Mapping) -> str:
-    """Where the small form loses more than is allowed on val, or surely loses on test."""
-    val, drop = quantisation["val"], quality["distillation"]["int8_drop"]
-    ways = "`python -m stages.quantize --explore` tries the ways there are."
+def other_quantisation(quality: Mapping, quantisation: Mapping) -> str:
+    """Where the small student loses more than is allowed on val, or certainly loses on test."""
+    val, table = quantisation["val"], quality["distillation"]
     if val["drop"] > val["max_drop"]:
-        return (f"**Another small form.** It loses {points(val['drop'])} on val, more than `quantize.max_drop` allows; "
-                f"{ways}")
-    if side(quality["distillation"], "int8_drop") == "above":
-        return f"**Another small form.** It surely loses on the test images ({points(drop)}); {ways}"
-    return ""
+        loss = f"loses {points(val['drop'])} on val, more than `quantize.max_drop` allows"
+    elif results.side(table, "int8_drop") == "above":
+        loss = f"loses {points(table['int8_drop'])} on the test images, which is unlikely to be chance"
+    else:
+        return ""
+    return (f"**Another quantisation.** The small student {loss}; `python -m stages.quantize --explore` compares the "
+            "alternatives.")
 
 
 def within_budget(verdicts: Sequence[Verdict]) -> str:
-    broken = [f"{verdict.what} {plain(verdict.measured, 4)} (limit {plain(verdict.limit, 4)})" for verdict in verdicts
+    failed = [f"{verdict.what} {plain(verdict.measured, 4)} (limit {plain(verdict.limit, 4)})" for verdict in verdicts
               if not verdict.met]
-    return f"**Keeping to the budget.** The deployed file fails it: {listed(broken)}." if broken else ""
+    return f"**Meeting the budget.** The deployed file fails it: {listed(failed)}." if failed else ""
 
 
 def calibration(quality: Mapping) -> str:
     error = quality["int8"]["ece"]
-    if error <= UNCALIBRATED:
-        return ""
-    return (f"**Calibration.** The small student's expected calibration error is {error:.1f} points: a "
-            "temperature fitted on val may mend that.")
+    return (f"**Calibration.** The small student's expected calibration error is {error:.1f} points: temperature "
+            "scaling, fitted on val, may reduce it." if error > MAX_ECE else "")
 
 
 def doubtful_labels(data: Mapping) -> str:
-    """Label suspects that nothing was done about."""
-    left = data["findings"]["label_suspect"] - data["acted_on"].get("label_suspect", 0)
-    return (f"**A look at the labels.** {counted(left, 'label')} {'is' if left == 1 else 'are'} doubted and left as "
-            f"{'it is' if left == 1 else 'they are'}; `data/decisions.csv` names {'it' if left == 1 else 'them'}."
-            if left else "")
+    """Suspected label errors that were only reported."""
+    count = only_reported(data)["label_suspect"]
+    return (f"**A review of labels.** {counted(count, 'suspected label error')} {'was' if count == 1 else 'were'} left "
+            f"unchanged; `data/decisions.csv` lists {'it' if count == 1 else 'them'}." if count else "")
 
 
-def _rounded(number: float) -> str:
-    """Up, to two digits: 1234 → 1300."""
-    step = 10 ** max(0, math.floor(math.log10(max(number, 1))) - 1)
-    return str(math.ceil(number / step) * step)
+def _rounded_up(number: float) -> int:
+    """To two digits: 1234 → 1300."""
+    step = 10 ** max(0, len(str(int(number))) - 2)
+    return math.ceil(number / step) * step

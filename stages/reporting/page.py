@@ -1,4 +1,4 @@
-"""The page from its templates. In: what was measured, by name. Out: Markdown, and HTML that holds all its pictures.
+"""The page from its templates. In: metrics, settings, tables by name. Out: Markdown, and HTML with embedded pictures.
 
 page.md.j2 is the text; front matter makes it a model card. page.html.j2 is the frame around the same text, rendered.
 """
@@ -18,13 +18,17 @@ from markdown_it.token import Token
 from stages.core.errors import UserError, one_line
 from stages.reporting import abstract, card, numbers, outlook, preparation, results, training
 
-HERE = Path(__file__).parent
 TEXT, FRAME = "page.md.j2", "page.html.j2"
-BROAD = 700  # pixels of width from which on a phone shows a picture in a box that scrolls
+TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), undefined=jinja2.StrictUndefined,
+                               trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+                               autoescape=lambda name: name == FRAME)
+TEMPLATES.globals |= {"card": card, "preparation": preparation, "results": results, "training": training,
+                      **{name: getattr(numbers, name) for name in ("LEVEL", "counted", "escaped", "plain", "spread")}}
+BROAD = 700  # pixels of width above which a phone shows a picture in a box that scrolls
 
 
-class Each(NamedTuple):
-    """How well a class does: its column of plots/test/classes.csv, words for it, what is counted, the classes' mean."""
+class ClassScore(NamedTuple):
+    """How well a class does: its column of plots/test/classes.csv, its label, what is counted, its mean."""
 
     key: str
     label: str
@@ -32,112 +36,97 @@ class Each(NamedTuple):
     overall: str
 
 
-EACH = {"f1": Each("f1", "F1", "image", "f1"), "iou": Each("iou", "IoU", "pixel", "miou")}
+CLASS_SCORES = {"f1": ClassScore("f1", "F1", "image", "f1"), "iou": ClassScore("iou", "IoU", "pixel", "miou")}
 
 
-class Heading(NamedTuple):
-    """An entry of the table of contents."""
-
-    level: int
-    anchor: str
-    text: str
-
-
-def markdown(found: Mapping[str, object]) -> str:
-    """The text, without front matter. found: what stages/report.py gathers.
+def markdown(context: Mapping[str, object]) -> str:
+    """The text, without front matter. context: what stages/report.py gathers.
 
     Raises UserError where something is missing.
     """
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-                                     keep_trailing_newline=True)
-    environment.globals |= {"card": card, "preparation": preparation, "results": results, "training": training}
-    environment.globals |= {name: getattr(numbers, name) for name in ("counted", "escaped", "plain", "spread")}
-    template = environment.from_string((HERE / TEXT).read_text(encoding="utf-8"))
     with complete():
-        text = template.render(found | derived(found))
+        text = TEMPLATES.get_template(TEXT).render(context | derived(context))
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
 @contextlib.contextmanager
 def complete() -> Iterator[None]:
-    """Raises UserError where something is missing, which then was measured by other code than this."""
+    """Raises UserError where a key is missing, which means that other code than this measured it."""
     try:
         yield
     except (jinja2.UndefinedError, KeyError) as error:
         raise UserError(f"the page lacks {one_line(error)}; run dvc repro to measure it") from None
 
 
-def derived(found: Mapping) -> dict[str, object]:
-    """What the template says beside it."""
-    quality, settings, index = found["quality"], found["settings"], found["index"]
-    each = EACH["iou" if "iou" in quality["int8"] else "f1"]
-    tested = [int(row["windows"]) for row in index if row["split"] == "test"]
-    measured = {name: found[name] for name in ("quality", "quantisation", "size", "speed", "data")}
+def derived(context: Mapping) -> dict[str, object]:
+    """What the template needs besides `context`."""
+    quality, settings, index = context["quality"], context["settings"], context["index"]
+    class_score = CLASS_SCORES["iou" if "iou" in quality["int8"] else "f1"]
+    tiles = [int(row["windows"]) for row in index if row["split"] == "test"]
+    tables = {name: context[name] for name in ("quality", "quantisation", "size", "speed", "data")}
     return {
-        "abstract": summary(found), "outlook": next_steps(found, each), "each": each,
-        "each_iou": list(quality["teacher"].get("iou", ())),  # classes; the teacher has no deviations among them
+        "abstract": summary(context), "outlook": next_steps(context, class_score), "class_score": class_score,
+        "iou_classes": list(quality["teacher"].get("iou", ())),  # of the teacher, whose scores have no deviations
         "splits": preparation.table(index), "tiled": any(int(row["windows"]) > 1 for row in index),
-        "names": [numbers.called(model) for model in found["models"]],
-        "squares": sum(tested) / len(tested), "side": settings["split"]["image_size"],
-        "hashes": [*found["hashes"].items(), ("params.yaml, canonical", card.settings_sha256(settings))],
-        "sources": list(card.sources(measured | {"timing/distill": found["timing"]["distill"]},
+        "names": [numbers.display_name(model) for model in context["models"]],
+        "tiles": sum(tiles) / len(tiles), "side": settings["split"]["image_size"],
+        "hashes": [*context["hashes"].items(), ("params.yaml, canonical", card.settings_sha256(settings))],
+        "sources": list(card.sources(tables | {"timing/distill": context["timing"]["distill"]},
                                      quality["test"]["primary"])),
     }
 
 
-def summary(found: Mapping) -> str:
+def summary(context: Mapping) -> str:
     """The abstract."""
-    settings, quality, size = found["settings"], found["quality"], found["size"]
-    said = (abstract.aim(size, settings["data"]["name"], settings["data"]["task"], len(found["classes"])),
-            abstract.cleaning(found["data"]), abstract.scores(quality), abstract.gain(quality),
-            abstract.small(quality, size, found["speed"], found["quantisation"]["form"]),
-            abstract.budget(found["budget"]))
-    return " ".join(filter(None, said))
+    settings, quality, size = context["settings"], context["quality"], context["size"]
+    sentences = (abstract.aim(size, settings["data"]["name"], settings["data"]["task"], len(context["classes"])),
+                 abstract.cleaning(context["data"]), abstract.scores(quality), abstract.gain(quality),
+                 abstract.small(quality, size, context["speed"], context["quantisation"]["form"]),
+                 abstract.budget(context["budget"]))
+    return " ".join(filter(None, sentences))
 
 
-def next_steps(found: Mapping, each: Each) -> list[str]:
-    """What the numbers ask for, the most urgent first."""
-    quality, data = found["quality"], found["data"]
-    said = (outlook.better_teacher(quality), outlook.gentler_teaching(quality), outlook.more_images(quality),
-            outlook.more_seeds(quality), outlook.within_budget(found["budget"]),
-            outlook.smaller_loss(quality, found["quantisation"]),
-            outlook.weak_class(found["each_class"], found["confused"] or [], each.key, each.label, each.unit,
-                               quality["int8"][each.overall]),
-            outlook.calibration(quality), outlook.doubtful_labels(data))
-    return [sentence for sentence in said if sentence]
+def next_steps(context: Mapping, class_score: ClassScore) -> list[str]:
+    """What the numbers suggest, the most urgent first."""
+    quality = context["quality"]
+    key, label, unit, overall = class_score
+    sentences = (outlook.better_teacher(quality), outlook.other_distillation(quality), outlook.more_images(quality),
+                 outlook.more_seeds(quality), outlook.within_budget(context["budget"]),
+                 outlook.other_quantisation(quality, context["quantisation"]),
+                 outlook.weak_class(context["each_class"], context["confused"] or [], key, label, unit,
+                                    quality["int8"][overall]),
+                 outlook.calibration(quality), outlook.doubtful_labels(context["data"]))
+    return [*filter(None, sentences)]
 
 
 def html(text: str, title: str, folder: Path) -> str:
-    """The text (without front matter) as one file that asks for no other. folder: where its pictures' links start."""
+    """The text (without front matter) as one file that loads no other. folder: what picture links are relative to."""
     rules = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = rules.parse(text)
-    headings = _anchored(tokens)
-    _pictured(tokens, folder)
-    _unbroken(tokens)
+    headings = _add_anchors(tokens)
+    _embed_pictures(tokens, folder)
+    _keep_units_with_numbers(tokens)
     rules.add_render_rule("table_open", lambda *_: '<div class="wide" tabindex="0"><table>\n')
     rules.add_render_rule("table_close", lambda *_: "</table></div>\n")
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=True, trim_blocks=True,
-                                     lstrip_blocks=True)
-    frame = environment.from_string((HERE / FRAME).read_text(encoding="utf-8"))
     body = rules.renderer.render(tokens, rules.options, {})
-    return frame.render(title=title, headings=headings, body=body)
+    return TEMPLATES.get_template(FRAME).render(title=title, headings=headings, body=body)
 
 
-def _anchored(tokens: Sequence[Token]) -> list[Heading]:
-    """Gives every heading below the first level an anchor."""
-    found = []
-    for opened, inline in pairwise(tokens):
-        if opened.type == "heading_open" and opened.tag in ("h2", "h3"):
+def _add_anchors(tokens: Sequence[Token]) -> list[tuple[str, str, str]]:
+    """Gives every heading of levels 2 and 3 an anchor; (tag, anchor, text) of each, for the table of contents."""
+    headings = []
+    for opening, inline in pairwise(tokens):
+        if opening.type == "heading_open" and opening.tag in ("h2", "h3"):
             words = "".join(part.content for part in inline.children if part.type in ("text", "code_inline"))
             anchor = re.sub(r"\W+", "-", words.lower()).strip("-")
-            opened.attrSet("id", anchor)
-            found.append(Heading(int(opened.tag[1]), anchor, words))
-    return found
+            opening.attrSet("id", anchor)
+            headings.append((opening.tag, anchor, words))
+    return headings
 
 
-def _pictured(tokens: Sequence[Token], folder: Path) -> None:
-    """Puts every picture into its own tag. What is no PNG file is left as its words, so that nothing is asked for."""
-    for part in _inner(tokens, "image"):
+def _embed_pictures(tokens: Sequence[Token], folder: Path) -> None:
+    """Puts every PNG into its tag. Any other picture becomes its alternative text, so that the page loads nothing."""
+    for part in _children(tokens, "image"):
         file = folder / str(part.attrGet("src"))
         if file.suffix != ".png" or not file.is_file():
             part.type = "text"
@@ -148,14 +137,14 @@ def _pictured(tokens: Sequence[Token], folder: Path) -> None:
                        "height": height, "class": "broad" if width > BROAD else "slim"}
 
 
-def _unbroken(tokens: Sequence[Token]) -> None:
-    """Keeps a number and its unit on one line; in a cell a deviation may go below its mean."""
-    cells = {id(part) for opened, inline in pairwise(tokens) if opened.type == "td_open" for part in inline.children}
-    for part in _inner(tokens, "text"):
+def _keep_units_with_numbers(tokens: Sequence[Token]) -> None:
+    """Keeps a number and its unit on one line; in a table's cell, a deviation may go below its mean."""
+    cells = {id(part) for opening, inline in pairwise(tokens) if opening.type == "td_open" for part in inline.children}
+    for part in _children(tokens, "text"):
         units = r"%|ms|MB|points?" + ("" if id(part) in cells else "|±")
         part.content = re.sub(rf"(?<=\d) (?=(?:{units})(?!\w))|(?<=±) (?=\d)", "\u00a0", part.content)
 
 
-def _inner(tokens: Sequence[Token], kind: str) -> Iterator[Token]:
+def _children(tokens: Sequence[Token], kind: str) -> Iterator[Token]:
     for inline in tokens:
         yield from (part for part in inline.children or () if part.type == kind)

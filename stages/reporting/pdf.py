@@ -1,4 +1,4 @@
-"""A page as a PDF. In: an HTML file. Out: a PDF, by whichever Chromium is on the PATH."""
+"""The page as a PDF. In: an HTML file. Out: a PDF, printed by the Chromium or Chrome on the PATH."""
 
 import shutil
 import subprocess
@@ -19,17 +19,17 @@ def write(page: Path, path: Path) -> None:
         raise UserError("a PDF needs Chromium or Chrome on the PATH; install one (Debian, Ubuntu: apt-get install "
                     f"chromium), or open {page} in any browser and print it")
     with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder, "page.pdf")
-        # The page is our own and asks for nothing, so that a container without user namespaces may print it too.
+        printed = Path(folder, "page.pdf")
+        # No sandbox, which a container without user namespaces lacks: the page is our own and loads nothing.
         command = [browser, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile",
-                   "--no-pdf-header-footer", f"--print-to-pdf={made}", page.resolve().as_uri()]
+                   "--no-pdf-header-footer", f"--print-to-pdf={printed}", page.resolve().as_uri()]
         try:
             done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=SECONDS)
         except subprocess.TimeoutExpired:
             raise UserError(f"{browser} made no PDF of {page} in {SECONDS} seconds; run this again when the machine is "
-                        "less busy, or open the page in any browser and print it") from None
-        if not made.is_file():
-            last = (done.stderr.strip().splitlines() or ["it says nothing"])[-1]
+                            "less busy, or open the page in any browser and print it") from None
+        if not printed.is_file():
+            last = (done.stderr.strip().splitlines() or ["it gave no reason"])[-1]
             raise UserError(f"{browser} made no PDF of {page}: {one_line(ValueError(last))[:200]}")
         with atomic_write(path, "wb") as file:
-            file.write(made.read_bytes())
+            file.write(printed.read_bytes())

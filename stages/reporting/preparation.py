@@ -1,4 +1,4 @@
-"""How the data came to what a network sees. In: metrics/data.json, params.yaml as mappings, data/prepared/index.csv.
+"""From the raw data to what a network sees. In: metrics/data.json, params.yaml as mappings, data/prepared/index.csv.
 Out: sentences.
 """
 
@@ -8,119 +8,119 @@ from stages.data.prepared import SPLITS
 from stages.reporting.numbers import counted, few, listed
 
 
-def found(data: Mapping) -> str:
+def cleaning(data: Mapping) -> str:
     images = data["images"]
-    left = f"{images['dropped']} of them left out" if images["dropped"] else "none of them left out"
-    return (f"{counted(images['found'], 'image')} {_were(images['found'])} found and {left}; `data/decisions.csv` says "
-            "for each finding what was done, and why.")
+    return (f"{counted(images['found'], 'image')} {_were(images['found'])} found and {images['dropped'] or 'none'} of "
+            "them left out; `data/decisions.csv` lists each finding, what was done about it, and why.")
+
+
+def only_reported(data: Mapping) -> dict[str, int]:
+    """How many findings of each kind were reported, but not acted on."""
+    return {kind: count - data["acted_on"].get(kind, 0) for kind, count in data["findings"].items()}
 
 
 def reported(data: Mapping) -> str:
-    """Findings that changed nothing; empty where there is none."""
-    left = sum(data["findings"].values()) - sum(data["acted_on"].values())
-    if not left:
-        return ""
-    return (f"{counted(left, 'finding')} {_were(left)} only reported: `params.yaml`, section `clean`, says which "
-            "kinds are acted on.")
+    """Empty where every finding was acted on."""
+    count = sum(only_reported(data).values())
+    return (f"{counted(count, 'finding')} {_were(count)} only reported; section `clean` of `params.yaml` sets which "
+            "kinds are acted on." if count else "")
 
 
 def copies(data: Mapping) -> str:
-    """What else has seen a picture of val or test, as the end of a sentence; empty where nothing has."""
-    left = {issue: data["findings"][issue] - data["acted_on"].get(issue, 0) for issue in (
-        "leak", "near_leak", "duplicate", "conflicting_label", "near_duplicate", "near_conflict")}
-    across = left.pop("leak") + left.pop("near_leak")
-    said = []
+    """Which other images are like those of val and test, as the end of a sentence; empty where none are."""
+    left = only_reported(data)
+    across = left["leak"] + left["near_leak"]
+    within = sum(left[kind] for kind in ("duplicate", "conflicting_label", "near_duplicate", "near_conflict"))
+    parts = []
     if across:
-        are = "is a copy" if across == 1 else "are copies"
-        said.append(f"{counted(across, 'image')} of other splits {are}, or nearly, of val or test images")
-    # Splits that are drawn may part two images that are alike.
-    if inside := sum(left.values()) if {"val", "test"} - set(data["before"]) else 0:
-        like = "it is" if inside == 1 else "they are"
-        said.append(f"{counted(inside, 'image')} may have been drawn into another split than one that {like} like")
-    return f" (but {', and '.join(said)})" if said else ""
+        like = "is an exact or near copy" if across == 1 else "are exact or near copies"
+        parts.append(f"{counted(across, 'image')} of other splits {like} of val or test images")
+    if within and {"val", "test"} - set(data["before"]):  # a split that is drawn may separate two similar images
+        like = "it resembles" if within == 1 else "they resemble"
+        parts.append(f"{counted(within, 'image')} may have been drawn into another split than an image that {like}")
+    return f" (but {', and '.join(parts)})" if parts else ""
 
 
 def labels(data: Mapping) -> str:
-    """How far doubts about labels can be trusted; empty where none was judged."""
+    """How far suspected label errors can be trusted; empty where labels were not checked."""
     if "labels" not in data:
         return ""
-    return (f"Of {counted(data['labels']['judged'], 'label')}, {data['labels']['out_of_fold_accuracy']:.1f} % were "
-            "foretold by a simple classifier that had not seen them (its out-of-fold accuracy): so far can its doubts "
-            "about the others be trusted.")
+    return (f"A simple classifier predicted {data['labels']['out_of_fold_accuracy']:.1f} % of "
+            f"{counted(data['labels']['judged'], 'label')} correctly without having seen them in training (its "
+            "out-of-fold accuracy); its doubts about the others can be trusted only that far.")
 
 
 def balance(data: Mapping) -> str:
-    """Of the images that training draws from; empty where a class can't be told of an image."""
-    kept = data["after"]
-    counts = kept["train"] if "train" in kept else kept["undivided"]
+    """Of the images that training draws from; empty where images have no single class."""
+    after = data["after"]
+    counts = after["train"] if "train" in after else after["undivided"]
     if len(counts) < 2:
         return ""
-    least, most = min(counts.values()), max(counts.values())
-    if least == most:
-        return f"Every class has {counted(most, 'image')} after cleaning{_where(kept)}."
-    fewest, largest = (few([name for name, count in counts.items() if count == end]) for end in (least, most))
-    return (f"After cleaning, the classes have between {least} ({fewest}) and {most} ({largest}) images{_where(kept)}: "
-            f"{most / least:.1f} times as many.")
-
-
-def _where(kept: Mapping) -> str:
-    return " in train" if "train" in kept else ""
+    low, high = min(counts.values()), max(counts.values())
+    where = " in train" if "train" in after else ""
+    if low == high:
+        return f"After cleaning, every class has {counted(high, 'image')}{where}."
+    smallest, largest = (few([name for name, count in counts.items() if count == end]) for end in (low, high))
+    return (f"After cleaning, the classes have between {low} ({smallest}) and {high} ({largest}) images{where}, a "
+            f"ratio of {high / low:.1f}.")
 
 
 def sizing(split: Mapping) -> str:
-    side, overlap = f"{split['image_size']}×{split['image_size']} pixels", split["overlap"]
+    side = f"{split['image_size']}×{split['image_size']} pixels"
     if split["resize"] == "tiles":
-        scale = "" if split["scale"] == 1 else f"brought to {100 * split['scale']:g} % of their size, then "
-        return (f"Pictures are {scale}cut into squares of {side}, which overlap by at least {overlap} pixels; what is "
-                "said of them is joined again, so that whole pictures are scored.")
-    return {"squash": f"Each picture is brought to {side}, whatever its shape.",
-            "crop": f"Of each picture the square in the middle is brought to {side}."}[split["resize"]]
+        scale = "" if split["scale"] == 1 else f"scaled to {100 * split['scale']:g} % of their size, then "
+        return (f"Images are {scale}cut into tiles of {side}, which overlap by at least {split['overlap']} pixels; the "
+                "tiles' predictions are joined again, so that whole images are scored.")
+    return {"squash": f"Each image is resized to {side}, whatever its aspect ratio.",
+            "crop": f"The central square of each image is resized to {side}."}[split["resize"]]
 
 
 def drawn(data: Mapping, split: Mapping) -> str:
     """Which splits the source has and which are drawn."""
-    before = data["before"]
-    given = [name for name in ("val", "test") if name in before]
-    own = [name for name in ("test", "val") if name not in before]
-    said = [f"The source has {listed([f'`{name}`' for name in given])}."] if given else []
+    given = [f"`{name}`" for name in ("val", "test") if name in data["before"]]
+    own = [name for name in ("test", "val") if name not in data["before"]]
+    parts = [f"The source provides {listed(given)}."] if given else []
     if own:
-        of = ("of all", "of what remains") if len(own) > 1 else ("of the other images" if given else "of all",)
-        shares = "; then ".join(f"`{name}`, {100 * split[f'{name}_fraction']:g} % {whole}"
-                                for name, whole in zip(own, of, strict=True))
-        said.append(f"Drawn {'was' if len(own) == 1 else 'were'}, to the nearest whole number: {shares} (`split.seed` "
-                    f"{split['seed']}, `split.fold` {split['fold']}).")
-    return " ".join(said)
+        totals = ("of the other images",) if given else ("of all", "of the rest")
+        shares = "; then ".join(f"`{name}`, {100 * split[f'{name}_fraction']:g} % {total}"
+                                for name, total in zip(own, totals, strict=True))
+        parts.append(f"Drawn here, rounded to whole images: {shares} (`split.seed` {split['seed']}, `split.fold` "
+                     f"{split['fold']}).")
+    return " ".join(parts)
 
 
 def unlabelled(splits: Sequence[tuple[str, int, int]], split: Mapping, distill: Mapping) -> str:
-    """Empty where every image has its label. splits: as `table` has them."""
-    count = next((pictures for name, pictures, _ in splits if name == "unlabelled"), 0)
+    """Empty where every image has its label. splits: as `table` returns them."""
+    count = unlabelled_count(splits)
     if not count:
         return ""
-    hidden = (f" (only {100 * split['labelled_fraction']:g} % of the training labels are shown)"
-              if split["labelled_fraction"] < 1 else "")
+    share = (f" (only {100 * split['labelled_fraction']:g} % of the training labels are used)"
+             if split["labelled_fraction"] < 1 else "")
     them = "it" if count == 1 else "them"
-    use = f"learns from the teacher alone on {them}" if distill["unlabelled"] else f"is not shown {them}"
-    return f"{counted(count, 'image')} {'has' if count == 1 else 'have'} no label here{hidden}; the student {use}."
+    use = f"learns from the teacher alone on {them}" if distill["unlabelled"] else f"does not use {them}"
+    return f"{counted(count, 'image')} {'has' if count == 1 else 'have'} no label here{share}; the student {use}."
 
 
 def augmentation(who: str, augment: Mapping) -> str:
-    """How `who`'s training images are varied."""
-    ways = [{"none": "", "pad": f"reflected by {augment['padding']} pixels on each side and cropped at random",
+    """How the training images of `who` are augmented."""
+    ways = [{"none": "", "pad": f"padded by {augment['padding']} reflected pixels on each side and randomly cropped",
              "resized": f"cropped to a random area of at least {100 * augment['min_area']:g} % and resized"}[
                  augment["crop"]],
             "mirrored half of the time" if augment["flip"] else "",
-            "turned by quarters" if augment["turns"] else "",
+            "rotated by multiples of 90°" if augment["turns"] else "",
             f"changed in brightness, contrast and saturation by up to {100 * augment['colour']:g} %"
             if augment["colour"] else ""]
-    ways = [way for way in ways if way]
-    return f"Training images of {who} are {listed(ways) if ways else 'shown as they are'}."
+    return f"Training images of {who} are {listed([way for way in ways if way] or ['not augmented'])}."
 
 
 def table(index: Sequence[Mapping[str, str]]) -> list[tuple[str, int, int]]:
-    """(split, pictures, squares) of each split that has any."""
+    """(split, images, tiles) of each split that has any."""
     rows = [(name, [int(row["windows"]) for row in index if row["split"] == name]) for name in SPLITS]
-    return [(name, len(windows), sum(windows)) for name, windows in rows if windows]
+    return [(name, len(tiles), sum(tiles)) for name, tiles in rows if tiles]
+
+
+def unlabelled_count(splits: Sequence[tuple[str, int, int]]) -> int:
+    return sum(images for name, images, _ in splits if name == "unlabelled")
 
 
 def _were(number: int) -> str:

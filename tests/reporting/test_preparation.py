@@ -1,0 +1,129 @@
+"""Sentences on data and their preparation, word for word."""
+
+import measurements
+import pytest
+
+from stages.reporting import preparation
+
+
+def data(acted_on: dict[str, int] | None = None, before: tuple[str, ...] = (), **findings: int) -> dict:
+    return {"findings": measurements.NO_FINDINGS | findings, "acted_on": acted_on or {},
+            "before": dict.fromkeys(before)}
+
+
+@pytest.mark.parametrize(("found", "dropped", "start"), [
+    (1, 0, "1 image was found and none of them left out;"), (9, 2, "9 images were found and 2 of them left out;")])
+def test_cleaning(found, dropped, start):
+    assert preparation.cleaning({"images": {"found": found, "dropped": dropped}}) == (
+        f"{start} `data/decisions.csv` lists each finding, what was done about it, and why.")
+
+
+def test_findings_that_were_only_reported():
+    left = preparation.only_reported(data({"leak": 2, "dark": 1}, leak=5, dark=1, near_leak=4))
+    assert left == measurements.NO_FINDINGS | {"leak": 3, "near_leak": 4}
+
+
+@pytest.mark.parametrize(("acted_on", "start"), [
+    (3, "6 findings were only reported;"), (8, "1 finding was only reported;"), (9, None)])
+def test_reported(acted_on, start):
+    assert preparation.reported(data({"leak": acted_on - 1, "dark": 1}, leak=8, dark=1)) == (
+        f"{start} section `clean` of `params.yaml` sets which kinds are acted on." if start else "")
+
+
+@pytest.mark.parametrize(("values", "text"), [
+    (data(), ""),
+    (data({"leak": 1}, leak=2), " (but 1 image of other splits is an exact or near copy of val or test images)"),
+    (data({"leak": 1}, leak=2, near_leak=3), " (but 4 images of other splits are exact or near copies of val or test "
+                                             "images)"),
+    (data(duplicate=1), " (but 1 image may have been drawn into another split than an image that it resembles)"),
+    (data(duplicate=1, conflicting_label=2, near_duplicate=4, near_conflict=8, dark=16),
+     " (but 15 images may have been drawn into another split than an image that they resemble)"),
+    (data(before=("val", "test"), duplicate=1), ""),
+    (data(before=("val", "train"), leak=3, duplicate=1),
+     " (but 3 images of other splits are exact or near copies of val or test images, and 1 image may have been drawn "
+     "into another split than an image that it resembles)"),
+])
+def test_copies(values, text):
+    assert preparation.copies(values) == text
+
+
+def test_labels():
+    assert preparation.labels({}) == ""
+    assert preparation.labels({"labels": {"judged": 900, "out_of_fold_accuracy": 87.54}}) == (
+        "A simple classifier predicted 87.5 % of 900 labels correctly without having seen them in training (its "
+        "out-of-fold accuracy); its doubts about the others can be trusted only that far.")
+
+
+@pytest.mark.parametrize(("after", "sentence"), [
+    ({"train": {"cat": 4, "dog": 10}}, "After cleaning, the classes have between 4 (cat) and 10 (dog) images in train, "
+                                       "a ratio of 2.5."),
+    ({"undivided": {"cat": 6, "dog": 3, "owl": 6}}, "After cleaning, the classes have between 3 (dog) and 6 (cat and "
+                                                    "owl) images, a ratio of 2.0."),
+    ({"train": {"cat": 1, "dog": 1}, "undivided": {"cat": 3, "dog": 5}}, "After cleaning, every class has 1 image in "
+                                                                         "train."),
+    ({"undivided": {"cat": 2, "dog": 2}}, "After cleaning, every class has 2 images."),
+    ({"train": {"all": 5}}, "")])
+def test_balance(after, sentence):
+    assert preparation.balance({"after": after}) == sentence
+
+
+SPLIT = {"image_size": 32, "overlap": 8, "scale": 1, "val_fraction": 0.15, "test_fraction": 0.2, "seed": 3, "fold": 1,
+         "labelled_fraction": 1.0}
+
+
+@pytest.mark.parametrize(("changes", "sentence"), [
+    ({"resize": "squash"}, "Each image is resized to 32×32 pixels, whatever its aspect ratio."),
+    ({"resize": "crop"}, "The central square of each image is resized to 32×32 pixels."),
+    ({"resize": "tiles"}, "Images are cut into tiles of 32×32 pixels, which overlap by at least 8 pixels; the tiles' "
+                          "predictions are joined again, so that whole images are scored."),
+    ({"resize": "tiles", "scale": 0.5}, "Images are scaled to 50 % of their size, then cut into tiles of 32×32 pixels, "
+                                        "which overlap by at least 8 pixels; the tiles' predictions are joined again, "
+                                        "so that whole images are scored."),
+])
+def test_sizing(changes, sentence):
+    assert preparation.sizing(SPLIT | changes) == sentence
+
+
+SEED = "(`split.seed` 3, `split.fold` 1)."
+
+
+@pytest.mark.parametrize(("before", "sentence"), [
+    (("val", "test", "train"), "The source provides `val` and `test`."),
+    (("undivided",), f"Drawn here, rounded to whole images: `test`, 20 % of all; then `val`, 15 % of the rest {SEED}"),
+    (("train", "test"), "The source provides `test`. Drawn here, rounded to whole images: `val`, 15 % of the other "
+                        f"images {SEED}"),
+    (("train", "val"), "The source provides `val`. Drawn here, rounded to whole images: `test`, 20 % of the other "
+                       f"images {SEED}"),
+])
+def test_drawn(before, sentence):
+    assert preparation.drawn({"before": before}, SPLIT) == sentence
+
+
+@pytest.mark.parametrize(("count", "fraction", "is_used", "sentence"), [
+    (0, 0.5, True, ""),
+    (1, 1.0, True, "1 image has no label here; the student learns from the teacher alone on it."),
+    (2, 1.0, True, "2 images have no label here; the student learns from the teacher alone on them."),
+    (2, 0.25, False, "2 images have no label here (only 25 % of the training labels are used); the student does not "
+                     "use them."),
+    (1, 1.0, False, "1 image has no label here; the student does not use it."),
+])
+def test_unlabelled(count, fraction, is_used, sentence):
+    splits = [("train", 7, 9), *([("unlabelled", count, 11)] if count else [])]
+    assert preparation.unlabelled(splits, SPLIT | {"labelled_fraction": fraction}, {"unlabelled": is_used}) == sentence
+
+
+@pytest.mark.parametrize(("changes", "text"), [
+    ({}, "not augmented"),
+    ({"crop": "pad"}, "padded by 3 reflected pixels on each side and randomly cropped"),
+    ({"crop": "resized", "flip": True, "turns": True, "colour": 0.2},
+     "cropped to a random area of at least 50 % and resized, mirrored half of the time, rotated by multiples of 90° "
+     "and changed in brightness, contrast and saturation by up to 20 %"),
+])
+def test_augmentation(changes, text):
+    plain = {"crop": "none", "padding": 3, "min_area": 0.5, "flip": False, "turns": False, "colour": 0.0}
+    assert preparation.augmentation("x", plain | changes) == f"Training images of x are {text}."
+
+
+def test_table_of_the_splits():
+    index = [{"split": split, "windows": count} for split, count in (("test", "4"), ("train", "6"), ("test", "8"))]
+    assert preparation.table(index) == [("train", 1, 6), ("test", 2, 12)]

@@ -1,0 +1,254 @@
+"""Key findings, word for word, and what they allow to be claimed, at the borders worked out by hand."""
+
+import measurements
+import pytest
+
+from stages.reporting import results
+
+
+def quality(task: str = "classification", **changes: object) -> dict:
+    """The measurements with changes, keys written as test__seeds."""
+    return measurements.changed(measurements.quality(task),
+                                {key.replace("__", "."): value for key, value in changes.items()})
+
+
+@pytest.mark.parametrize(("low", "high", "side"), [
+    (0.1, 1, "above"), (-1, -0.1, "below"), (-1, 1, "unclear"), (0, 1, "unclear"), (-1, 0, "unclear"),
+    (0.004, 1, "unclear"), (0.006, 1, "above"), (-1, -0.004, "unclear"), (-1, -0.006, "below")])
+def test_side_of_an_interval(low, high, side):
+    assert results.side({"x_low": low, "x_high": high}, "x") == side
+
+
+def test_side_rounds_as_printed():
+    row = {"x_low": 0.4, "x_high": 9}
+    assert results.side(row, "x", 0) == "unclear" and results.side(row, "x", 1) == "above"
+    assert results.side({}, "x") == "unclear"
+
+
+@pytest.mark.parametrize(("seeds", "low", "high", "verdict"), [
+    (2, 1, 3, "helped"), (2, -3, -1, "harmed"), (2, -1, 1, "unclear"), (1, 1, 3, "ahead"), (1, -3, -1, "behind"),
+    (1, -1, 1, "unclear"), (3, None, None, "no interval"), (1, None, None, "no interval")])
+def test_verdict(seeds, low, high, verdict):
+    assert results.verdict(quality(test__seeds=seeds, distillation__gain_low=low,
+                                   distillation__gain_high=high)) == verdict
+
+
+def gain(value: float, low: float | None, high: float | None, seeds: int = 3) -> str:
+    return results.gain(quality(distillation__gain=value, distillation__gain_low=low, distillation__gain_high=high,
+                                test__seeds=seeds, student__accuracy_std=0.25))
+
+
+@pytest.mark.parametrize(("value", "low", "high", "level", "claim"), [
+    (2.0, 1.0, 3.0, "2.00 points above", "1.00 to 3.00 points, lies above 0: the teacher helped."),
+    (-2.0, -3.0, -1.0, "2.00 points below", "−3.00 to −1.00 points, lies below 0: the teacher did harm."),
+    (0.004, -1.0, 1.0, "level with", "−1.00 to 1.00 points, contains 0: no difference can be shown with 1000 test "
+                                     "images and 3 seeds."),
+])
+def test_gain_over_seeds(value, low, high, level, claim):
+    assert gain(value, low, high) == (
+        f"Averaged over 3 seeds, the distilled student's accuracy is {level} the baseline's (92.00 ± 0.25 % against "
+        f"90.00 ± 0.50 %). The 95 % interval of that difference, {claim}")
+
+
+@pytest.mark.parametrize(("value", "low", "high", "level"), [
+    (2.0, 1.0, 3.0, "above"), (-2.0, -3.0, -1.0, "below")])
+def test_gain_of_one_seed(value, low, high, level):
+    text = gain(value, low, high, seeds=1)
+    assert text.startswith(f"With one seed, the distilled student's accuracy is 2.00 points {level} the baseline's")
+    assert text.endswith("points, does not contain 0: these two networks differ, but one seed cannot show whether "
+                         "others would.")
+    assert gain(0.5, -1.0, 2.0, seeds=1).endswith("no difference can be shown with 1000 test images and 1 seed.")
+
+
+def test_gain_without_an_interval():
+    assert gain(1.0, None, None) == (
+        "Averaged over 3 seeds, the distilled student's accuracy is 1.00 point above the baseline's (92.00 ± 0.25 % "
+        "against 90.00 ± 0.50 %).")
+
+
+EVIDENCE = "gain in accuracy 2.00 points, 95 % interval 0.80 to 3.20)"
+
+
+@pytest.mark.parametrize(("changes", "sentence"), [
+    ({}, "Of the deployed networks (each the best of its seeds on val), the student scores 92.00 % and the baseline "
+         f"90.00 %: a significant difference on 1000 test images (McNemar's exact test, p = 0.0010; {EVIDENCE}."),
+    ({"test__seeds": 1, "distillation__p_value": 0.0001},
+     "Of the deployed networks, the student scores 92.00 % and the baseline 90.00 %: a significant difference on 1000 "
+     f"test images (McNemar's exact test, p = 0.0001; {EVIDENCE}."),
+    ({"test__seeds": 1, "distillation__p_value": 0.00009, "student__deployed": 89.0,
+      "distillation__paired_gain": -1.0, "distillation__paired_gain_low": None,
+      "distillation__paired_gain_high": None},
+     "Of the deployed networks, the student scores 89.00 % and the baseline 90.00 %: a significant difference on 1000 "
+     "test images (McNemar's exact test, p < 0.0001; gain in accuracy −1.00 points)."),
+    ({"test__seeds": 1, "distillation__p_value": 0.049, "distillation__paired_gain_low": -0.1},
+     "Of the deployed networks, the student scores 92.00 % and the baseline 90.00 %: a significant difference on 1000 "
+     "test images (McNemar's exact test, p = 0.0490; gain in accuracy 2.00 points, 95 % interval −0.10 to 3.20), a "
+     "borderline case: the interval contains 0."),
+    ({"test__seeds": 1, "distillation__p_value": 0.05},
+     "Of the deployed networks, the student scores 92.00 % and the baseline 90.00 %: no difference can be shown with "
+     f"1000 test images (McNemar's exact test, p = 0.0500; {EVIDENCE}, a borderline case: the interval does not "
+     "contain 0."),
+    ({"test__seeds": 1, "distillation__p_value": 0.5, "distillation__paired_gain_low": -0.5},
+     "Of the deployed networks, the student scores 92.00 % and the baseline 90.00 %: no difference can be shown with "
+     "1000 test images (McNemar's exact test, p = 0.5000; gain in accuracy 2.00 points, 95 % interval −0.50 to 3.20)."),
+    ({"test__seeds": 1, "baseline__deployed": 92.004},
+     "Of the deployed networks, the student scores 92.00 % and the baseline 92.00 %; but image by image, the student "
+     f"is 2.00 points ahead on average, a significant difference (McNemar's exact test, p = 0.0010; {EVIDENCE}."),
+    ({"test__seeds": 1, "baseline__deployed": 93.0},
+     "Of the deployed networks, the student scores 92.00 % and the baseline 93.00 %; but image by image, the student "
+     f"is 2.00 points ahead on average, a significant difference (McNemar's exact test, p = 0.0010; {EVIDENCE}."),
+    ({"test__seeds": 1, "distillation__paired_gain": -1.0, "distillation__paired_gain_low": None},
+     "Of the deployed networks, the student scores 92.00 % and the baseline 90.00 %; but image by image, the student "
+     "is 1.00 point behind on average, a significant difference (McNemar's exact test, p = 0.0010; gain in accuracy "
+     "−1.00 points)."),
+    ({"test__seeds": 1, "distillation__paired_gain": 0.004, "distillation__paired_gain_low": None},
+     "Of the deployed networks, the student scores 92.00 % and the baseline 90.00 %; but image by image, the student "
+     "is not level, a significant difference (McNemar's exact test, p = 0.0010; gain in accuracy 0.00 points)."),
+])
+def test_the_deployed_pair(changes, sentence):
+    assert results.chance(quality(**changes)) == sentence
+
+
+def test_gain_of_masks_is_per_image():
+    assert "; gain in mean IoU per image 2.00 points, 95 % interval" in results.chance(quality("segmentation"))
+
+
+AGREEMENT = "The deployed student and the teacher agree on 93.0 % of the test images."
+
+
+@pytest.mark.parametrize(("changes", "teachers", "sentence"), [
+    ({}, 1, "The student recovers 40 % of the gap between baseline and teacher (95 % interval 20 to 60)."),
+    ({}, 2, "The student recovers 40 % of the gap between baseline and teacher (95 % interval 20 to 60). The teacher "
+            "is the best on val of 2 seeds; the others' scores are means over theirs."),
+    ({"teacher__accuracy": 90.004}, 1, "The teacher (90.00 %) is not ahead of the baseline: there is no gap to "
+                                       "recover."),
+    ({"teacher__accuracy": 91.0, "distillation__gap_recovered_low": None}, 1,
+     "The teacher (91.00 %) is 1.00 point ahead of the baseline, but that may be chance: what share of the gap the "
+     "student recovers cannot be determined."),
+])
+def test_gap(changes, teachers, sentence):
+    assert results.gap(quality(**changes), teachers) == f"{sentence} {AGREEMENT}"
+
+
+@pytest.mark.parametrize(("share", "low", "high", "sentence"), [
+    (40, 20, 60, "The student recovers 40 % of the gap between baseline and teacher (95 % interval 20 to 60)."),
+    (100, 20, 160, "The student recovers 100 % of the gap between baseline and teacher (95 % interval 20 to 160)."),
+    (100.6, 20, 160, "The student's mean score is above its teacher's (95.00 %): 101 % of the gap (95 % interval 20 to "
+                     "160)."),
+    (0, -60, -20, "Of the gap between baseline and teacher, nothing is recovered (95 % interval −60 to −20)."),
+    (0.6, 0.4, 60, "The student recovers 1 % of the gap between baseline and teacher by these scores, but whether any "
+                   "is recovered cannot be shown (95 % interval 0 to 60)."),
+    (40, None, None, "The student recovers 40 % of the gap between baseline and teacher."),
+])
+def test_share_of_the_gap(share, low, high, sentence):
+    table = {"gap_recovered": share} | ({} if low is None else {"gap_recovered_low": low, "gap_recovered_high": high})
+    assert results.recovered(table, 95.0) == sentence
+
+
+def test_when_the_lead_of_the_teacher_may_be_chance():
+    gain, gap = {"gain_low": 0, "gain_high": 1}, {"gap_recovered": 40}
+    ends = {"gap_recovered_low": 1, "gap_recovered_high": 2}
+    assert results.is_unsure_gap(gain) and results.is_unsure_gap({}) and results.is_unsure_gap(gain | gap)
+    assert not results.is_unsure_gap(gap) and not results.is_unsure_gap(gain | gap | ends)
+
+
+def test_errors_of_the_teacher():
+    shares = {"baseline__where_teacher_errs": 10.0, "student__where_teacher_errs": 20.0,
+              "int8__where_teacher_errs": 5.0}
+    assert results.teacher_errors(quality(**shares)) == (
+        "Of the test images, the teacher gets 50 wrong; of these, the others get right: baseline 10.0 %, student "
+        "20.0 % and small student 5.0 % (means over the seeds).")
+    assert results.teacher_errors(quality(**shares, test__seeds=1)).endswith("small student 5.0 %.")
+    assert results.teacher_errors(quality(test__teacher_errors=0)) == (
+        "The teacher gets all of the test images right: it makes no errors to compare the others on.")
+
+
+@pytest.mark.parametrize(("form", "drop", "ends", "sentence"), [
+    ("int8", 0.1, (-0.2, 0.4), "In int8 the student loses 0.10 points (95 % interval −0.20 to 0.40 points lost; no "
+                               "difference can be shown)."),
+    ("int8", 1.0, (0.5, 2.5), "In int8 the student loses 1.00 point (95 % interval 0.50 to 2.50 points lost)."),
+    ("int8", -0.1, (-0.2, 0.4), "In int8 the student gains 0.10 points (95 % interval −0.40 to 0.20 points gained; no "
+                                "difference can be shown)."),
+    ("int8", -1.0, (-2.0, -0.5), "In int8 the student gains 1.00 point (95 % interval 0.50 to 2.00 points gained)."),
+    ("int8", 0.004, (-0.2, 0.4), "In int8 the student scores as in float (95 % interval −0.20 to 0.40 points lost)."),
+    ("int8 weights", 0.0, None, "With int8 weights the student scores as in float."),
+    ("fp16 weights", 0.2, None, "With half-float weights the student loses 0.20 points."),
+])
+def test_what_the_small_student_loses(form, drop, ends, sentence):
+    low, high = ends or (None, None)
+    values = quality(distillation__int8_drop=drop, distillation__int8_drop_low=low, distillation__int8_drop_high=high)
+    assert results.small(values, {"form": form}) == sentence
+
+
+@pytest.mark.parametrize(("layers", "sentence"), [
+    ([], ""), (["a"], "1 of its layers stays in float, because int8 lost too much there."),
+    (["a", "b"], "2 of its layers stay in float, because int8 lost too much there.")])
+def test_layers_in_float(layers, sentence):
+    assert results.float_layers({"float_layers": layers}) == sentence
+
+
+def test_a_drop_beyond_the_limit():
+    assert results.excessive_drop({"val": {"drop": 1.0, "max_drop": 0.5}}) == (
+        "**On val it loses 1.00 point, more than `quantize.max_drop` allows (0.5).**")
+    assert results.excessive_drop({"val": {"drop": 0.5, "max_drop": 0.5}}) == ""
+
+
+def test_sentences_in_their_order():
+    starts = ("Averaged over 3 seeds", "Of the deployed networks", "The student recovers 40 %", "Of the test images",
+              "In int8", "1 of its layers", "**On val it loses")
+    sentences = results.sentences(quality(), {"form": "int8", "float_layers": ["a"],
+                                              "val": {"drop": 1.0, "max_drop": 0.5}}, 1)
+    assert [sentence[:len(start)] for sentence, start in zip(sentences, starts, strict=True)] == [*starts]
+    assert len(results.sentences(quality(), {"form": "int8", "float_layers": [],
+                                             "val": {"drop": 0.1, "max_drop": 0.5}}, 1)) == 5
+
+
+def rows(**scores: float) -> list[dict]:
+    """Of plots/test/classes.csv: a class without support, and one of another model, are worst."""
+    own = [{"model": "int8", "class": name, "f1": str(score), "support": "7"} for name, score in scores.items()]
+    return [*own, {"model": "int8", "class": "absent", "f1": "0", "support": "0"},
+            {"model": "student", "class": "cat", "f1": "1", "support": "7"}]
+
+
+@pytest.mark.parametrize(("scores", "sentence"), [
+    ({"cat": 95.0, "dog": 80.04}, "The small student does worst on dog: F1 80.0 % on 7 test images."),
+    ({"cat": 80.0, "dog": 80.04, "owl": 81.0}, "The small student does worst on cat and dog: F1 80.0 % each."),
+    ({"cat": 80.0, "dog": 80.04}, ""), ({}, "")])
+def test_weakest_class(scores, sentence):
+    assert results.weakest_class(rows(**scores), "f1", "F1", "image") == sentence
+
+
+def pairs(*counts: int) -> list[dict]:
+    return [{"actual": f"a{number}", "predicted": "b_", "pixels": str(count), "percent_of_actual": "12.34"}
+            for number, count in enumerate(counts)]
+
+
+@pytest.mark.parametrize(("counts", "sentence"), [
+    ((), "The small student confuses no two classes on the test images."),
+    ((3, 9, 1), "Most often it takes a1 for b\\_: 9 test pixels, 12.3 % of the class."),
+    ((1,), "Most often it takes a0 for b\\_: 1 test pixel, 12.3 % of the class."),
+    ((9, 9, 1), "Most often it takes a0 for b\\_ and a1 for b\\_: 9 test pixels each."),
+    ((9, 9, 9), "Most often it takes a0 for b\\_, a1 for b\\_ and a2 for b\\_: 9 test pixels each."),
+    ((9, 9, 9, 9), "Most often it takes a0 for b\\_, a1 for b\\_, a2 for b\\_ and others: 9 test pixels each."),
+])
+def test_most_confused(counts, sentence):
+    assert results.most_confused(pairs(*counts), "pixel") == sentence
+
+
+def test_calibration_of_each_model():
+    errors = quality(teacher__ece=1.0, baseline__ece=2.0, student__ece=3.0, int8__ece=4.0)
+    start = ("The expected calibration error (ECE), the average distance between a model's confidence and its "
+             "accuracy, is 1.0 points (teacher), 2.0 points (baseline), 3.0 points (student) and 4.0 points (small "
+             "student)")
+    assert results.calibration(errors) == f"{start}; means over the seeds."
+    errors["test"]["seeds"] = 1
+    assert results.calibration(errors) == f"{start}."
+
+
+def test_what_intervals_are_for():
+    start = "95 % intervals, by 2000 bootstrap resamples, are for new images and"
+    assert results.intervals(quality()) == (
+        f"{start} newly trained networks; those of the teacher and of the deployed pair account for new images only.")
+    assert results.intervals(quality(test__seeds=1)) == (
+        f"{start} the same networks: one seed cannot show how newly trained ones would do.")
+    assert results.intervals({"teacher": {"accuracy": 1.0}, "test": {"seeds": 3}}) == ""
