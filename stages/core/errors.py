@@ -4,6 +4,8 @@ In: a stage's `main`. Out: its exit status; on a fault one line on stderr, `<sta
 """
 
 import errno
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,15 +21,22 @@ def one_line(error: BaseException) -> str:
 
 def run(main: Callable[[], object]) -> None:
     """Call a stage's `main`, and turn what a user can mend into one line and exit status 1 (130 when interrupted)."""
-    stage = Path(sys.argv[0]).stem
+    script = Path(sys.argv[0])
+    stage = script.parent.name if script.stem == "__main__" else script.stem  # python -m demo runs demo/__main__.py
     try:
-        main()
+        try:
+            main()
+        finally:
+            sys.stdout.flush()
     except UserError as fault:
         sys.exit(f"{stage}: {one_line(fault)}")
     except KeyboardInterrupt:
         print(f"{stage}: interrupted; run the same command again, and it goes on from its last checkpoint",
               file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # whoever reads the output has seen enough, as `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain as it ends
+        sys.exit(128 + signal.SIGPIPE)
     except Exception as error:
         if out_of_memory(error):
             sys.exit(f"{stage}: out of memory ({one_line(error)[:200]}); "
