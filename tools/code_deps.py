@@ -1,11 +1,10 @@
-"""The code that each stage needs, as dvc.yaml has to list it: exactly what it imports, directly or not.
+"""The code that each stage needs, as dvc.yaml has to list it: the modules that its script imports, directly or not.
 
-    python -m tools.code_deps            says what dvc.yaml lists wrongly, and exits with 1
-    python -m tools.code_deps --write    mends the file
+    python -m tools.code_deps            prints what dvc.yaml lists wrongly, and exits with 1
+    python -m tools.code_deps --write    corrects the file
 
-A module chosen by a name in params.yaml stands there by its pattern, as stages/models/zoo/${teacher.model}.py. Of the
-rooms in WHOLE the folder itself is listed for a stage that imports at least half of it: their modules change together,
-and a list of them would say no more.
+A module chosen by a name in params.yaml is listed by its pattern, as stages/models/zoo/${teacher.model}.py. A room in
+FOLDERS is listed as a whole for a stage that imports at least half of its modules: they change together.
 """
 
 import argparse
@@ -21,7 +20,7 @@ from stages.core import errors
 
 ROOT = Path(__file__).resolve().parent.parent
 PIPELINE = ROOT / "dvc.yaml"
-WHOLE = ("stages/core", "stages/training", "stages/distillation", "stages/reporting")
+FOLDERS = ("stages/core", "stages/training", "stages/distillation", "stages/reporting")
 
 # The keys of params.yaml by which `plugins.module(pattern, …)` may choose.
 CHOSEN_BY = {"models/zoo/*": ("teacher.model", "student.model"), "data/layouts/*": ("data.layout",),
@@ -32,7 +31,7 @@ class Reached(NamedTuple):
     """What a file imports, directly or not, itself included."""
 
     modules: frozenset[str]  # paths below ROOT
-    patterns: frozenset[str]  # from which modules are chosen by name, as CHOSEN_BY has them
+    patterns: frozenset[str]  # from which modules are chosen by name, as in CHOSEN_BY
 
 
 @functools.cache
@@ -41,25 +40,27 @@ def nodes(file: str) -> list[ast.AST]:
 
 
 def calls(file: str, *names: str) -> Iterator[list[ast.expr]]:
-    """The arguments of each call of one of these functions, wherever in the file it stands."""
-    for node in nodes(file):
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in names:
-            yield node.args
+    """The arguments of each call of one of these functions in the file."""
+    return (node.args for node in nodes(file) if isinstance(node, ast.Call) and ast.unparse(node.func) in names)
+
+
+def imported_names(tree: Iterator[ast.AST]) -> Iterator[str]:
+    """Dotted names that may be modules: imported ones, and strings like stages.fetch (to run it as a process)."""
+    for node in tree:
+        match node:
+            case ast.Import():
+                yield from (alias.name for alias in node.names)
+            case ast.ImportFrom():
+                yield from (str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names))
+            case ast.Constant(value=str(text)) if text.startswith("stages."):
+                yield text
 
 
 @functools.cache
 def imports(file: str) -> frozenset[str]:
-    """Our own modules that `file` imports, wherever in it, or names in a string (to run them as a process)."""
-    names = []
-    for node in nodes(file):
-        match node:
-            case ast.Import():
-                names += [alias.name for alias in node.names]
-            case ast.ImportFrom():
-                names += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
-            case ast.Constant(value=str(text)) if text.startswith("stages."):
-                names.append(text)
-    return frozenset(path for path in (name.replace(".", "/") + ".py" for name in names) if (ROOT / path).is_file())
+    """The project's own modules that `file` imports, anywhere in it."""
+    paths = {name.replace(".", "/") + ".py" for name in imported_names(nodes(file))}
+    return frozenset(path for path in paths if (ROOT / path).is_file())
 
 
 def patterns(file: str) -> set[str]:
@@ -74,38 +75,35 @@ def members(pattern: str) -> set[str]:
 
 @functools.cache
 def reached(file: str) -> Reached:
-    modules, chosen, seen, waiting = {file}, set(), set(), [file]
+    modules, chosen, visited, waiting = {file}, set(), set(), {file}
     while waiting:
-        if (current := waiting.pop()) in seen:
-            continue
-        seen.add(current)
+        visited.add(current := waiting.pop())
         modules |= imports(current)
         chosen |= patterns(current)
-        waiting += imports(current).union(*map(members, patterns(current)))
+        waiting |= imports(current).union(*map(members, patterns(current))) - visited
     return Reached(frozenset(modules), frozenset(chosen))
 
 
 def templates(file: str) -> set[str]:
-    """The files beside `file` that are no modules, and that it names in a string."""
+    """Jinja templates beside `file` that it names in a string."""
     beside = {path.name: path.relative_to(ROOT).as_posix() for path in (ROOT / file).parent.glob("*.j2")}
     return {beside[node.value] for node in nodes(file) if isinstance(node, ast.Constant) and node.value in beside}
 
 
-def needed(stage: str, given: str) -> set[str]:
-    """The code deps of a stage as dvc.yaml should list them. given: the stage's entry there, whose params decide which
-    of a pattern's keys concern it.
+def needed(stage: str, params: str) -> set[str]:
+    """The code deps of a stage as dvc.yaml should list them. params: the stage's params there, as text; they decide
+    which of a pattern's keys concern it.
     """
     modules, chosen = reached(f"stages/{stage}.py")
     deps = set(modules).union(*map(templates, modules))
-    for room in WHOLE:
-        files = {file for file in deps if file.startswith(f"{room}/")}
-        if 2 * len(files & modules) >= len(members(f"{room.removeprefix('stages/')}/*")):
-            deps = deps - files | {room}
+    for folder in FOLDERS:
+        files = {file for file in deps if file.startswith(f"{folder}/")}
+        if 2 * len(files & modules) >= len(members(f"{folder.removeprefix('stages/')}/*")):
+            deps = deps - files | {folder}
     for pattern in chosen:
         keys = CHOSEN_BY[pattern]
-        for key in keys:
-            if len(keys) == 1 or re.search(rf"\b{key.split('.')[0]}\b", given):
-                deps.add(f"stages/{pattern.replace('*', f'${{{key}}}')}.py")
+        deps |= {f"stages/{pattern.replace('*', f'${{{key}}}')}.py" for key in keys
+                 if len(keys) == 1 or re.search(rf"\b{key.split('.')[0]}\b", params)}
     return deps
 
 
@@ -131,19 +129,18 @@ def mended(stage: str, entry: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.code_deps", description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="mend dvc.yaml")
+    parser.add_argument("--write", action="store_true", help="correct dvc.yaml")
     options = parser.parse_args()
-    text = PIPELINE.read_text(encoding="utf-8")
-    wrong = {stage: (entry, mended(stage, entry)) for stage, entry in entries(text).items()
-             if mended(stage, entry) != entry}
-    for stage, (before, after) in wrong.items():
-        for sign, deps in (("+", listed(after) - listed(before)), ("-", listed(before) - listed(after))):
+    before = text = PIPELINE.read_text(encoding="utf-8")
+    for stage, entry in entries(text).items():
+        new = mended(stage, entry)
+        for sign, deps in (("+", listed(new) - listed(entry)), ("-", listed(entry) - listed(new))):
             for dep in sorted(deps):
                 print(f"{stage}: {sign} {dep}")
-        text = text.replace(before, after)
+        text = text.replace(entry, new)
     if options.write:
         PIPELINE.write_text(text, encoding="utf-8")
-    elif wrong:
+    elif text != before:
         sys.exit("code_deps: dvc.yaml doesn't list what the code imports; run python -m tools.code_deps --write")
 
 

@@ -1,10 +1,10 @@
-"""Experiments beside each other: a ranked table with intervals, what can't be told from the best, the Pareto front.
+"""Experiments side by side: a ranked table with intervals, which differ from the best, and the Pareto front.
 
     python -m tools.sweep                                   the last commit and the experiments that start from it
-    python -m tools.sweep --plot sweep.png main v1          those of several commits, with a picture
+    python -m tools.sweep --plot sweep.png main v1          those of several commits, with a plot
     python -m tools.sweep --metric val.int8                 ranked by another metric of metrics/*.json
 
-In: `dvc exp show --json`. Out: Markdown on stdout, and the picture.
+In: `dvc exp show --json`. Out: Markdown on stdout, and the plot.
 """
 
 import argparse
@@ -13,26 +13,29 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stages.core import errors
-from tools import differences, figures, history, pareto
+from stages.deployment import explore
+from stages.evaluation import pareto
+from tools.comparison import differences, git, metric_values, pareto_plot
+from tools.comparison.metric_values import MetricValue
 
 SIZE, LATENCY, GAIN, VAL = "int8.size_mb", "int8.latency_ms", "distillation.gain", "val.int8"
-TEST, VAL_IMAGES = "data/prepared/test", "data/prepared/val"
-SCORED_ON = {"metrics/quality.json": TEST, "metrics/quantisation.json": VAL_IMAGES}
+TEST_IMAGES, VAL_IMAGES = "data/prepared/test", "data/prepared/val"
+SCORED_ON = {"metrics/quality.json": TEST_IMAGES, "metrics/quantisation.json": VAL_IMAGES}
 
 
 class Row(NamedTuple):
-    """A commit or an experiment. params, metrics: flat; metrics of all files together, quality.json's first."""
+    """A commit or an experiment."""
 
     name: str
-    params: Mapping[str, object]
-    metrics: Mapping[str, object]
-    images: Mapping[str, tuple[str, str | None]] = {}  # metric → what it was scored on, if on images: folder and md5
+    params: Mapping[str, object]  # flat
+    metrics: Mapping[str, object]  # flat, of all files
+    images: Mapping[str, tuple[str, str | None]] = {}  # metric → folder and md5 of the images it was scored on, if any
 
-    def score(self, metric: str) -> figures.Score | None:
-        return figures.score(self.metrics, metric)
+    def value(self, metric: str) -> MetricValue | None:
+        return metric_values.find(self.metrics, metric)
 
-    def comparable(self, other: "Row", metric: str) -> bool | None:
-        """Whether both were scored on the same images, if on any; None where dvc.lock doesn't say."""
+    def same_images(self, other: "Row", metric: str) -> bool | None:
+        """Whether both were scored on the same images, if on any; None if dvc.lock doesn't tell."""
         (_, own), (_, others) = (row.images.get(metric, ("", "")) for row in (self, other))
         return None if None in (own, others) else own == others
 
@@ -41,91 +44,96 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.sweep", description="Rank experiments.")
     parser.add_argument("revisions", nargs="*", metavar="REV", help="commits whose experiments are shown (the last)")
     parser.add_argument("-A", "--all-commits", action="store_true", help="the experiments of every commit")
-    parser.add_argument("--metric", help="what to rank by, as in metrics/*.json (int8.<the task's leading score>)")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the score against size and latency")
-    asked = parser.parse_args()
-    history.check_place()
-    if unknown := [revision for revision in asked.revisions if history.commit(revision) is None]:
-        raise errors.UserError(f"{unknown[0]!r} is no commit known here")
-    chosen = ["--all-commits"] if asked.all_commits else [f"--rev={revision}" for revision in asked.revisions]
-    rows, others = gather(differences.dvc("exp", "show", *chosen))
-    metric = asked.metric or leading(rows)
+    parser.add_argument("--metric", help="what to rank by, as in metrics/*.json (int8.<the task's primary score>)")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="plot the score against size and latency")
+    options = parser.parse_args()
+    git.check_project_folder()
+    for revision in options.revisions:
+        if git.commit_hash(revision) is None:
+            raise errors.UserError(f"{revision!r} is no commit in this clone")
+    commits = ["--all-commits"] if options.all_commits else [f"--rev={revision}" for revision in options.revisions]
+    rows, left_out = gather(differences.dvc("exp", "show", *commits))
+    metric = options.metric or primary_metric(rows)
     ranked = rank(rows, metric)
-    others |= {row.name: f"without {metric}" for row in rows if row not in ranked}
-    fronts = {cost: front(ranked, metric, cost) for cost in pareto.LABELS}
-    differences.show([table(ranked, metric, fronts), *sentences(ranked, metric), left_out(others)])
-    if asked.plot:
-        pareto.draw([row.name for row in ranked], [row.score(metric) for row in ranked], metric,
-                    {cost: [row.score(cost) for row in ranked] for cost in fronts}, fronts, asked.plot)
+    left_out |= {row.name: f"without {metric}" for row in rows if row not in ranked}
+    fronts = {cost: front(ranked, metric, cost) for cost in pareto_plot.LABELS}
+    print(table(ranked, metric, fronts))
+    if conclusions := sentences(ranked, metric):
+        print(f"\n{conclusions}")
+    if left_out:
+        print(f"\nNot in the table: {', '.join(f'{name} ({state})' for name, state in sorted(left_out.items()))}.")
+    if options.plot:
+        pareto_plot.draw([row.name for row in ranked], [row.value(metric) for row in ranked], metric,
+                         {cost: [row.value(cost) for row in ranked] for cost in fronts}, fronts, options.plot)
 
 
-def gather(shown: Sequence[Mapping]) -> tuple[list[Row], dict[str, str]]:
-    """Rows of what has run, and the state of each experiment that hasn't. shown: as `dvc exp show --json` has it.
+def gather(commits: Sequence[Mapping]) -> tuple[list[Row], dict[str, str]]:
+    """Rows of what has run, and the state of each experiment that hasn't. commits: as `dvc exp show --json` has them.
 
-    A failed, running or queued experiment holds the metrics of the commit it started from: they are not its own. The
-    workspace's may be any run's beside any params.
+    A failed, running or queued experiment carries the metrics of the commit it started from, and the workspace may hold
+    any run's metrics beside any params: these are no rows.
     """
-    rows, others = [], {}
-    for commit in shown:
+    rows, left_out = [], {}
+    for commit in commits:
         if commit["rev"] == "workspace":
             continue
-        _take(commit["name"] or commit["rev"][:7], commit, "success", rows, others)
-        for experiment in commit["experiments"] or ():
-            last = experiment["revs"][0]
-            state = (experiment["executor"] or {}).get("state") or "success"
-            _take(experiment["name"] or last["rev"][:7], last, state.lower(), rows, others)
-    return rows, others
+        runs = [(commit, commit["name"], None)]
+        runs += [(experiment["revs"][0], experiment["name"], experiment["executor"])
+                 for experiment in commit["experiments"] or ()]
+        for entry, given_name, executor in runs:
+            name, data = given_name or entry["rev"][:7], entry["data"]
+            state = ((executor or {}).get("state") or "success").lower()
+            if state != "success":
+                left_out[name] = state
+            elif entry["error"] or not data:
+                left_out[name] = f"unreadable ({errors.one_line(Exception((entry['error'] or {}).get('msg', '')))})"
+            else:
+                rows.append(_row(name, data))
+    return rows, left_out
 
 
-def _take(name: str, entry: Mapping, state: str, rows: list[Row], others: dict[str, str]) -> None:
-    if state != "success":
-        others[name] = state
-    elif entry["error"] or not entry["data"]:
-        others[name] = f"unreadable ({errors.one_line(Exception((entry['error'] or {}).get('msg', '')))})"
-    else:
-        data = entry["data"]
-        rows.append(Row(name, _merged(data["params"]), _merged(data["metrics"]), _images(data)))
+def _row(name: str, data: Mapping) -> Row:
+    params, metrics = ({path: metric_values.flat(file.get("data") or {}) for path, file in data[kind].items()}
+                       for kind in ("params", "metrics"))
+    images = {metric: (folder, data["deps"].get(folder, {}).get("hash"))
+              for path, folder in SCORED_ON.items() for metric in metrics.get(path, {})}
+    by_priority = sorted(metrics, key=lambda path: path.endswith("quality.json"))  # its metrics win over namesakes
+    return Row(name, {key: value for file in params.values() for key, value in file.items()},
+               {key: value for path in by_priority for key, value in metrics[path].items()}, images)
 
 
-def _merged(files: Mapping[str, Mapping]) -> dict[str, object]:
-    """All files' entries in one flat mapping; of entries of one name quality.json's holds."""
-    found = {}
-    for path in sorted(files, key=lambda path: path.endswith("quality.json")):
-        found |= figures.flat(files[path].get("data") or {})
-    return found
-
-
-def _images(data: Mapping) -> dict[str, tuple[str, str | None]]:
-    """Row.images of what `dvc exp show --json` has of an experiment."""
-    md5s = {folder: data["deps"].get(folder, {}).get("hash") for folder in SCORED_ON.values()}
-    return {metric: (folder, md5s[folder]) for path, folder in SCORED_ON.items()
-            for metric in figures.flat(data["metrics"].get(path, {}).get("data") or {})}
-
-
-def leading(rows: Sequence[Row]) -> str:
-    """int8.<the leading score>. Raises UserError where there is none, or several."""
-    found = {row.metrics["test.primary"] for row in rows if "test.primary" in row.metrics}
-    if len(found) != 1:
-        raise errors.UserError("no experiment here has a metrics/quality.json; dvc exp run makes one" if not found else
-                           f"these are judged by {' and '.join(sorted(found))}; choose with --metric")
-    return f"int8.{found.pop()}"
+def primary_metric(rows: Sequence[Row]) -> str:
+    """int8.<the primary score>. Raises UserError where there is none, or several."""
+    names = sorted({row.metrics["test.primary"] for row in rows if "test.primary" in row.metrics})
+    if not names:
+        raise errors.UserError("no experiment here has a metrics/quality.json; dvc exp run makes one")
+    if len(names) > 1:
+        raise errors.UserError(f"these are judged by {' and '.join(names)}; choose with --metric")
+    return f"int8.{names[0]}"
 
 
 def rank(rows: Sequence[Row], metric: str) -> list[Row]:
-    """Those that have the metric, the best first; of equals the smaller file, then by name."""
-    scored = [row for row in rows if row.score(metric)]
+    """Those that have the metric, the best first; equal ones by the size of the file, then by name."""
+    scored = [row for row in rows if row.value(metric)]
     if not scored:
-        known = sorted({name for row in rows for name in row.metrics if row.score(name)
-                        and figures.whole_of(name, row.metrics) == name and name.startswith("int8.")})
-        raise errors.UserError(f"no experiment here has the metric {metric}; known are, for example, {', '.join(known)}")
-    sign, none = 1 if figures.lower_is_better(metric) else -1, figures.Score(0)
-    return sorted(scored, key=lambda row: (sign * row.score(metric).value, (row.score(SIZE) or none).value, row.name))
+        examples = sorted({name for row in rows for name in row.metrics if name.startswith("int8.") and row.value(name)
+                           and metric_values.base_name(name, row.metrics) == name})
+        raise errors.UserError(f"no experiment here has the metric {metric}; there are, for example, "
+                               f"{', '.join(examples)}")
+    sign = 1 if metric_values.lower_is_better(metric) else -1
+
+    def place(row: Row) -> tuple:
+        size = row.value(SIZE)
+        return sign * row.value(metric).value, size.value if size else 0, row.name
+
+    return sorted(scored, key=place)
 
 
 def front(rows: Sequence[Row], metric: str, cost: str) -> list[bool]:
-    """Whether each row is on the front of those that may be compared with the first."""
-    pairs = [(row.score(cost) if row.comparable(rows[0], metric) else None, row.score(metric)) for row in rows]
-    return pareto.front(pairs, figures.lower_is_better(metric), pareto.EQUAL.get(cost, 0))
+    """Whether each row is on the Pareto front of those that may be compared with the first."""
+    points = [(row.value(cost) if row.same_images(rows[0], metric) else None, row.value(metric)) for row in rows]
+    return pareto.front([tuple(value and value.value for value in point) for point in points],
+                        metric_values.lower_is_better(metric), explore.EQUAL if cost == LATENCY else 0)
 
 
 def differing(rows: Sequence[Row]) -> list[str]:
@@ -135,68 +143,61 @@ def differing(rows: Sequence[Row]) -> list[str]:
 
 
 def table(rows: Sequence[Row], metric: str, fronts: Mapping[str, Sequence[bool]]) -> str:
-    """Markdown. Columns that no row has anything for are left out."""
-    tested = sorted({f"int8.{row.metrics['test.primary']}" for row in rows if "test.primary" in row.metrics})
-    shown = {metric: metric, **{name: name for name in tested}, VAL: "int8 on val", GAIN: "gain of distillation",
-             SIZE: "size, MB", LATENCY: "latency, ms"}
-    scores = {title: [_cell(row, name) for row in rows] for name, title in shown.items()}
-    parameters = {f"`{name}`": [_short(row.params.get(name)) for row in rows] for name in differing(rows)}
-    marks = [" and ".join(shown[cost].partition(",")[0] for cost in fronts if fronts[cost][number])
-             for number in range(len(rows))]
+    """Markdown, without columns that are empty in all rows."""
+    primary = sorted({f"int8.{row.metrics['test.primary']}" for row in rows if "test.primary" in row.metrics})
+    titles = {metric: metric, **{name: name for name in primary}, VAL: "int8 on val", GAIN: "gain of distillation",
+              SIZE: "size, MB", LATENCY: "latency, ms"}
+    on_fronts = [" and ".join(titles[cost].partition(",")[0] for cost in fronts if fronts[cost][number])
+                 for number in range(len(rows))]
     columns = {"": [str(number) for number in range(1, len(rows) + 1)], "experiment": [row.name for row in rows],
-               **parameters, **scores, "on the front of": marks}
-    kept = {title: cells for title, cells in columns.items() if any(cells)}
-    return differences.table(list(kept), list(zip(*kept.values(), strict=True)))
+               **{f"`{name}`": [_short(row.params.get(name)) for row in rows] for name in differing(rows)},
+               **{title: [_cell(row, name) for row in rows] for name, title in titles.items()},
+               "on the front of": on_fronts}
+    filled = {title: cells for title, cells in columns.items() if any(cells)}
+    return differences.table(list(filled), list(zip(*filled.values(), strict=True)))
 
 
-def _cell(row: Row, name: str) -> str:
-    score = row.score(name)
-    return "" if score is None else score.rounded(2) if name == GAIN else str(score)
+def _cell(row: Row, metric: str) -> str:
+    value = row.value(metric)
+    return "" if value is None else value.rounded(2) if metric == GAIN else str(value)
 
 
 def _short(value: object) -> str:
     return "–" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def sentences(rows: Sequence[Row], metric: str) -> list[str]:
-    """What the numbers allow to be said of the order."""
-    best, *rest = rows
-    if not rest:
-        return []
-    groups = {}
-    for row in rest:
-        groups.setdefault(_standing(best, row, metric), []).append(row.name)
-    said = [how.format(best=best.name, names=", ".join(groups[how])) for how in STANDINGS.values() if how in groups]
-    if best.images.get(metric, ("",))[0] == TEST:
-        said.append(f"The first of {len(rows)} on the test images owes part of its place to chance: choose on val "
-                    f"(--metric {VAL}), and read off that one's test score.")
-    if any(row.score(LATENCY) for row in rows):
-        said.append("Each experiment's latency was measured at a time of its own: within "
-                    f"{100 * pareto.EQUAL[LATENCY]:g} % they count as equal.")
-    return [" ".join(said)]
-
-
-# What an order rests on, if on anything; by Row.comparable where that isn't True, else by figures.Evidence.
+# How a row stands to the best: by Row.same_images where that isn't True, else by metric_values.Evidence.
 STANDINGS = {
     False: "Scored on other images than {best}, so not comparable with it: {names}.",
     None: "Whether these were scored on the same images as {best}, dvc.lock doesn't say: {names}.",
-    (False, ""): "Without ± or interval on both sides, nothing tells these from {best}: {names}.",
+    (False, ""): "Without ± or interval on both sides, the difference from {best} may be chance: {names}.",
     (False, "interval"): "No difference from {best} is shown by the 95 % intervals, which overlap: {names}.",
     (False, "seeds"): "No difference from {best} is shown, being within the ± of the seeds: {names}.",
     (True, "interval"): "Behind {best}, the 95 % intervals apart: {names}.",
-    (True, "seeds"): "Behind {best} by more than both ± together, which speak of seeds alone and not of the choice of "
+    (True, "seeds"): "Behind {best} by more than both ± together, which cover the seeds alone and not the choice of "
                      "images, so this is a hint and no proof: {names}.",
 }
 
 
-def _standing(best: Row, row: Row, metric: str) -> str:
-    same = row.comparable(best, metric)
-    return STANDINGS[same if same is not True else tuple(figures.evidence(best.score(metric), row.score(metric)))]
-
-
-def left_out(others: Mapping[str, str]) -> str:
-    said = ", ".join(f"{name} ({state})" for name, state in sorted(others.items()))
-    return said and f"Not in the table: {said}."
+def sentences(rows: Sequence[Row], metric: str) -> str:
+    """What the numbers say about the order; "" for a single row."""
+    best, *rest = rows
+    if not rest:
+        return ""
+    groups = {}
+    for row in rest:
+        comparable = row.same_images(best, metric)
+        standing = tuple(metric_values.evidence(best.value(metric), row.value(metric))) if comparable else comparable
+        groups.setdefault(standing, []).append(row.name)
+    texts = [text.format(best=best.name, names=", ".join(groups[standing])) for standing, text in STANDINGS.items()
+             if standing in groups]
+    if best.images.get(metric, ("",))[0] == TEST_IMAGES:
+        texts.append(f"The first of {len(rows)} on the test images owes part of its place to chance: choose on val "
+                     f"(--metric {VAL}), and report that one's test score.")
+    if any(row.value(LATENCY) for row in rows):
+        texts.append("Each experiment's latency was measured at a time of its own: differences within "
+                     f"{100 * explore.EQUAL:g} % don't count.")
+    return " ".join(texts)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
 """Errors that the user can mend end a stage with one line on stderr: `<stage>: <what is wrong, where, what to do>`."""
 
 import errno
+import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,17 +18,22 @@ def one_line(error: BaseException) -> str:
 
 
 def run(main: Callable[[], object]) -> None:
-    """Call a stage's `main`. Errors that the user can mend exit with one line and status 1, Ctrl-C with status 130.
+    """Call a command's `main`. Errors that the user can mend exit with one line and status 1, Ctrl-C with status 130.
 
     Any other exception is a bug, and keeps its traceback.
     """
-    stage = Path(sys.argv[0]).stem
+    script = Path(sys.argv[0])
+    stage = script.parent.name if script.stem == "__main__" else script.stem  # python -m demo runs demo/__main__.py
     try:
         main()
+        sys.stdout.flush()
     except KeyboardInterrupt:
         print(f"{stage}: interrupted; run the same command again, and it goes on from its last checkpoint",
               file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # whoever reads the output has seen enough, as `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain as it ends
+        sys.exit(128 + signal.SIGPIPE)
     except Exception as error:
         message = one_line(error)
         if out_of_memory(error):

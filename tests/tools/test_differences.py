@@ -1,0 +1,51 @@
+"""Tables of what differs."""
+
+import re
+
+from tools.comparison import differences
+
+
+def rows(path: str, **pairs) -> list[str]:
+    names = {name.replace("__", "."): pair for name, pair in pairs.items()}
+    return differences.metrics_tables({path: names}, "main")[path == differences.SPEED].splitlines()[2:]
+
+
+def test_a_metric_stands_in_one_row_with_its_std_and_interval():
+    assert rows("metrics/quality.json", int8__f1=(98.3287, 98.7001), int8__f1_std=(0.0, 0.4255),
+                int8__f1_low=(None, 97.5), int8__f1_high=(None, 99.6)) == [
+        "| quality | `int8.f1` | 98.33 ± 0.00 | 98.70 ± 0.43 [97.50, 99.60] | +0.37 |"]
+
+
+def test_a_changed_std_alone_is_a_row():
+    assert rows("metrics/quality.json", int8__f1=(98.0, 98.0), int8__f1_std=(0.1, 0.2)) == [
+        "| quality | `int8.f1` | 98.00 ± 0.10 | 98.00 ± 0.20 | 0 |"]
+
+
+def test_new_gone_and_worded_metrics():
+    assert rows("metrics/verify.json", a=(None, 1.5), b=(2, None), c=("int8", "fp16 weights"), d=(True, False)) == [
+        "| verify | `a` | – | 1.50 |  |", "| verify | `b` | 2 | – |  |",
+        "| verify | `c` | `int8` | `fp16 weights` |  |", "| verify | `d` | true | false |  |"]
+
+
+def test_decimals_grow_until_a_difference_shows():
+    assert rows("metrics/size.json", ratio=(70.6712, 70.6749), images=(359, 360)) == [
+        "| size | `images` | 359 | 360 | +1 |", "| size | `ratio` | 70.671 | 70.675 | +0.004 |"]
+
+
+def test_quality_comes_first_its_leading_score_at_the_top_and_what_is_timed_apart():
+    pairs = {"metrics/data.json": {"images.found": (1, 2)}, "metrics/mine.json": {"x": (1, 2)},
+             "metrics/quality.json": {"test.primary": ("miou", "miou"), "int8.ece": (1.0, 2.0), "int8.miou": (5.0, 6.0),
+                                      "teacher.miou": (5.0, 5.0)},
+             "metrics/timing/distill.json": {"seconds": (1.0, 2.0)},
+             "metrics/speed.json": {"int8.latency_ms": (1.0, 2.0)}}
+    repeated, timed = differences.metrics_tables(pairs, "main")
+    assert re.findall(r"^\| (\w+) \| `(\S+)`", repeated, re.M) == [
+        ("quality", "int8.miou"), ("quality", "int8.ece"), ("data", "images.found"), ("mine", "x")]
+    assert re.findall(r"^\| (\w+) \| `(\S+)`", timed, re.M) == [("speed", "int8.latency_ms"), ("distill", "seconds")]
+
+
+def test_a_long_table_is_cut():
+    long = differences.table(("a",), [(str(number),) for number in range(differences.MAX_ROWS + 7)])
+    assert long.count("\n| ") == differences.MAX_ROWS + 1 and long.endswith("… and 7 rows more.")
+
+
