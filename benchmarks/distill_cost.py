@@ -28,13 +28,15 @@ from tqdm import tqdm
 from stages.core.device import choose_device, thread_count
 from stages.core.params import load
 from stages.data import augmentation, prepared
-from stages.distillation import kd_losses, objective, teacher_logits
-from stages.distillation.teacher import Advice
+from stages.distillation import kd_losses, teacher_logits
+from stages.distillation.objective import DistillationLoss
+from stages.distillation.teacher import TeacherLogits
 from stages.models import factory
 from stages.tasks.classification.metric import Score
-from stages.training import batches
+from stages.training.batches import ImageBatches
+from stages.training.losses import LabelLoss
 from stages.training.optim import Recipe
-from stages.training.trainer import fit
+from stages.training.trainer import Trainer
 
 SIZE = 64
 CLASSES = 10
@@ -91,25 +93,23 @@ class Ways:
         return seconds
 
     def baseline(self) -> float:
-        return self._fit(batches.supervised(Score, self.recipe.augment, 0, self.device),
-                         batches.labels_alone(self.recipe, prepared.class_counts(CLASSES)))
+        return self._fit(ImageBatches(self.recipe, 0, self.device),
+                         LabelLoss(self.recipe, prepared.class_counts(CLASSES)))
 
     def cached(self, mode: str) -> float:
         """An epoch of distillation in this mode; for `online` the teacher's pass is part of it."""
-        wanted = self._wanted(mode)
-        count = teacher_logits.pass_count(wanted, self.recipe.augment)
-        np.save(teacher_logits.LOGITS, np.zeros((count, len(self.stored), CLASSES), np.float16))
-        advice = Advice(self.teacher, self.stored, wanted, self.recipe.augment, Path("models"))
-
-        lesson = batches.lesson(self.stored, Score, self.recipe.augment, self.device,
-                                lambda epoch: advice.view(0, epoch), begin_epoch=advice.begin_epoch)
-        return self._fit(lesson, objective.loss(advice, 0, self.recipe, self.distill, prepared.class_counts(CLASSES),
-                                                   self.device))
+        targets = self._targets(mode)
+        passes = teacher_logits.pass_count(targets, self.recipe.augment)
+        np.save(teacher_logits.LOGITS, np.zeros((passes, len(self.stored), CLASSES), np.float16))
+        teacher = TeacherLogits(self.teacher, self.stored, targets, self.recipe.augment, Path("models"))
+        batches = ImageBatches(self.recipe, 0, self.device, images=self.stored, teacher=teacher)
+        loss = DistillationLoss(self.recipe, self.distill, targets.stride, prepared.class_counts(CLASSES))
+        return self._fit(batches, loss)
 
     def ask(self, mode: str) -> float:
         """One pass of the teacher over the images, as `teacher_targets` makes it in this mode."""
         started = time.perf_counter()
-        for _ in teacher_logits.logits(self.teacher, self.stored, np.arange(len(self.stored)), self._wanted(mode),
+        for _ in teacher_logits.logits(self.teacher, self.stored, np.arange(len(self.stored)), self._targets(mode),
                                 self.recipe.augment, 1):
             pass
         return time.perf_counter() - started
@@ -133,15 +133,16 @@ class Ways:
         self.teacher.to(memory_format=torch.channels_last)
         return spent
 
-    def _fit(self, lesson, loss) -> float:
+    def _fit(self, batches: ImageBatches, loss) -> float:
         student = self._fresh()
         with tempfile.TemporaryDirectory() as work:
-            return fit(student, lesson, loss, self.recipe, 0, Path(work), "epoch")[0]["seconds"]
+            trainer = Trainer("epoch", student, batches, loss, Score, self.recipe, 0, Path(work))
+            return trainer.fit()[0]["seconds"]
 
     def _fresh(self):
         return factory.build(self.student, CLASSES, (SIZE, SIZE), 0).to(self.device)
 
-    def _wanted(self, mode: str) -> teacher_logits.TargetParams:
+    def _targets(self, mode: str) -> teacher_logits.TargetParams:
         return teacher_logits.TargetParams(mode=mode, views=self.cycled, seed=0, stride=1, batch_size=256,
                                     precision=self.recipe.precision)
 

@@ -30,7 +30,8 @@ def loaded(stage: str) -> list[tuple[str, type | None]]:
     for file in sorted(modules.union(*map(code_deps.members, patterns))):
         found += [(ast.literal_eval(key), None) for key, *_ in code_deps.calls(file, "params.load_word")]
         found += [(section, None) for _ in code_deps.calls(file, "params.load_all") for section in params.SECTIONS]
-        found += [(ast.literal_eval(key), named(file, ast.unparse(kind))) for key, kind in code_deps.calls(file, "params.load")]
+        found += [(ast.literal_eval(key), named(file, ast.unparse(kind)))
+                  for key, kind in code_deps.calls(file, "params.load")]
     return found
 
 
@@ -79,8 +80,8 @@ def test_declared_params_are_the_loaded_ones(stage):
 
 def test_modules_are_chosen_by_name_in_one_place():
     files = [path.relative_to(ROOT).as_posix() for path in (ROOT / "stages").rglob("*.py")]
-    assert [file for file in files if any(code_deps.calls(file, "importlib.import_module", "import_module", "__import__"))] == [
-        "stages/core/plugins.py"]
+    loaders = ("importlib.import_module", "import_module", "__import__")
+    assert [file for file in files if any(code_deps.calls(file, *loaders))] == ["stages/core/plugins.py"]
 
 
 def test_package_files_are_empty():
@@ -108,7 +109,8 @@ def test_rooms_import_downwards_and_no_modules_in_a_circle():
 @pytest.mark.parametrize(("stage", "stranger"), [
     ("train_baseline", "stages/distillation/kd_losses.py"), ("train_baseline", "stages/distillation/teacher_logits.py"),
     ("train_teacher", "stages/distillation/kd_losses.py"), ("train_teacher", "stages/distillation/teacher_logits.py"),
-    *((stage, "stages/training/trainer.py") for stage in ("fetch", "clean", "split", "quantize", "evaluate", "benchmark")),
+    *((stage, "stages/training/trainer.py")
+      for stage in ("fetch", "clean", "split", "quantize", "evaluate", "benchmark")),
 ])
 def test_kept_apart(stage, stranger):
     """The baseline knows no teacher code; neither data nor scoring stages know training."""
