@@ -202,6 +202,14 @@ def test_senseless_recipes_are_refused_in_one_line(project, changes, said):
         parse(Recipe, project.params()["student_training"] | changes, "params.yaml: student_training")
 
 
+def test_standardised_kd_by_hand():
+    # (2, 0) and (0, 4) become (1, −1) and (−1, 1): with p = softmax(1, −1)₁ the divergence is 2p − 2(1 − p).
+    teacher, student = torch.tensor([[2.0, 0.0]]), torch.tensor([[0.0, 4.0]])
+    p = 1 / (1 + math.exp(-2))
+    loss = distillation_loss(student, teacher, torch.tensor([0]), settings(standardise=True))
+    assert loss == pytest.approx(4 * p - 2, abs=1e-5)
+
+
 def test_standardised_logits_are_blind_to_shift_and_scale():
     student, teacher, target = logits(4, 6, seed=6), logits(4, 6, seed=7), torch.tensor([0, 1, 2, 3])
     for loss in ("kd", "dkd"):
