@@ -96,6 +96,19 @@ def test_the_learning_rate_by_hand():
     assert rates == pytest.approx([1 / 3, 2 / 3, 1.0, (1 + 0.5**0.5) / 2, 0.5, (1 - 0.5**0.5) / 2])
 
 
+def test_the_optimizer_is_the_one_that_the_recipe_names():
+    net = nn.Linear(2, 2)
+    sgd, adamw = (build_optimizer(net, recipe(optimizer=name, learning_rate=0.25)) for name in ("sgd", "adamw"))
+    assert type(sgd) is torch.optim.SGD and sgd.defaults["nesterov"] and sgd.defaults["momentum"] == 0.9
+    assert type(adamw) is torch.optim.AdamW and adamw.defaults["lr"] == sgd.defaults["lr"] == 0.25
+
+
+def test_all_epochs_may_be_warm_up_and_no_more():
+    assert recipe(epochs=3, warmup_epochs=3.0).warmup_epochs == 3.0
+    with pytest.raises(ValueError, match=r"warmup_epochs is 3.5: more than the 3 epochs"):
+        recipe(epochs=3, warmup_epochs=3.5)
+
+
 def test_weight_decay_spares_biases_and_batch_norm():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
     groups = build_optimizer(net, recipe(weight_decay=0.25)).param_groups
