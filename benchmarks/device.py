@@ -35,7 +35,7 @@ def main() -> None:
             parameters[name] = made(name, card, files[name])
         runners = {name: running.enter_context(latency.Runner(path, 1)) for name, path in files.items()}
         seconds = {name: median(spent) for name, spent in latency.take_turns(runners, ROUNDS, 1, WARMUP, SECONDS).items()}
-        memory = {name: runner.ask(1, 0, 0)["peak_memory_mb"] for name, runner in runners.items()}
+        memory = {name: runner.measure(1, 0, 0)["peak_memory_mb"] for name, runner in runners.items()}
         size = {name: path.stat().st_size / 1e6 for name, path in files.items()}
     print(f"{processor()}, one thread, one image of {card.image_size}×{card.image_size} pixels\n")
     print("| | parameters, M | size, MB | latency, ms | peak memory, MB | times as large | times as slow |\n"

@@ -5,7 +5,7 @@ writes  models/{teacher,baseline,student}.onnx, models/student.int8.onnx (the se
         models/seeds/<baseline|student|int8>-<seed>.onnx (every seed), models/classes.txt, metrics/size.json,
         metrics/quantisation.json (what being small costs on val)
 `python -m stages.quantize --explore` tries every way of making the student small, measures each on val and on this
-machine, says which one to choose, and writes nothing.
+machine, recommends one, and writes nothing.
 """
 
 import argparse
@@ -15,27 +15,12 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 from stages.core import errors, files, params, workdir
-from stages.data import prepared
-from stages.deployment import explore, onnx_model, quantize
-from stages.deployment.onnx_model import Card
-from stages.deployment.preprocessing import Resizing
+from stages.deployment import dataset, explore, onnx_model, quantize
+from stages.deployment.onnx_model import DEPLOYED, FOLDER, SEEDS, Card
 from stages.deployment.quantize import QuantizeParams
 from stages.evaluation.palette import palette
-
-
-class Origin(NamedTuple):
-    """What all models have in common: the first fields of their cards."""
-
-    classes: tuple[str, ...]
-    image_size: int
-    resize: str
-    scale: float
-    overlap: int
-    task: str
-
 
 SIZE, COST = Path("metrics/size.json"), Path("metrics/quantisation.json")
 
@@ -44,136 +29,107 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.quantize", description="Make the files that are deployed.")
     parser.add_argument("--explore", action="store_true",
                         help="try every way of making the student small, print what each is worth, and write nothing")
-    if parser.parse_args().explore:
-        print(explored())
+    options, settings = parser.parse_args(), params.load("quantize", QuantizeParams)
+    if options.explore:
+        print(explore.table(explore.explore(DEPLOYED["student"], settings), settings))
     else:
-        make_files()
+        make_files(settings)
 
 
-def make_files() -> None:
-    settings = params.load("quantize", QuantizeParams)
-    origin = common()
+def make_files(settings: QuantizeParams) -> None:
+    from stages.models import factory
+
+    common = dataset.card_fields()
+    teacher, student = params.load("teacher", factory.TeacherParams), params.load("student", factory.NetworkParams)
     with workdir.folder("quantize", [], []):  # for its lock: an orphan of a killed run must not write beside this one
-        shutil.rmtree(onnx_model.SEEDS, ignore_errors=True)  # a seed that is no longer asked for must not count
-        parameters = {"teacher": export_teacher(origin), "baseline": export_seeds("baseline", origin)}
-        parameters["student"] = parameters["int8"] = export_seeds("student", origin)
-        cost = make_small(settings, origin)
-    with files.atomic_write(onnx_model.FOLDER / "classes.txt") as file:
-        file.writelines(f"{name}\n" for name in origin.classes)
+        shutil.rmtree(SEEDS, ignore_errors=True)  # seeds that have left params.yaml must not count
+        parameters = {"teacher": export_float("teacher", common, teacher, factory.TEACHER, DEPLOYED["teacher"]),
+                      "baseline": export_seeds("baseline", common, student)}
+        parameters["student"] = parameters["int8"] = export_seeds("student", common, student)
+        cost = make_small(settings, common["task"])
+    with files.atomic_write(FOLDER / "classes.txt") as file:
+        file.writelines(f"{name}\n" for name in common["classes"])
     files.write_json(SIZE, sizes(parameters))
     files.write_json(COST, cost)
 
 
-def explored() -> str:
-    """The table of what was tried, and what to set."""
-    settings = params.load("quantize", QuantizeParams)
-    path = onnx_model.DEPLOYED["student"]
-    card = onnx_model.open_model(path, 1).card
-    return explore.table(explore.tried(path, card, settings, quantize.ValScorer(card.task)), settings)
-
-
-def common() -> Origin:
-    sizing = params.load("split", Resizing)
-    return Origin(tuple(prepared.classes()), prepared.images("train").shape[1], sizing.resize, sizing.scale,
-                  sizing.overlap, params.load_word("data.task"))
-
-
-def export_teacher(origin: Origin) -> int:
-    """Writes the teacher's file and returns its number of parameters."""
-    from stages.models import factory
-
-    teacher = params.load("teacher", factory.TeacherParams)
-    return export_float("teacher", origin, teacher, factory.TEACHER, onnx_model.DEPLOYED["teacher"])
-
-
-def export_seeds(name: str, origin: Origin) -> int:
-    """Writes a file for each seed of `name`, the best on val also as deployed; returns the number of parameters."""
-    from stages.models import factory
-
-    student = params.load("student", factory.NetworkParams)
-    seeds = trained(name)
+def export_seeds(role: str, common: dict, wanted) -> int:
+    """Writes a file for each seed, the best on val also as deployed; returns the number of parameters."""
+    seeds = trained_seeds(role)
     for seed in seeds["val"]:
         # Each seed is exported anew: BatchNorm is folded into the kernels, so weights can't be swapped in the graph.
-        count = export_float(name, origin, student, onnx_model.FOLDER / name / f"seed-{seed}.safetensors",
-                             seed_file(name, seed))
-    shutil.copyfile(seed_file(name, seeds["best"]), onnx_model.DEPLOYED[name])
+        count = export_float(role, common, wanted, FOLDER / role / f"seed-{seed}.safetensors", seed_file(role, seed))
+    shutil.copyfile(seed_file(role, seeds["best"]), DEPLOYED[role])
     return count
 
 
-def export_float(role: str, origin: Origin, wanted, weights: Path, path: Path) -> int:
-    """wanted: a network.NetworkParams. Returns the number of parameters."""
+def export_float(role: str, common: dict, wanted, weights: Path, path: Path) -> int:
+    """wanted: a factory.NetworkParams. common: of dataset.card_fields. Returns the number of parameters."""
     from stages.deployment import export
     from stages.models import factory
 
     print(f"quantize: {path}", file=sys.stderr)
-    net = factory.load(wanted, weights, len(origin.classes))
-    model = export.to_onnx(net, origin.image_size)
-    masks = len(model.graph.output[0].type.tensor_type.shape.dim) > 2
-    drawn = tuple(map(tuple, palette(len(origin.classes)).tolist())) if masks else ()
-    card = Card(*origin, mean=tuple(net.mean.tolist()), std=tuple(net.std.tolist()), model=wanted.model, role=role,
-                form="float", colours=drawn, weights_sha256=files.sha256(weights),
-                settings_sha256=digest(origin, wanted))
+    net = factory.load(wanted, weights, len(common["classes"]))
+    model = export.to_onnx(net, common["image_size"])
+    has_masks = len(model.graph.output[0].type.tensor_type.shape.dim) > 2
+    card = Card(**common, mean=tuple(net.mean.tolist()), std=tuple(net.std.tolist()), model=wanted.model, role=role,
+                form="float", colours=palette(len(common["classes"])).tolist() if has_masks else (),
+                weights_sha256=files.sha256(weights), settings_sha256=digest(list(common.values()), wanted))
     onnx_model.write(model, card, path)
     return factory.count(net)
 
 
-def make_small(settings: QuantizeParams, origin: Origin) -> dict[str, object]:
+def make_small(settings: QuantizeParams, task: str) -> dict[str, object]:
     """Writes a small file for each seed of the student, the best on val also as deployed. Returns what it costs there.
 
-    Layers that stay float are found for the best seed, and stay so in all.
+    Which layers stay float is decided for the best seed, and is the same for all.
     """
     import onnx
 
-    seeds, calibration = trained("student"), quantize.evenly_spaced(prepared.images("train"), settings.calibration_images)
+    seeds, scorer = trained_seeds("student"), quantize.ValScorer(task)
     best = str(seeds["best"])
     for seed in sorted(seeds["val"], key=lambda seed: seed != best):  # the best first
-        path = seed_file("int8", seed)
-        print(f"quantize: {path}", file=sys.stderr)
-        card = onnx_model.open_model(seed_file("student", seed), 1).card
-        model = onnx.load(seed_file("student", seed))
-        with quantize.quantiser(model, settings, calibration, card.centred()) as ready:
+        print(f"quantize: {seed_file('int8', seed)}", file=sys.stderr)
+        path = seed_file("student", seed)
+        card, model = onnx_model.open_model(path, 1).card, onnx.load(path)
+        with quantize.quantiser(model, settings, card.centred()) as ready:
             if seed == best:
-                judge = quantize.ValScorer(origin.task)
-                before = judge(model)
-                found = quantize.best(quantize.candidates(ready, settings, judge, before - settings.max_drop))
-            small = found.small if seed == best else ready.small(settings, found.in_float)
-        about = dataclasses.replace(card, form=quantize.FORMS[settings.mode],
-                                    settings_sha256=digest(card.settings_sha256, settings, found.in_float))
-        onnx_model.write(small, about, path)
-    shutil.copyfile(seed_file("int8", best), onnx_model.DEPLOYED["int8"])
-    drop = before - found.val
+                before = scorer(model)
+                chosen = quantize.best(quantize.candidates(ready, scorer, before - settings.max_drop))
+            small = chosen.model if seed == best else ready.quantised(chosen.excluded_nodes)
+        card = dataclasses.replace(card, form=quantize.FORMS[settings.mode], settings_sha256=digest(
+            card.settings_sha256, settings, chosen.excluded_nodes))
+        onnx_model.write(small, card, seed_file("int8", seed))
+    shutil.copyfile(seed_file("int8", best), DEPLOYED["int8"])
+    drop = before - chosen.val
     if drop > settings.max_drop:
         print(f"quantize: on val the small student is {drop:.2f} points behind the float one, and quantize.max_drop is "
               f"{settings.max_drop:g}; python -m stages.quantize --explore shows what other ways cost", file=sys.stderr)
-    return {"form": quantize.FORMS[settings.mode], "float_layers": found.in_float,
-            "val": {"student": round(before, 4), "int8": round(found.val, 4), "drop": round(drop, 4),
+    return {"form": quantize.FORMS[settings.mode], "float_layers": chosen.excluded_nodes,
+            "val": {"student": round(before, 4), "int8": round(chosen.val, 4), "drop": round(drop, 4),
                     "max_drop": settings.max_drop}}
 
 
 def seed_file(kind: str, seed: str | int) -> Path:
-    return onnx_model.SEEDS / f"{kind}-{seed}.onnx"
+    return SEEDS / f"{kind}-{seed}.onnx"
 
 
 def digest(*settings: object) -> str:
-    """The hash of sections of params.yaml and of what goes with them, as JSON."""
-    plain = [found.model_dump() if isinstance(found, params.Section) else found for found in settings]
+    """SHA-256 of the settings as JSON: sections of params.yaml and what else a file is made by."""
+    plain = [part.model_dump() if isinstance(part, params.Section) else part for part in settings]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
-def trained(name: str) -> dict:
-    """models/<name>/seeds.json: {"best": seed, "val": {seed: scores}}."""
-    path = onnx_model.FOLDER / name / "seeds.json"
-    try:
-        return files.read_json(path)
-    except (OSError, ValueError):
-        raise errors.UserError(f"{path} is missing or broken; run dvc repro to train the {name} again") from None
+def trained_seeds(role: str) -> dict:
+    """models/<role>/seeds.json: {"best": seed, "val": {seed: scores}}."""
+    return files.read_output(files.read_json, FOLDER / role / "seeds.json")
 
 
 def sizes(parameters: dict[str, int]) -> dict[str, dict[str, float]]:
     """Millions of parameters and MB (10⁶ bytes) of each deployed file, and how many times smaller int8 is."""
-    size = {name: path.stat().st_size for name, path in onnx_model.DEPLOYED.items()}
+    size = {name: path.stat().st_size for name, path in DEPLOYED.items()}
     table = {name: {"parameters_m": round(parameters[name] / 1e6, 4), "size_mb": round(size[name] / 1e6, 4)}
-             for name in size}
+             for name in DEPLOYED}
     return table | {"ratio": {"parameters": round(parameters["teacher"] / parameters["int8"], 2),
                               "size": round(size["teacher"] / size["int8"], 2)}}
 

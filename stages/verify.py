@@ -1,7 +1,7 @@
-"""Proves that the deployed files are what they claim to be, so that no other reaches the scores and the report.
+"""Proves that the deployed files are what they claim to be, so that no others reach the scores and the report.
 
 reads   models/{teacher,baseline,student}.onnx, models/student.int8.onnx, models/classes.txt; what they were made from:
-        models/teacher.safetensors, models/baseline/, models/student/; what they are tried on: data/prepared/ (test,
+        models/teacher.safetensors, models/baseline/, models/student/; what they are checked on: data/prepared/ (test,
         index.csv, classes.txt) and the same pictures in data/raw.zip; predict.py
 writes  metrics/verify.json, and on stderr a line a check. Where one fails it writes no file, and ends with status 1.
 """
@@ -18,89 +18,73 @@ from stages.deployment.checks import CheckResult, ModelUnderTest, Sample, Verify
 
 
 class Check(NamedTuple):
-    judge: Callable[[ModelUnderTest], CheckResult]
-    advice: str  # for who sees it fail
-
-
-class Finding(NamedTuple):
-    name: str  # a key of onnx_files.DEPLOYED
-    check: str
-    outcome: CheckResult
-    advice: str
+    run: Callable[[ModelUnderTest], CheckResult]
+    advice: str  # what to do where it fails
 
 
 VERIFIED = Path("metrics/verify.json")
 AGAIN = "make it again with dvc repro -sf quantize"
+OTHER_MODEL = f"{AGAIN}; if that doesn't help, choose another model in params.yaml"
 CHECKS = {
     "onnx": Check(checks.well_formed, AGAIN),
-    "strings": Check(checks.no_local_paths, f"{AGAIN}; if that doesn't help, mend `strip` of stages/deployment/onnx_model.py"),
+    "strings": Check(checks.no_local_paths,
+                     f"{AGAIN}; if that doesn't help, mend `strip` of stages/deployment/onnx_model.py"),
     "card": Check(checks.card_matches, AGAIN),
-    "batches": Check(checks.batch_invariant, f"{AGAIN}; if that doesn't help, choose another model in params.yaml"),
+    "batches": Check(checks.batch_invariant, OTHER_MODEL),
 }
-FLOAT = {"torch": Check(checks.same_as_torch, f"{AGAIN}; if that doesn't help, choose another model in params.yaml"
-                                                   ", or raise verify.tolerance")}
+FLOAT = {"torch": Check(checks.same_as_torch, f"{OTHER_MODEL}, or raise verify.tolerance")}
 SMALL = {"agreement": Check(checks.same_as_float, "python -m stages.quantize --explore finds better settings; or "
-                                                       "lower verify.least_agreement in params.yaml")}
+                                                  "lower verify.least_agreement in params.yaml")}
 
 
 def main() -> None:
     settings = params.load("verify", VerifyParams)
     VERIFIED.unlink(missing_ok=True)  # an old one must not speak for new files
-    sample, findings = Sample(settings.images), []
+    sample = Sample(settings.images)
+    table, failures = {name: {} for name in onnx_model.DEPLOYED}, []
     with workdir.folder("verify", [], []) as scratch:
-        for name in onnx_model.DEPLOYED:
-            for finding in tried(ModelUnderTest(name, sample, settings), scratch):
-                findings.append(finding)
-                print(line(finding), file=sys.stderr)
-    failed = [finding for finding in findings if not finding.outcome.passed]
-    if failed:
-        name, check, outcome, advice = failed[0]
-        others = f" ({len(failed) - 1} more failed, see above)" if failed[1:] else ""
-        raise errors.UserError(f"{onnx_model.DEPLOYED[name]}: {check}: {outcome.said}{others}; {advice}")
-    files.write_json(VERIFIED, table(findings))
+        for name, path in onnx_model.DEPLOYED.items():
+            for key, check, result in run_checks(ModelUnderTest(name, sample, settings), scratch):
+                print(f"{name:<8}  {key:<9}  {'passed' if result.passed else 'FAILED'}  {result.message}",
+                      file=sys.stderr)
+                table[name][key] = result.figures | {"passed": result.passed}
+                if not result.passed:
+                    failures.append((f"{path}: {key}: {result.message}", check.advice))
+    if failures:
+        message, advice = failures[0]
+        others = f" ({len(failures) - 1} more failed, see above)" if failures[1:] else ""
+        raise errors.UserError(f"{message}{others}; {advice}")
+    files.write_json(VERIFIED, table | {"passed": True})
 
 
-def tried(subject: ModelUnderTest, scratch: Path) -> Iterator[Finding]:
-    """Up to the first check that fails: the later ones lean on the earlier."""
-    for name, check in checks_of(subject, scratch).items():
-        outcome = attempted(check.judge, subject)
-        yield Finding(subject.name, name, outcome, check.advice)
-        if not outcome.passed:
+def run_checks(subject: ModelUnderTest, scratch: Path) -> Iterator[tuple[str, Check, CheckResult]]:
+    """Up to the first check that fails: later ones rely on earlier ones."""
+    for key, check in checks_of(subject, scratch).items():
+        result = run_check(check, subject)
+        yield key, check, result
+        if not result.passed:
             return
 
 
 def checks_of(subject: ModelUnderTest, scratch: Path) -> dict[str, Check]:
-    """From the plain to the demanding."""
+    """The checks of this file, the most basic first."""
     if subject.name != "int8":
         return CHECKS | FLOAT
     return CHECKS | SMALL | {"predict": Check(
         partial(predict_check.same_as_prepared, folder=scratch / "alone"),
-        "mend predict.py, which has to read and cut pictures as stages/data/decode.py and windows.py do")}
+        "mend predict.py, which has to read and cut pictures as stages/data/decode.py and tiling.py do")}
 
 
-def attempted(judge: Callable[[ModelUnderTest], CheckResult], subject: ModelUnderTest) -> CheckResult:
+def run_check(check: Check, subject: ModelUnderTest) -> CheckResult:
     """A check that can't be made has failed."""
     try:
-        return judge(subject)
-    except errors.UserError as fault:
-        return CheckResult(False, errors.one_line(fault), {})
+        return check.run(subject)
+    except errors.UserError as error:
+        return CheckResult(False, errors.one_line(error), {})
     except Exception as error:  # those of onnx, onnxruntime and torch share no base but this one
         if errors.out_of_memory(error) or errors.full_disk(error):
             raise
         return CheckResult(False, f"{type(error).__name__}, {errors.one_line(error)[:300]}", {})
-
-
-def line(finding: Finding) -> str:
-    passed, said, _ = finding.outcome
-    return f"{finding.name:<8}  {finding.check:<9}  {'passed' if passed else 'FAILED'}  {said}"
-
-
-def table(findings: list[Finding]) -> dict:
-    """{file: {check: {figure: value, "passed": true}}, "passed": true}."""
-    figures = {finding.name: {} for finding in findings}
-    for finding in findings:
-        figures[finding.name][finding.check] = finding.outcome.figures | {"passed": finding.outcome.passed}
-    return figures | {"passed": all(finding.outcome.passed for finding in findings)}
 
 
 if __name__ == "__main__":

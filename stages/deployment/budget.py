@@ -31,21 +31,20 @@ class Verdict(NamedTuple):
 
 
 def verdicts(budget: BudgetParams, size: Mapping, speed: Mapping, quality: Mapping | None = None) -> list[Verdict]:
-    """A verdict for each limit that is set. size, speed, quality: as metrics/*.json have them; without the last nothing
-    is said about accuracy.
+    """A verdict for each limit that is set. size, speed, quality: the contents of metrics/*.json; without quality there
+    is none on accuracy.
     """
-    most = {"size, MB": (size["int8"]["size_mb"], budget.size_mb),
-            "latency, ms": (speed["int8"]["latency_ms"], budget.latency_ms),
-            "peak memory, MB": (speed["int8"]["peak_memory_mb"], budget.peak_memory_mb)}
-    found = [Verdict(what, measured, limit, measured <= limit) for what, (measured, limit) in most.items()
-             if limit is not None]
+    small = size["int8"] | speed["int8"]
+    results = [Verdict(what, small[key], limit, small[key] <= limit) for what, key in (
+        ("size, MB", "size_mb"), ("latency, ms", "latency_ms"), ("peak memory, MB", "peak_memory_mb"))
+        if (limit := getattr(budget, key)) is not None]
     if quality and budget.accuracy_kept is not None:
-        teacher, small = (quality[name]["deployed"] for name in ("teacher", "int8"))
-        kept = 100 * small / teacher if teacher else 100.0
-        found.append(Verdict("accuracy kept, %", kept, budget.accuracy_kept, kept >= budget.accuracy_kept))
-    return found
+        teacher, student = (quality[name]["deployed"] for name in ("teacher", "int8"))
+        kept = 100 * student / teacher if teacher else 100.0
+        results.append(Verdict("accuracy kept, %", kept, budget.accuracy_kept, kept >= budget.accuracy_kept))
+    return results
 
 
-def describe(found: Sequence[Verdict]) -> str:
-    """Lines for a terminal."""
-    return "\n".join(map(str, found)) or "benchmark.budget in params.yaml sets no limits"
+def describe(results: Sequence[Verdict]) -> str:
+    """A line for each verdict."""
+    return "\n".join(map(str, results)) or "benchmark.budget in params.yaml sets no limits"

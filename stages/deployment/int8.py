@@ -1,8 +1,8 @@
 """Static int8 quantisation. In: an onnx.ModelProto in float and some training images. Out: the same model in int8.
 
 uint8 activations and int8 weights (U8S8: what x86 with VNNI multiplies fastest), as QuantizeLinear/DequantizeLinear
-pairs around the operators, ranges by the smallest and largest values seen. Logits stay float: class scores in 256 steps
-tie, of a U-Net's pixels three in a hundred.
+pairs around the operators; ranges are the smallest and largest values seen in calibration. Logits stay float: class
+scores in 256 steps tie, for 3 % of a U-Net's pixels.
 """
 
 import tempfile
@@ -19,12 +19,12 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from stages.deployment import onnx_model, weight_only
 
 BATCH = 16  # images calibrated at a time: every activation of a batch is in memory
-NORMALISATION = ("Cast", "Sub", "Div")  # what export makes of (image − mean) / std, after the Transpose
-HELD = ("Conv", "ConvTranspose", "Gemm")  # what onnxruntime would quantise by itself
-WEIGHTY = (*HELD, "MatMul")
+NORMALISATION = ["Transpose", "Cast", "Sub", "Div"]  # what export makes of the layout's change and (image − mean) / std
+RUNTIME_QUANTISED = ("Conv", "ConvTranspose", "Gemm")  # what onnxruntime quantises by itself; see _keep_float
+WEIGHTED = (*RUNTIME_QUANTISED, "MatMul")
 
 
-class _Images(quantization.CalibrationDataReader):
+class _CalibrationReader(quantization.CalibrationDataReader):
     def __init__(self, images: np.ndarray):
         self.batches = iter(np.split(images, range(BATCH, len(images), BATCH)))
 
@@ -34,106 +34,108 @@ class _Images(quantization.CalibrationDataReader):
 
 
 class Calibrated:
-    """A model whose activations have been seen once, to be quantised as often and in as many ways as one likes."""
+    """A model that is calibrated once, and can then be quantised in several ways."""
 
     def __init__(self, model: onnx.ModelProto, images: np.ndarray, centred: bool, folder: Path):
         self.centred, self.folder = centred, folder
-        self.ready, self.ranges = folder / "ready.onnx", folder / "ranges.json"
-        plain = folder / "plain.onnx"
+        self.prepared, plain = folder / "prepared.onnx", folder / "plain.onnx"
         onnx.save(model, plain)
         # Symbolic shapes fail on Resize, and the quantiser needs none of them.
-        quant_pre_process(plain, self.ready, skip_symbolic_shape=True)
-        self.images: np.ndarray | None = images  # until the ranges are known
+        quant_pre_process(plain, self.prepared, skip_symbolic_shape=True)
+        self.images: np.ndarray | None = images  # until the first call of `quantised` has measured the ranges
 
     def layers(self) -> list[str]:
         """The names of the nodes that have weights, from the image to the logits."""
-        return [node.name for node in onnx.load(self.ready).graph.node if node.op_type in WEIGHTY]
+        return [node.name for node in onnx.load(self.prepared).graph.node if node.op_type in WEIGHTED]
 
-    def quantised(self, per_channel: bool, in_float: Collection[str] = ()) -> onnx.ModelProto:
-        """The int8 model. in_float: of `layers`, those that stay as they are.
+    def quantised(self, per_channel: bool, excluded_nodes: Collection[str] = ()) -> onnx.ModelProto:
+        """The int8 model.
 
         per_channel: a scale for each output channel of the weights, else one a tensor.
+        excluded_nodes: those of `layers` that stay float.
         """
         options = {"OpTypesToExcludeOutputQuantization": ["Gemm"]}
         if self.centred:
             exact = {"scale": np.array(1 / 64, np.float32), "zero_point": np.array(128, np.uint8)}
             options["TensorQuantOverrides"] = {
-                _normalisation(onnx.load(self.ready).graph)[-1].output[0]: [exact]}
-        small = self.folder / "int8.onnx"
+                _normalisation(onnx.load(self.prepared).graph)[-1].output[0]: [exact]}
+        quantised = self.folder / "int8.onnx"
         quantization.quantize_static(
-            self.ready, small, None if self.images is None else _Images(self.images),
+            self.prepared, quantised, None if self.images is None else _CalibrationReader(self.images),
             quant_format=quantization.QuantFormat.QDQ, per_channel=per_channel,
             activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
-            nodes_to_exclude=list(in_float), calibrate_method=quantization.CalibrationMethod.MinMax,
-            extra_options=options, calibration_cache_path=self.ranges)
+            nodes_to_exclude=list(excluded_nodes), calibrate_method=quantization.CalibrationMethod.MinMax,
+            extra_options=options, calibration_cache_path=self.folder / "ranges.json")
         self.images = None
-        result = onnx.load(small)
+        result = onnx.load(quantised)
         _float_logits(result.graph)
-        _hold(result.graph, in_float)
+        _keep_float(result.graph, excluded_nodes)
         if self.centred:
-            _bypass(result.graph)
+            _bypass_normalisation(result.graph)
         return result
 
 
 @contextmanager
 def calibrated(model: onnx.ModelProto, images: np.ndarray, centred: bool) -> Iterator[Calibrated]:
-    """images: uint8 (N,H,W,3), to see how large the activations get.
+    """images: uint8 (N,H,W,3), to calibrate on.
 
-    centred: the normalisation is (image − 128) / 64. Its quantised form at scale 1/64, zero point 128 is the image
-    itself, exactly, so the images go straight into the first convolution and the float steps are cut out.
+    centred: the normalisation is (image − 128) / 64. Its quantised form at scale 1/64 and zero point 128 is exactly the
+    uint8 image, so images go straight into the first convolution and the float steps are cut out.
     """
     with tempfile.TemporaryDirectory() as folder:
         yield Calibrated(model, images, centred, Path(folder))
 
 
 def _normalisation(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """The nodes Transpose, Cast, Sub, Div that follow the input."""
+    """The nodes that follow the input, as NORMALISATION lists them."""
     chain, value = [], onnx_model.IMAGE
-    for kind in ("Transpose", *NORMALISATION):
+    for kind in NORMALISATION:
         node = next((node for node in graph.node if value in node.input), None)
         if node is None or node.op_type != kind:
-            raise ValueError(f"the exported graph starts otherwise than {NORMALISATION}: see stages/deployment/export.py")
-        chain, value = [*chain, node], node.output[0]
+            raise ValueError(f"the exported graph doesn't start with {NORMALISATION}: see stages/deployment/export.py")
+        chain.append(node)
+        value = node.output[0]
     return chain
 
 
 def _float_logits(graph: onnx.GraphProto) -> None:
-    """Last convolution → (QuantizeLinear → DequantizeLinear →) logits, resized or added up on the way or not: what
-    stands in brackets goes. A Gemm's output was never quantised.
+    """Remove the quantiser pairs between the last convolution and the logits, also before a Resize or Add on that path.
+
+    The output of a Gemm is never quantised.
     """
-    made = {name: node for node in graph.node for name in node.output}
+    producers = {name: node for node in graph.node for name in node.output}
     names = [onnx_model.LOGITS]
     while names:
         name = names.pop()
-        node = made.get(name)  # none: a constant
+        node = producers.get(name)  # None: a constant
         if node and node.op_type in ("Resize", "Add"):
             names += node.input
-        elif node and node.op_type == "DequantizeLinear" and node.input[0] in made:
-            quantizer = made[node.input[0]]
-            source = made[quantizer.input[0]]
+        elif node and node.op_type == "DequantizeLinear" and node.input[0] in producers:
+            quantizer = producers[node.input[0]]
+            source = producers[quantizer.input[0]]
             if source.op_type in ("Conv", "Resize", "Add"):
                 graph.node.remove(node)
                 graph.node.remove(quantizer)
                 _rename(graph, source.output[0], name)
-                made[name] = source
+                producers[name] = source
                 names.append(name)
-                onnx_model.drop_unused(graph)
+    onnx_model.drop_unused(graph)
 
 
-def _hold(graph: onnx.GraphProto, in_float: Collection[str]) -> None:
+def _keep_float(graph: onnx.GraphProto, excluded_nodes: Collection[str]) -> None:
     """Keep onnxruntime from quantising these nodes itself, by one scale a tensor.
 
-    It does so to each Conv, ConvTranspose and Gemm with constant weights and bias that stands between quantisers (the
-    transformer WeightBiasQuantization, seen in 1.31), and leaves out those whose bias is no plain constant. So the bias
-    becomes an int32 with a scale: as fine as a float.
+    Its transformer WeightBiasQuantization (as of 1.31) does so to each Conv, ConvTranspose and Gemm with constant
+    weights and bias that stands between quantisers, but leaves out those whose bias is no plain constant. So the bias
+    becomes an int32 with a scale, which is as precise as a float.
     """
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    for node in [node for node in graph.node if node.name in in_float and node.op_type in HELD]:
+    for node in [node for node in graph.node if node.name in excluded_nodes and node.op_type in RUNTIME_QUANTISED]:
         if len(node.input) > 2:
             bias = numpy_helper.to_array(constants[node.input[2]])
         else:
-            groups = next((found.i for found in node.attribute if found.name == "group"), 1)
-            outputs = constants[node.input[1]].dims[weight_only.channels(node)]
+            groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+            outputs = constants[node.input[1]].dims[weight_only.channel_axis(node)]
             bias = np.zeros(outputs * (groups if node.op_type == "ConvTranspose" else 1), np.float32)
             node.input.append("")
         scale = np.float32(max(np.abs(bias).max(), 1e-30) / 2**30)
@@ -145,24 +147,22 @@ def _hold(graph: onnx.GraphProto, in_float: Collection[str]) -> None:
     onnx_model.drop_unused(graph)
 
 
-def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
-    for node in graph.node:
-        node.input[:] = [new if name == old else name for name in node.input]
-        node.output[:] = [new if name == old else name for name in node.output]
+def _bypass_normalisation(graph: onnx.GraphProto) -> None:
+    """Remove Cast, Sub, Div and the QuantizeLinear after them, so that the Transpose feeds the DequantizeLinear.
 
-
-def _bypass(graph: onnx.GraphProto) -> None:
-    """image → Transpose → (Cast → Sub → Div → QuantizeLinear →) DequantizeLinear: what stands in brackets goes.
-
-    Where the first convolution stays in float, so do they.
+    Not where anything else reads the normalised image: a first convolution that stays float does.
     """
     transpose, *steps = _normalisation(graph)
     readers = [node for node in graph.node if steps[-1].output[0] in node.input]
     if [node.op_type for node in readers] != ["QuantizeLinear"]:
         return
-    quantizer = readers[0]
-    for node in graph.node:
-        node.input[:] = [transpose.output[0] if name == quantizer.output[0] else name for name in node.input]
-    for node in (*steps, quantizer):
+    for node in (*steps, *readers):
         graph.node.remove(node)
+    _rename(graph, readers[0].output[0], transpose.output[0])
     onnx_model.drop_unused(graph)
+
+
+def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [new if name == old else name for name in names]

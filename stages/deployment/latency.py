@@ -1,10 +1,11 @@
-"""How fast ONNX files run here, side by side: each in a process of its own, in turns, so that a drift of the machine's
-speed hits all alike. In: paths. Out: seconds.
+"""How fast ONNX files run here. In: paths. Out: seconds of each run, and peak memory.
 
-`python -m stages.deployment.latency FILE THREADS` is such a process: it runs one ONNX file and nothing else, so that its
-time and memory are the model's and the runtime's. In: on stdin, a line of JSON [images, warmup, seconds] each: a batch
-of so many images is run for so long. Out: on stdout, for each, a line of JSON {"seconds": [of each run that counts],
-"peak_memory_mb": since the process began}, 1 MB = 10⁶ bytes.
+Each model runs in a process of its own (`Runner`), so that its memory is the model's and the runtime's alone. Models
+take turns, so that a drift of the machine's speed affects all alike.
+
+`python -m stages.deployment.latency FILE THREADS` is such a process. It reads JSON lines [images, warmup, seconds] from
+stdin: run a batch of so many images for so long. It answers each with a JSON line {"seconds": [of each run after the
+warm-up], "peak_memory_mb": since the process began}, 1 MB = 10⁶ bytes.
 """
 
 import json
@@ -18,29 +19,28 @@ import numpy as np
 
 from stages.core import errors
 from stages.core.device import peak_memory_mb
-from stages.core.errors import UserError
 from stages.deployment import onnx_model
 
 
 class Runner:
-    """A process of this module with one model, asked over its pipes."""
+    """A process that runs one model; a context manager that ends it."""
 
     def __init__(self, path: Path, threads: int):
         self.path = path
         self.process = subprocess.Popen([sys.executable, "-m", __name__, str(path), str(threads)], text=True,
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
-    def ask(self, images: int, warmup: int, seconds: float) -> dict:
-        """Run a batch of so many images for so long, after `warmup` runs that don't count.
+    def measure(self, images: int, warmup: int, seconds: float) -> dict:
+        """Run a batch of `images` images for `seconds`, once at least, after `warmup` runs that don't count.
 
-        Raises UserError, in the runner's own words, if it ended.
+        Returns {"seconds": [of each run], "peak_memory_mb"}. Raises UserError, with the process's message, if it ended.
         """
         try:
             print(json.dumps([images, warmup, seconds]), file=self.process.stdin, flush=True)
             return json.loads(self.process.stdout.readline())
         except (BrokenPipeError, json.JSONDecodeError):
-            said = self.process.stderr.read().strip().splitlines() or ["it was killed, perhaps for want of memory"]
-            raise UserError(f"running {self.path} failed: {said[-1].removeprefix('runner: ')}") from None
+            lines = self.process.stderr.read().strip().splitlines() or ["it was killed, perhaps for lack of memory"]
+            raise errors.UserError(f"running {self.path} failed: {lines[-1].removeprefix('latency: ')}") from None
 
     def __enter__(self) -> "Runner":
         return self
@@ -51,34 +51,30 @@ class Runner:
 
 
 def take_turns(runners: Mapping[str, Runner], rounds: int, images: int, warmup: int,
-         seconds: float) -> dict[str, list[float]]:
-    """Seconds of every run of each model on a batch of so many images; the arguments are those of `Runner.ask`."""
+               seconds: float) -> dict[str, list[float]]:
+    """Seconds of every run of each model in `rounds` turns; the other arguments are those of `Runner.measure`."""
     spent = {name: [] for name in runners}
     for _ in range(rounds):
         for name, runner in runners.items():
-            spent[name] += runner.ask(images, warmup, seconds)["seconds"]
+            spent[name] += runner.measure(images, warmup, seconds)["seconds"]
     return spent
 
 
 def main() -> None:
     path, threads = sys.argv[1:]
     model = onnx_model.open_model(Path(path), int(threads))
-    size = model.card.image_size
+    shape = (model.card.image_size, model.card.image_size, 3)
     for line in sys.stdin:
         count, warmup, seconds = json.loads(line)
-        images = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+        images = np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
         for _ in range(warmup):
             model(images)
-        spent, end = [timed(model, images)], time.perf_counter() + seconds
-        while time.perf_counter() < end:
-            spent.append(timed(model, images))
+        spent, end = [], time.perf_counter() + seconds
+        while not spent or time.perf_counter() < end:
+            start = time.perf_counter()
+            model(images)
+            spent.append(time.perf_counter() - start)
         print(json.dumps({"seconds": spent, "peak_memory_mb": peak_memory_mb()}), flush=True)
-
-
-def timed(model: onnx_model.Model, images: np.ndarray) -> float:
-    start = time.perf_counter()
-    model(images)
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
-"""ONNX files that describe themselves: uint8 images in, logits out, and a card of what they are in their metadata.
+"""Self-describing ONNX files: uint8 images in, logits out, and a card in their metadata that says what they are.
 
-In: a path. Out: a `Model` to call, or a file written whole. Light on purpose: to run one, neither torch nor onnx is
-imported.
+Running one imports neither torch nor onnx nor pydantic: stages/deployment/latency.py measures a process that does this.
 """
 
 import json
@@ -23,7 +22,7 @@ IMAGE, LOGITS = "image", "logits"  # uint8 (N,H,W,3), RGB → float32 (N,C,*S)
 
 @dataclass(frozen=True)
 class Card:
-    """What a user of the file has to know. Stored in its `metadata_props`, each value as JSON, a string as it is."""
+    """What a user of the file has to know. Stored in its `metadata_props`: strings as they are, the rest as JSON."""
 
     classes: tuple[str, ...]  # a name for each logit
     image_size: int  # height and width that the model was trained at
@@ -35,13 +34,13 @@ class Card:
     std: tuple[float, ...]
     model: str  # a module of stages/models/zoo
     role: str  # teacher | baseline | student
-    form: str  # float | int8 | int8 weights | fp16 weights: how its numbers are stored, and computed with
-    colours: tuple[tuple[int, ...], ...]  # (red, green, blue) of each class, to draw masks with; none without masks
+    form: str  # float | int8 | int8 weights | fp16 weights: how weights are stored and computed with
+    colours: tuple[tuple[int, ...], ...]  # (red, green, blue) of each class, to draw masks with; empty for other tasks
     weights_sha256: str  # of the .safetensors file that it was made from
-    settings_sha256: str  # of what params.yaml said of how to make it, and which layers were left in float
+    settings_sha256: str  # of the sections of params.yaml it was made by, and of the layers left in float
 
     def centred(self) -> bool:
-        """Is (image − mean) / std at a scale of 1/64 and zero point 128 the image itself, as uint8?"""
+        """Whether quantising (image − mean) / std at scale 1/64 and zero point 128 gives the uint8 image itself."""
         return set(self.mean) == {128.0} and set(self.std) == {64.0}
 
 
@@ -54,11 +53,11 @@ class Model:
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """uint8 (N,H,W,3) → float32 logits (N,C,*S)."""
-        return self.session.run([LOGITS], {IMAGE: images})[0]
+        return run(self.session, images)
 
 
 def open_model(path: Path, threads: int) -> Model:
-    """The file, ready to run on so many threads. Raises UserError where it is missing, broken, or none of ours."""
+    """A file's model, to run on `threads` threads. Raises UserError where it is missing, broken, or has no card."""
     if not path.is_file():
         raise UserError(f"{path} is missing; run dvc repro to make it")
     try:
@@ -80,16 +79,20 @@ def session(model: Path | bytes, threads: int):
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
+def run(session, images: np.ndarray) -> np.ndarray:
+    """uint8 (N,H,W,3) → float32 logits (N,C,*S)."""
+    return session.run([LOGITS], {IMAGE: images})[0]
+
+
 def write(model, card: Card, path: Path) -> None:
-    """The model (an onnx.ModelProto) with its card, without what the exporter notes about the machine it ran on.
+    """Write an onnx.ModelProto with its card, without what the exporter notes about the machine it ran on.
 
     The same network gives the same bytes in every folder and process.
     """
     strip(model)
-    for field in sorted(fields(card), key=lambda field: field.name):
-        value = getattr(card, field.name)
+    for name, value in sorted(vars(card).items()):
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        model.metadata_props.add(key=field.name, value=text)
+        model.metadata_props.add(key=name, value=text)
     with atomic_write(path, "wb") as file:
         file.write(model.SerializeToString(deterministic=True))
 
@@ -100,12 +103,9 @@ def strip(message) -> None:
         if name in message.DESCRIPTOR.fields_by_name:
             message.ClearField(name)
     for field, value in message.ListFields():
-        if field.message_type is not None and field.message_type.name not in ("TensorProto", "TypeProto"):
+        if field.message_type is not None and field.message_type.name != "TypeProto":
             for part in value if hasattr(value, "__len__") else [value]:
                 strip(part)
-    for tensor in getattr(message, "initializer", ()):
-        tensor.ClearField("doc_string")
-        tensor.ClearField("metadata_props")
 
 
 def drop_unused(graph) -> None:
@@ -115,17 +115,15 @@ def drop_unused(graph) -> None:
         graph.initializer.remove(tensor)
 
 
-def _card(found: dict[str, str], path: Path) -> Card:
+def _card(metadata: dict[str, str], path: Path) -> Card:
     try:
-        texts = {field.name: found[field.name] for field in fields(Card)}
-        return Card(**{field.name: texts[field.name] if field.type is str else _value(texts[field.name])
-                       for field in fields(Card)})
+        return Card(**{field.name: metadata[field.name] if field.type is str
+                       else _immutable(json.loads(metadata[field.name])) for field in fields(Card)})
     except (KeyError, ValueError) as error:
         raise UserError(f"{path} doesn't describe itself ({one_line(error)}), so it wasn't made here; "
-                    "delete it and run dvc repro") from None
+                        "delete it and run dvc repro") from None
 
 
-def _value(text: str):
-    value = json.loads(text)
-    return tuple(map(tuple, value) if value and isinstance(value[0], list) else value) if isinstance(
-        value, list) else value
+def _immutable(value):
+    """JSON's lists as tuples."""
+    return tuple(map(_immutable, value)) if isinstance(value, list) else value

@@ -1,10 +1,10 @@
 """How a model is made small, and what that costs on val. In: a float model, images of train and val. Out: small models.
 
 Three ways: int8 arithmetic (`static`), or float arithmetic with weights stored as int8 (`weights`) or half floats
-(`fp16`). Nothing here sees the test split: what is chosen by a score is chosen on val.
+(`fp16`). Nothing here reads the test split: what is chosen by a score is chosen on val.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Literal, NamedTuple
 
@@ -15,10 +15,11 @@ from onnx import ModelProto
 from stages.core import params, plugins
 from stages.core.device import thread_count
 from stages.data import prepared
-from stages.deployment import int8, onnx_model, weight_only
+from stages.deployment import dataset, int8, onnx_model, weight_only
 
 FORMS = {"static": "int8", "weights": "int8 weights", "fp16": "fp16 weights"}  # as the card has them
-ASKED = 64  # images by whose logits layers are compared
+WEIGHT_ONLY = {"weights": weight_only.int8_weights, "fp16": weight_only.fp16_weights}
+RANKING_IMAGES = 64  # of val, by whose logits layers are ranked
 BATCH = 64
 
 
@@ -30,34 +31,41 @@ class QuantizeParams(params.Section):
     remedy: Literal["none", "layers"]  # static, where it is further behind: nothing | its worst layers stay float
 
 
-class Quantiser:
+class Candidate(NamedTuple):
+    """One way of making a model small, and what it is worth."""
+
+    settings: QuantizeParams | None  # None: the float model itself
+    excluded_nodes: list[str]  # layers that stay float
+    model: ModelProto
+    val: float  # score on val, in %
+    size: int = 0  # bytes; this and the latency are measured by deployment/explore.py
+    latency: float = 0.0  # seconds an image
+
+
+class Quantiser(NamedTuple):
     """A float model, ready to be made small."""
 
-    def __init__(self, model: ModelProto, static: int8.Calibrated | None):
-        self.model, self.static = model, static
+    model: ModelProto
+    settings: QuantizeParams
+    calibrated: int8.Calibrated | None  # of mode static
 
-    def small(self, settings: QuantizeParams, in_float: list[str]) -> ModelProto:
-        """in_float: layers of `static` that stay as they are."""
-        if settings.mode == "static":
-            return self.static.quantised(settings.per_channel, in_float)
-        return {"weights": weight_only.int8_weights, "fp16": weight_only.fp16_weights}[settings.mode](self.model)
+    def quantised(self, excluded_nodes: Collection[str] = ()) -> ModelProto:
+        """The small model. excluded_nodes: layers that stay float in mode static."""
+        if self.calibrated:
+            return self.calibrated.quantised(self.settings.per_channel, excluded_nodes)
+        return WEIGHT_ONLY[self.settings.mode](self.model)
 
 
 @contextmanager
-def quantiser(model: ModelProto, settings: QuantizeParams, calibration: np.ndarray,
-              centred: bool) -> Iterator[Quantiser]:
-    """calibration: uint8 (N,H,W,3), of train. centred: as deployment/int8.py has it."""
+def quantiser(model: ModelProto, settings: QuantizeParams, centred: bool) -> Iterator[Quantiser]:
+    """Mode static is calibrated on images of train. centred: as int8.calibrated has it."""
     if settings.mode != "static":
-        yield Quantiser(model, None)
+        yield Quantiser(model, settings, None)
         return
-    with int8.calibrated(model, calibration, centred) as ready:
-        yield Quantiser(model, ready)
-
-
-def evenly_spaced(images: np.ndarray, count: int) -> np.ndarray:
-    """`count` images (N,H,W,3) at even distances, or all of them: however they are sorted, every class is likely in."""
-    rows = np.unique(np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int))
-    return np.ascontiguousarray(images[rows])
+    images = prepared.images("train")
+    calibration = np.ascontiguousarray(images[dataset.evenly_spaced(len(images), settings.calibration_images)])
+    with int8.calibrated(model, calibration, centred) as calibrated:
+        yield Quantiser(model, settings, calibrated)
 
 
 class ValScorer:
@@ -70,58 +78,45 @@ class ValScorer:
     def __call__(self, model: ModelProto) -> float:
         import torch
 
-        session, score = _opened(model), self.score()
+        session, score = _session(model), self.score()
         for start in range(0, len(self.images), BATCH):
             rows = slice(start, start + BATCH)
-            score.update(torch.from_numpy(_logits(session, self.images[rows])),
+            score.update(torch.from_numpy(onnx_model.run(session, np.ascontiguousarray(self.images[rows]))),
                          torch.from_numpy(self.targets[rows].astype(np.int64)))
         return score.values()[score.primary]
 
 
-class Candidate(NamedTuple):
-    """What was tried, and what it is worth."""
-
-    in_float: list[str]  # layers that stay float
-    small: ModelProto
-    val: float  # its score, in %
-
-
-def candidates(ready: Quantiser, settings: QuantizeParams, judge: ValScorer, least: float) -> list[Candidate]:
+def candidates(ready: Quantiser, scorer: ValScorer, least: float) -> list[Candidate]:
     """With no layer in float; then, as `remedy` allows, with the worst 1, 2, 4 …, up to half of them, until one scores
     `least` on val.
-
-    A layer is the worse, the nearer the logits come to the float model's when it alone stays float.
     """
-    def attempt(in_float: list[str]) -> Candidate:
-        small = ready.small(settings, in_float)
-        return Candidate(in_float, small, judge(small))
+    def candidate(excluded_nodes: list[str]) -> Candidate:
+        small = ready.quantised(excluded_nodes)
+        return Candidate(ready.settings, excluded_nodes, small, scorer(small))
 
-    found = [attempt([])]
-    if found[0].val >= least or settings.mode != "static" or settings.remedy == "none":
-        return found
-    ranked, count = _worst_first(ready, settings, judge), 1
-    while found[-1].val < least and 2 * count <= len(ranked):
-        found.append(attempt(ranked[:count]))
+    tried = [candidate([])]
+    if tried[0].val >= least or not ready.calibrated or ready.settings.remedy == "none":
+        return tried
+    ranked, count = _worst_first(ready, scorer.images), 1
+    while tried[-1].val < least and 2 * count <= len(ranked):
+        tried.append(candidate(ranked[:count]))
         count *= 2
-    return found
+    return tried
 
 
-def best(found: list[Candidate]) -> Candidate:
+def best(tried: list[Candidate]) -> Candidate:
     """The best on val; of equals the one with the fewest layers in float."""
-    return max(found, key=lambda one: (one.val, -len(one.in_float)))
+    return max(tried, key=lambda candidate: (candidate.val, -len(candidate.excluded_nodes)))
 
 
-def _worst_first(ready: Quantiser, settings: QuantizeParams, judge: ValScorer) -> list[str]:
-    images = evenly_spaced(judge.images, ASKED)
-    expected = _logits(_opened(ready.model), images)
-    errors = {name: float(np.square(_logits(_opened(ready.small(settings, [name])), images) - expected).mean())
-              for name in ready.static.layers()}
+def _worst_first(ready: Quantiser, images: np.ndarray) -> list[str]:
+    """The layers, first the one that, staying float alone, brings the logits nearest to the float model's."""
+    images = np.ascontiguousarray(images[dataset.evenly_spaced(len(images), RANKING_IMAGES)])
+    expected = onnx_model.run(_session(ready.model), images)
+    errors = {name: np.square(onnx_model.run(_session(ready.quantised([name])), images) - expected).mean()
+              for name in ready.calibrated.layers()}
     return sorted(errors, key=lambda name: (errors[name], name))
 
 
-def _opened(model: ModelProto):
+def _session(model: ModelProto):
     return onnx_model.session(model.SerializeToString(), thread_count())
-
-
-def _logits(session, images: np.ndarray) -> np.ndarray:
-    return session.run([onnx_model.LOGITS], {onnx_model.IMAGE: np.ascontiguousarray(images)})[0]

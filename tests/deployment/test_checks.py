@@ -4,9 +4,11 @@ import io
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import onnx
@@ -17,9 +19,10 @@ from onnx import helper, numpy_helper
 from PIL import Image
 from sources import pack
 
-from stages import verify
+from stages import clean, fetch, quantize, scan, split, verify
 from stages.core import files, workdir
 from stages.core.errors import UserError
+from stages.data import parallel
 from stages.deployment import checks, onnx_model, predict_check
 from stages.models import factory
 
@@ -62,17 +65,25 @@ def made(project: Project, section: dict, classes: int, seeds: int) -> Project:
     """Through `quantize`, with networks that weren't trained. The student has so many seeds; its last is the best."""
     project.set("teacher", section | {"mode": "scratch"}).set("student", section).set("verify", VERIFY)
     project.set("quantize.calibration_images", 16).set("quantize.max_drop", 100.0)
-    done = project.run("fetch", "scan", "clean", "split")
-    assert not done.returncode, done.stderr
+    run_inside(project, fetch, scan, clean, split)
     models = project.folder / MODELS
     trained(section, classes, 0, models / "teacher.safetensors")
     for name, count in (("baseline", 1), ("student", seeds)):
         for seed in range(count):
             trained(section, classes, 10 * count + seed, models / name / f"seed-{seed}.safetensors")
         files.write_json(models / name / "seeds.json", {"best": seed, "val": {str(at): {} for at in range(count)}})
-    done = project.run("quantize")
-    assert not done.returncode, done.stderr
+    run_inside(project, quantize)
     return project
+
+
+def run_inside(project: Project, *stages: ModuleType) -> None:
+    """In this process, which saves the start of others."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project.folder)
+        patch.setattr(sys, "argv", ["stage"])
+        patch.setattr(parallel, "WORKERS", 1)
+        for stage in stages:
+            stage.main()
 
 
 @pytest.fixture(scope="module")
@@ -92,11 +103,11 @@ def town(tmp_path_factory) -> Project:
     """Segmentation: four squares a picture, which overlap, at half their size."""
     project = Project(tmp_path_factory.mktemp("town"), "digit_scenes")
     members = {}
-    for split, count in (("train", 6), ("val", 2), ("test", 4)):
+    for part, count in (("train", 6), ("val", 2), ("test", 4)):
         for number in range(count):
-            members[f"{split}/images/{number}.png"] = encoded(photograph(number + 10 * count, 81, 112), "png")
+            members[f"{part}/images/{number}.png"] = encoded(photograph(number + 10 * count, 81, 112), "png")
             mask = np.random.default_rng(number).integers(0, 3, (9, 14), np.uint8).repeat(9, 0).repeat(8, 1)
-            members[f"{split}/masks/{number}.png"] = encoded(mask, "png")
+            members[f"{part}/masks/{number}.png"] = encoded(mask, "png")
     pack(project.source / "town.zip", members)
     for key, value in {"data.source": "town.zip", "data.masks": MASKS, "split.image_size": 32, "split.resize": "tiles",
                        "split.scale": 0.5, "split.overlap": 8}.items():
@@ -136,13 +147,13 @@ def fault() -> str:
 def outcome(name: str, check: str, **settings: float) -> checks.CheckResult:
     """Of one check alone, as the stage makes it."""
     subject = checks.ModelUnderTest(name, checks.Sample(8), checks.VerifyParams(**VERIFY | settings))
-    return verify.attempted(verify.checks_of(subject, Path("scratch"))[check].judge, subject)
+    return verify.run_check(verify.checks_of(subject, Path("scratch"))[check], subject)
 
 
 def failure(name: str, check: str) -> str:
-    found = outcome(name, check)
-    assert not found.passed and not found.figures
-    return found.said
+    result = outcome(name, check)
+    assert not result.passed and not result.figures
+    return result.message
 
 
 def change(name: str, edit: Callable[[onnx.ModelProto], object]) -> None:
@@ -168,6 +179,7 @@ def noted(model: onnx.ModelProto, /, **entries: str) -> None:
 
 # ── As a user runs it ──
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["zoo", "town"])
 def test_what_quantize_makes_is_verified(name, request):
     project = request.getfixturevalue(name)
@@ -191,6 +203,7 @@ def test_what_quantize_makes_is_verified(name, request):
         assert (project.folder / VERIFIED).read_bytes() == content
 
 
+@pytest.mark.slow
 def test_a_failure_ends_with_a_line_and_status_1(zoo, tmp_path):
     with inside(zoo, tmp_path / "zoo") as folder:
         (MODELS / "baseline.onnx").write_bytes(b"no model")
@@ -223,6 +236,7 @@ def test_pictures_are_spread_evenly(zoo, monkeypatch, count, rows):
     assert checks.Sample(count).rows == list(rows)
 
 
+@pytest.mark.slow
 def test_a_picture_comes_with_all_its_squares(town, monkeypatch):
     monkeypatch.chdir(town.folder)
     assert [picture.rows for picture in checks.Sample(8).pictures] == [range(4), range(12, 16)]
@@ -294,6 +308,7 @@ def test_a_card_that_lacks_a_field(spoilt):
     assert "models/student.onnx doesn't describe itself ('classes')" in failure("student", "card")
 
 
+@pytest.mark.slow
 def test_a_town_needs_colours(town, tmp_path):
     with inside(town, tmp_path / "town"):
         change("int8", lambda model: noted(model, colours="[]"))
@@ -345,8 +360,8 @@ def test_answers_of_the_wrong_kind(spoilt, nodes, said):
         model.graph.output[0].type.tensor_type.ClearField("shape")
 
     change("baseline", edit)
-    found = outcome("baseline", "batches")
-    assert not found.passed and said in found.said
+    result = outcome("baseline", "batches")
+    assert not result.passed and said in result.message
 
 
 @pytest.mark.parametrize("name", ["teacher", "baseline", "student"])
@@ -364,14 +379,16 @@ def test_the_error_is_measured_by_the_deviation_of_the_logits(spoilt):
     right = net(torch.from_numpy(images).permute(0, 3, 1, 2)).numpy()
     wrong = onnx_model.open_model(onnx_model.DEPLOYED["student"], 1)(images)
     expected = float(np.abs(wrong - right).max() / right.std())
-    assert f"logits differ from torch's by {expected:.1e} of" in outcome("student", "torch").said
+    assert f"logits differ from torch's by {expected:.1e} of" in outcome("student", "torch").message
     assert outcome("student", "torch", tolerance=1.1 * expected).passed
     assert not outcome("student", "torch", tolerance=0.9 * expected).passed
 
 
 def test_figures_without_last_bits():
-    assert [checks.power_of_ten_above(value) for value in (1.4e-6, 9.9e-6, 0.03, 2.0, 0.0)] == [1e-5, 1e-5, 0.1, 10.0, 0.0]
-    assert checks.relative_error(1, 0) == float("inf") and checks.relative_error(0, 0) == 0 and checks.relative_error(1, 4) == 0.25
+    powers = [checks.power_of_ten_above(value) for value in (1.4e-6, 9.9e-6, 0.03, 2.0, 0.0)]
+    assert powers == [1e-5, 1e-5, 0.1, 10.0, 0.0]
+    assert checks.relative_error(1, 4) == 0.25
+    assert checks.relative_error(1, 0) == float("inf") and checks.relative_error(0, 0) == 0
 
 
 def test_an_int8_that_disagrees(spoilt):
@@ -425,6 +442,7 @@ def test_a_predictor_that_resizes_otherwise_stops_the_stage(spoilt, monkeypatch)
     assert said.startswith("models/student.int8.onnx: predict: predict.py says ") and "mend predict.py" in said
 
 
+@pytest.mark.slow
 def test_a_predictor_that_draws_other_masks(town, tmp_path, monkeypatch):
     with inside(town, tmp_path / "town"):
         rewritten(monkeypatch, "Resampling.BILINEAR", "Resampling.NEAREST")

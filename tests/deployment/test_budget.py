@@ -1,10 +1,12 @@
 """The budget: what is measured against which limit, and the gate for CI."""
+# ruff: noqa: F401, F811 (fixtures are imported)
 
 import subprocess
 import sys
 
+import pytest
 from conftest import ROOT
-from test_onnx import deployed  # noqa: F401 (a fixture)
+from exported_networks import deployed
 
 from stages.deployment import budget
 
@@ -15,12 +17,37 @@ QUALITY = {"teacher": {"accuracy": 91.0, "deployed": 90.0}, "int8": {"accuracy":
 
 def test_verdicts():
     limits = budget.BudgetParams(size_mb=0.5, latency_ms=1.9, peak_memory_mb=None, accuracy_kept=90.0)
-    assert [(found.what, found.measured, found.met) for found in budget.verdicts(limits, SIZE, SPEED, QUALITY)] == [
+    verdicts = budget.verdicts(limits, SIZE, SPEED, QUALITY)
+    assert [(verdict.what, verdict.measured, verdict.met) for verdict in verdicts] == [
         ("size, MB", 0.5, True), ("latency, ms", 2.0, False), ("accuracy kept, %", 90.0, True)]
     assert not budget.verdicts(budget.BudgetParams(**dict.fromkeys(budget.BudgetParams.model_fields)), SIZE, SPEED)
 
 
-def test_the_budget_is_a_gate(deployed):  # noqa: F811
+def test_a_limit_is_kept_where_it_is_met_exactly():
+    limits = budget.BudgetParams(size_mb=0.5, latency_ms=2.0, peak_memory_mb=60.0, accuracy_kept=90.0)
+    assert [verdict[:3] for verdict in budget.verdicts(limits, SIZE, SPEED, QUALITY)] == [
+        ("size, MB", 0.5, 0.5), ("latency, ms", 2.0, 2.0), ("peak memory, MB", 60.0, 60.0),
+        ("accuracy kept, %", 90.0, 90.0)]
+    assert all(verdict.met for verdict in budget.verdicts(limits, SIZE, SPEED, QUALITY))
+    tighter = budget.BudgetParams(size_mb=0.49, latency_ms=1.99, peak_memory_mb=59.9, accuracy_kept=90.1)
+    assert not any(verdict.met for verdict in budget.verdicts(tighter, SIZE, SPEED, QUALITY))
+
+
+def test_a_teacher_that_is_always_wrong_is_matched():
+    limits = budget.BudgetParams(size_mb=None, latency_ms=None, peak_memory_mb=None, accuracy_kept=100.0)
+    (verdict,) = budget.verdicts(limits, SIZE, SPEED, {name: {"deployed": 0.0} for name in ("teacher", "int8")})
+    assert verdict == ("accuracy kept, %", 100.0, 100.0, True)
+
+
+def test_verdicts_as_lines():
+    lines = budget.describe([budget.Verdict("latency, ms", 2.34567, 2.0, False),
+                             budget.Verdict("accuracy kept, %", 98.0, 97.5, True)])
+    assert lines == "latency, ms: 2.346, at most 2: FAIL\naccuracy kept, %: 98, at least 97.5: pass"
+    assert budget.describe([]) == "benchmark.budget in params.yaml sets no limits"
+
+
+@pytest.mark.slow
+def test_the_budget_is_a_gate(deployed):
     params = deployed.folder / "params.yaml"
     before = params.read_text(encoding="utf-8")
 

@@ -1,0 +1,211 @@
+"""Making a model small: which layers stay float, which way is recommended, what the stage writes."""
+# ruff: noqa: F401, F811 (fixtures are imported)
+
+import functools
+import hashlib
+import shutil
+from contextlib import nullcontext
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import Project
+from exported_networks import SIDE, answers, deployed, net
+
+from stages.core import files
+from stages.data import prepared
+from stages.deployment import dataset, explore, export, onnx_model, quantize
+
+SETTINGS = quantize.QuantizeParams(mode="static", per_channel=True, calibration_images=64, max_drop=0.5,
+                                   remedy="layers")
+
+
+def plain(count: int) -> np.ndarray:
+    """Pictures of one colour each: logits differ more than by noise."""
+    colours = np.random.default_rng(3).integers(0, 256, (count, 1, 1, 3), dtype=np.uint8)
+    return np.broadcast_to(colours, (count, SIDE, SIDE, 3)).copy()
+
+
+@functools.cache
+def spoilt_model() -> bytes:
+    """A network with one layer that int8 can't express: weights a thousand times the others', on a channel that is
+    always 0.
+    """
+    built = net()
+    first, second = built.net[1].first, built.net[1].second
+    with torch.no_grad():
+        first[1].weight[0], first[1].bias[0] = 0.0, -0.01
+        second[0].weight[:, 0] = 1000.0
+        built.net[-1].bias -= built(torch.from_numpy(plain(64)).permute(0, 3, 1, 2)).mean(0)  # each class occurs
+    return export.to_onnx(built, SIDE).SerializeToString()
+
+
+@pytest.fixture
+def spoilt(tmp_path, monkeypatch) -> onnx.ModelProto:
+    """The labels of val are what the float network says; train is the same images."""
+    model, images = onnx.load_from_string(spoilt_model()), plain(64)
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "val"):
+        folder = prepared.FOLDER / split
+        folder.mkdir(parents=True)
+        np.save(folder / "images.npy", images)
+        np.save(folder / "targets.npy", answers(model, images).argmax(1))
+    return model
+
+
+def without_remedy(ready: quantize.Quantiser) -> quantize.Quantiser:
+    return ready._replace(settings=ready.settings.model_copy(update={"remedy": "none"}))
+
+
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_the_layer_that_int8_spoils_stays_float(spoilt, per_channel):
+    scorer, settings = quantize.ValScorer("classification"), SETTINGS.model_copy(update={"per_channel": per_channel})
+    assert scorer(spoilt) == 100
+    with quantize.quantiser(spoilt, settings, True) as ready:
+        (usual,) = quantize.candidates(without_remedy(ready), scorer, 99.5)
+        assert usual.excluded_nodes == [] and usual.val < 80
+        chosen = quantize.best(quantize.candidates(ready, scorer, 90))
+        assert len(chosen.excluded_nodes) == 1 and chosen.val >= 90
+        layers, small = ready.calibrated.layers(), chosen.model
+    assert layers.index(chosen.excluded_nodes[0]) == 2  # the second convolution of the first block
+    kept = next(node for node in small.graph.node if node.name == chosen.excluded_nodes[0])
+    weights = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in small.graph.initializer}
+    assert weights[kept.input[1]].dtype == np.float32 and weights[kept.input[1]].max() > 100
+
+
+def test_where_no_layers_help_the_best_candidate_is_kept(spoilt):
+    scorer = quantize.ValScorer("classification")
+    with quantize.quantiser(spoilt, SETTINGS, True) as ready:
+        tried = quantize.candidates(ready, scorer, 101)
+    assert [len(one.excluded_nodes) for one in tried] == [0, 1, 2, 4]  # of ten layers
+    best = quantize.best(tried)
+    assert best.val == max(one.val for one in tried) and tried.index(best) == [one.val for one in tried].index(best.val)
+
+
+def candidate(val: float, *excluded_nodes: str) -> quantize.Candidate:
+    return quantize.Candidate(SETTINGS, list(excluded_nodes), None, val)
+
+
+def test_of_equally_good_candidates_the_one_with_fewest_float_layers():
+    tried = [candidate(80), candidate(90, "a", "b"), candidate(90, "a"), candidate(89.9)]
+    assert quantize.best(tried) is tried[2]
+
+
+class Ready:
+    """Stands for a Quantiser whose models are the lists of their float layers."""
+
+    def __init__(self, layers: int, mode: str = "static", remedy: str = "layers"):
+        self.layers = [f"layer {number}" for number in range(layers)]
+        self.settings = SETTINGS.model_copy(update={"mode": mode, "remedy": remedy})
+        self.calibrated = self if mode == "static" else None
+
+    def quantised(self, excluded_nodes: list[str]) -> list[str]:
+        return excluded_nodes
+
+
+@pytest.mark.parametrize("ready, least, numbers", [
+    (Ready(8), 71, [0, 1, 2, 4]),  # half of them at most
+    (Ready(7), 71, [0, 1, 2]),
+    (Ready(1), 71, [0]),
+    (Ready(8), 50, [0]),  # good enough as it is
+    (Ready(8), 51, [0, 1]), (Ready(8), 52, [0, 1, 2]),
+    (Ready(8, remedy="none"), 71, [0]), (Ready(8, mode="weights"), 71, [0]),
+])
+def test_more_layers_stay_float_until_the_score_is_reached(ready, least, numbers, monkeypatch):
+    monkeypatch.setattr(quantize, "_worst_first", lambda ready, images: ready.layers)
+    scorer = lambda small: 50.0 + len(small)  # noqa: E731
+    scorer.images = None
+    tried = quantize.candidates(ready, scorer, least)
+    assert [one.excluded_nodes for one in tried] == [ready.layers[:number] for number in numbers]
+    assert [one.val for one in tried] == [50 + number for number in numbers]
+    assert all(one.settings is ready.settings for one in tried)
+
+
+def test_the_val_score_counts_every_image_once(spoilt, monkeypatch):
+    """Also where batches don't divide them."""
+    targets = np.load(prepared.FOLDER / "val/targets.npy")
+    targets[:16] = (targets[:16] + 1) % 4
+    np.save(prepared.FOLDER / "val/targets.npy", targets)
+    for batch in (5, 64, 100):
+        monkeypatch.setattr(quantize, "BATCH", batch)
+        assert quantize.ValScorer("classification")(spoilt) == 75
+
+
+@pytest.mark.parametrize("total, count, indices", [
+    (10, 4, [0, 3, 6, 9]), (10, 1, [0]), (10, 2, [0, 9]), (3, 3, [0, 1, 2]), (3, 9, [0, 1, 2]), (8, 3, [0, 4, 7]),
+])
+def test_evenly_spaced(total, count, indices):
+    assert dataset.evenly_spaced(total, count).tolist() == indices
+
+
+def test_calibration_sees_evenly_spaced_training_images(spoilt, monkeypatch):
+    images = []
+    monkeypatch.setattr(quantize.int8, "calibrated", lambda model, batch, centred: nullcontext(images.append(batch)))
+    with quantize.quantiser(spoilt, SETTINGS.model_copy(update={"calibration_images": 3}), True):
+        assert np.array_equal(images[0], plain(64)[[0, 32, 63]])
+
+
+def row(mode: str | None, val: float, size: int, latency: float) -> quantize.Candidate:
+    settings = SETTINGS.model_copy(update={"mode": mode}) if mode else None
+    return quantize.Candidate(settings, [], None, val, size, latency)
+
+
+@pytest.mark.parametrize("small, best", [
+    ([row("static", 90, 30, 0.4), row("weights", 90, 25, 1.0)], "static"),  # the faster
+    ([row("static", 90, 30, 0.98), row("weights", 90, 25, 1.0)], "weights"),  # as fast: the smaller
+    ([row("static", 89.8, 25, 1.0), row("weights", 90, 25.5, 1.0)], "weights"),  # as small: the better
+    ([row("static", 89.4, 30, 0.4), row("weights", 90, 25, 1.0)], "weights"),  # loses too much
+    ([row("static", 90, 30, 1.3), row("fp16", 90, 50, 1.0)], "fp16"),  # slower than what it replaces
+    ([row("static", 80, 30, 0.4), row("weights", 90, 25, 1.2)], None),
+])
+def test_what_is_recommended(small, best):
+    rows = [row(None, 90, 100, 1.0), *small]
+    choice = explore.choose(rows, SETTINGS)
+    assert (choice and choice.settings.mode) == best
+    table = explore.table(rows, SETTINGS)
+    assert len(table.splitlines()) == 3 + len(rows)
+    assert (f"quantize.mode to {best}" if best else "the float student is the one to deploy") in table
+
+
+@pytest.mark.slow
+def test_explore_measures_every_way_and_writes_nothing(deployed):
+    def state() -> dict[str, str]:
+        return {path.relative_to(deployed.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+                for path in deployed.folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+
+    before = state()
+    done = deployed.run("quantize", arguments=["--explore"])
+    assert not done.returncode, done.stderr
+    assert state() == before
+    lines = done.stdout.splitlines()
+    assert [line.split("  ")[0] for line in lines[1:6]] == [
+        "float", "int8, a scale a channel", "int8, a scale a tensor", "int8 weights", "fp16 weights"]
+    assert all(float(line.split()[-2]) > 0 for line in lines[1:6])
+
+
+@pytest.mark.slow
+def test_another_way_goes_through_the_stage(deployed, tmp_path):
+    project = Project(tmp_path / "other")
+    shutil.copytree(deployed.folder, project.folder, dirs_exist_ok=True)
+    models = project.folder / "models"
+    for name in ("baseline", "student"):
+        files.write_json(models / name / "seeds.json", {"best": 1, "val": {"1": {}}})
+    done = project.set("quantize.mode", "weights").run("quantize")
+    assert not done.returncode, done.stderr
+    card = onnx_model.open_model(models / "student.int8.onnx", 1).card
+    assert card.form == "int8 weights" and card.role == "student"
+    assert (models / "student.int8.onnx").stat().st_size < 0.5 * (models / "student.onnx").stat().st_size
+    assert files.read_json(project.folder / "metrics/quantisation.json")["form"] == "int8 weights"
+
+
+@pytest.mark.slow
+def test_cards_name_what_the_file_was_made_from(deployed):
+    models = deployed.folder / "models"
+    cards = {name: onnx_model.open_model(models / f"{name}.onnx", 1).card
+             for name in ("teacher", "baseline", "student", "student.int8")}
+    assert [card.role for card in cards.values()] == ["teacher", "baseline", "student", "student"]
+    weights = hashlib.sha256((models / "student/seed-1.safetensors").read_bytes()).hexdigest()
+    assert cards["student"].weights_sha256 == cards["student.int8"].weights_sha256 == weights
+    assert cards["student"].settings_sha256 != cards["student.int8"].settings_sha256
+    assert cards["student"].colours == ()
