@@ -1,0 +1,64 @@
+"""Tables and pictures of a classifier's predictions for the test split."""
+
+import numpy as np
+from predicted import ANIMALS, THREE, classified
+
+from stages.core import files
+from stages.evaluation import plotting
+from stages.tasks.classification import figures as plots
+from stages.tasks.classification import scores
+
+
+def draw(models: dict, folder) -> None:
+    photograph = np.random.default_rng(0).integers(0, 256, (8, 6, 3), np.uint8)
+    plots.draw(models, scores, ANIMALS, 3, lambda picture: photograph, folder / "test", folder / "confused")
+
+
+def test_tables_and_pictures(tmp_path):
+    for folder in ("once", "again"):
+        draw({"teacher": THREE, "int8": THREE}, tmp_path / folder)
+    once, again = ({path.relative_to(tmp_path / folder): path.read_bytes() for path in (tmp_path / folder).rglob("*.*")}
+                   for folder in ("once", "again"))
+    assert once == again and {path.as_posix() for path in once} == {
+        "confused/pairs.png", *(f"test/{name}" for name in (
+            "classes.csv", "classes.png", "confused.csv", "confusion.png", "reliability.png", "precision_recall.png",
+            *(f"{table}/{model}.csv" for table in ("confusion", "reliability", "precision_recall")
+              for model in ("teacher", "int8"))))}
+    rows = files.read_csv(tmp_path / "once/test/confusion/int8.csv")
+    assert [row["actual"] for row in rows] == ["ape", "bee", "ape", "bee"]
+    assert [row["predicted"] for row in rows] == ["ape", "bee", "bee", "cat, big"]
+    lines = (tmp_path / "once/test/classes.csv").read_text().splitlines()
+    assert lines[0] == "model,class,precision,recall,f1,support" and lines[2] == "teacher,bee,50.0,50.0,50.0,2"
+    assert lines[3] == "teacher,\"cat, big\",0.0,0.0,0.0,0"  # never shown, once said
+    assert (tmp_path / "once/test/reliability/int8.csv").read_text() == (
+        "from,to,images,confidence,accuracy\n33.33,66.67,1,50.0,100.0\n66.67,100.0,3,73.33,33.33\n")
+    curve = files.read_csv(tmp_path / "once/test/precision_recall/int8.csv")
+    assert list(curve[0]) == ["recall", "precision"] and curve[-1] == {"recall": "0.0", "precision": "100.0"}
+
+
+def test_what_is_confused_is_told_of_the_last_model(tmp_path, monkeypatch):
+    """Three of the first's answers are wrong, and one of the last's."""
+    seen = []
+    monkeypatch.setattr(plotting, "confusion", lambda counts, cell, classes, title, path: seen.append((counts, title)))
+    one = classified([[0.8, 0.1, 0.1], [0.3, 0.5, 0.2], [0.2, 0.1, 0.7], [0.1, 0.7, 0.2]], [0, 1, 0, 1])
+    asked = []
+    plots.draw({"teacher": classified([[0.1, 0.8, 0.1]] * 4, [0, 0, 0, 1]), "int8": one}, scores, ANIMALS, 3,
+               lambda picture: asked.append(picture) or np.zeros((4, 4, 3), np.uint8), tmp_path, tmp_path / "shown")
+    (counts, title), = seen
+    assert counts.tolist() == [[1, 0, 1], [0, 2, 0], [0, 0, 0]] and title == "int8: 75.00 % of 4 test images right"
+    assert (tmp_path / "confused.csv").read_text().splitlines()[1:] == ["ape,\"cat, big\",1,50.0"]
+    assert asked == [2]
+
+
+def test_of_what_is_confused_the_surest_are_shown(tmp_path):
+    sure = [0.52, 0.9, 0.6, 0.8, 0.55, 0.95, 0.7, 0.65, 0.85, 0.75]  # that the ape is a bee
+    asked = []
+    plots.draw({"int8": classified([[1 - much, much, 1e-9] for much in sure], [0] * len(sure))}, scores, ANIMALS,
+               3, lambda picture: asked.append(picture) or np.zeros((4, 4, 3), np.uint8), tmp_path, tmp_path / "shown")
+    assert asked == [5, 1, 8, 3, 9, 6, 7, 2]
+
+
+def test_where_nothing_is_confused_a_note_says_so(tmp_path):
+    draw({"int8": classified([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]], [0, 1])}, tmp_path)
+    assert [path.name for path in (tmp_path / "confused").iterdir()] == ["none.txt"]
+    assert (tmp_path / "test/confused.csv").read_text() == "actual,predicted,images,percent_of_actual\n"
