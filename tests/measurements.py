@@ -1,5 +1,6 @@
-"""Made-up measurements, as the stages leave them, for tests of the page that is written from them."""
+"""Made-up measurements in the form that the stages write, for tests of the report."""
 
+import contextlib
 import copy
 import functools
 import json
@@ -30,7 +31,7 @@ settings = functools.cache(preset.values)
 
 def facts(task: str = "classification") -> dict:
     """What stages/report.py gathers: a gain of 2 points for sure, 1000 test images, 3 seeds, classes cat, dog, owl."""
-    found = {
+    measured = {
         "settings": copy.deepcopy(settings(PRESETS[task])), "models": MODELS, "quality": quality(task),
         "size": {name: {"parameters_m": 0.25, "size_mb": 1.0} for name in MODELS}
         | {"teacher": {"parameters_m": 1.5, "size_mb": 6.0}, "ratio": {"parameters": 6.0, "size": 6.0}},
@@ -53,28 +54,28 @@ def facts(task: str = "classification") -> dict:
         "shown": {PRIMARY[task]: "score, %", "ece": "calibration error, %"}, "pictures": {}, "hidden": [],
         "examples": [], "hashes": {},
     }
-    return judged(found, size_mb=2.0)
+    return judged(measured, size_mb=2.0)
 
 
 def quality(task: str) -> dict:
     """metrics/quality.json."""
     primary = PRIMARY[task]
-    found = {name: {primary: score, f"{primary}_low": score - 1, f"{primary}_high": score + 1, "deployed": score,
-                    "precision": 90.0, "recall": 90.0, "f1": 90.0, "ece": 2.0, "mcc": 0.9} | OTHERS[task]
-             for name, score in SCORES.items()}
-    shipped = {metric: found["int8"][metric] for metric in (primary, "precision", "recall", "f1", "ece", "mcc")}
+    scores = {name: {primary: score, f"{primary}_low": score - 1, f"{primary}_high": score + 1, "deployed": score,
+                     "precision": 90.0, "recall": 90.0, "f1": 90.0, "ece": 2.0, "mcc": 0.9} | OTHERS[task]
+              for name, score in SCORES.items()}
+    shipped = {metric: scores["int8"][metric] for metric in (primary, "precision", "recall", "f1", "ece", "mcc")}
     shipped |= {primary: 91.8} | OTHERS[task]
-    found["int8"]["deployed"] = 91.8  # the means over the seeds are others
+    scores["int8"]["deployed"] = 91.8  # the means over the seeds are others
     for name in MODELS[1:]:
-        found[name] |= {f"{primary}_std": 0.5, "where_teacher_errs": 30.0}
+        scores[name] |= {f"{primary}_std": 0.5, "where_teacher_errs": 30.0}
     if task == "segmentation":
-        for row in found.values():
+        for row in scores.values():
             row["iou"] = {"cat": 90.0, "dog": 80.0, "owl": 99.0}
     distillation = {"p_value": 0.001, "teacher_agreement": 93.0}
     for key, value, low, high in (("gain", 2.0, 1.0, 3.0), ("gap_recovered", 40.0, 20.0, 60.0),
                                   ("paired_gain", 2.0, 0.8, 3.2), ("int8_drop", 0.1, -0.2, 0.4)):
         distillation |= {key: value, f"{key}_low": low, f"{key}_high": high}
-    return found | {"shipped": shipped, "distillation": distillation, "test": {
+    return scores | {"shipped": shipped, "distillation": distillation, "test": {
         "images": 1000, "seeds": 3, "primary": primary, "teacher_errors": 50, "resamples": 2000, **WORDS[task]}}
 
 
@@ -85,39 +86,39 @@ def curve() -> list[dict[str, str]]:
             for seed in "01" for epoch in "12"]
 
 
-def judged(found: dict, **limits: float) -> dict:
-    """With the verdicts on these limits of benchmark.budget."""
+def judged(measured: dict, **limits: float) -> dict:
+    """The same with the verdicts on these limits of benchmark.budget."""
     own = budget.BudgetParams(**{name: limits.get(name) for name in budget.BudgetParams.model_fields})
-    return found | {"budget": budget.verdicts(own, found["size"], found["speed"], found["quality"])}
+    return measured | {"budget": budget.verdicts(own, measured["size"], measured["speed"], measured["quality"])}
 
 
-def changed(found: Mapping, changes: Mapping[str, object]) -> dict:
-    """A copy with {"quality.distillation.gain": 3}; None takes a key out."""
-    found = copy.deepcopy(dict(found))
+def changed(measured: Mapping, changes: Mapping[str, object]) -> dict:
+    """A copy with changes like {"quality.distillation.gain": 3}; None removes a key."""
+    measured = copy.deepcopy(dict(measured))
     for key, value in changes.items():
         *groups, last = key.split(".")
-        group = found
+        group = measured
         for name in groups:
             group = group[name]
         if value is None:
             del group[last]
         else:
             group[last] = value
-    return found
+    return measured
 
 
-def write(folder: Path, found: Mapping) -> None:
-    """The files that hold all this, below `folder`; the models are none."""
+def write(folder: Path, measured: Mapping) -> None:
+    """The files below `folder` that stages/report.py reads; the models are no real ones."""
     for name in ("quality", "size", "speed", "quantisation", "data"):
-        files.write_json(folder / f"metrics/{name}.json", found[name])
-    for name, row in found["timing"].items():
+        files.write_json(folder / f"metrics/{name}.json", measured[name])
+    for name, row in measured["timing"].items():
         files.write_json(folder / f"metrics/timing/{name}.json", row)
-    named = {f"plots/{name}.csv": rows for name, rows in found["curves"].items()}
-    named |= {"data/prepared/index.csv": found["index"], "plots/test/classes.csv": found["each_class"],
-              "plots/test/confused.csv": found["confused"]}
+    named = {f"plots/{name}.csv": rows for name, rows in measured["curves"].items()}
+    named |= {"data/prepared/index.csv": measured["index"], "plots/test/classes.csv": measured["each_class"],
+              "plots/test/confused.csv": measured["confused"]}
     for path, rows in named.items():
         files.write_csv(folder / path, list(rows[0]), rows)
-    (folder / "data/prepared/classes.txt").write_text("\n".join(found["classes"]) + "\n", encoding="utf-8")
+    (folder / "data/prepared/classes.txt").write_text("\n".join(measured["classes"]) + "\n", encoding="utf-8")
     (folder / "data/raw.zip").write_bytes(b"raw")
     (folder / "models").mkdir(exist_ok=True)
     for name in ("teacher", "baseline", "student", "student.int8"):
@@ -127,4 +128,18 @@ def write(folder: Path, found: Mapping) -> None:
         path = folder / f"{name}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (900, 30), tuple(name.encode()[-3:])).save(path)
-    (folder / "params.yaml").write_text(json.dumps(found["settings"]), encoding="utf-8")  # JSON is YAML
+    (folder / "params.yaml").write_text(json.dumps(measured["settings"]), encoding="utf-8")  # JSON is YAML
+
+
+def capture_axes(monkeypatch, module) -> list:
+    """A list that fills with the axes of every figure that `module` draws."""
+    axes, figure = [], module.figure
+
+    @contextlib.contextmanager
+    def captured(*arguments, **options):
+        with figure(*arguments, **options) as drawn:
+            yield drawn
+            axes.extend(drawn.axes)
+
+    monkeypatch.setattr(module, "figure", captured)
+    return axes

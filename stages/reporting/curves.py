@@ -30,8 +30,7 @@ def draw(models: Curves, metric: str, path: Path) -> None:
         for axes, ((solid, dashed), title) in zip(panels, PANELS, strict=True):
             for model, rows in models.items():
                 band(axes, rows, solid, color=COLOURS[model])
-                epochs, values = by_epoch(rows, dashed)
-                axes.plot(epochs, means(values), color=COLOURS[model], **DASHED)
+                axes.plot(*by_epoch(rows, dashed)[:2], color=COLOURS[model], **DASHED)
             axes.set(title=title.format(metric=metric))
             over_epochs(axes)
         logarithmic(panels[1], "y")
@@ -73,9 +72,9 @@ def parts(columns: Iterable[str]) -> list[str]:
 
 def band(axes, rows: list[dict[str, str]], column: str, **style) -> None:
     """The mean over the seeds as a line, and around it a band from the lowest to the highest."""
-    epochs, values = by_epoch(rows, column)
-    axes.plot(epochs, means(values), **style)
-    axes.fill_between(epochs, [*map(min, values)], [*map(max, values)], color=style["color"], alpha=0.2, linewidth=0)
+    epochs, means, lows, highs = by_epoch(rows, column)
+    axes.plot(epochs, means, **style)
+    axes.fill_between(epochs, lows, highs, color=style["color"], alpha=0.2, linewidth=0)
 
 
 def over_epochs(axes) -> None:
@@ -95,13 +94,10 @@ def logarithmic(axes, which: Literal["x", "y"]) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def means(values: list[list[float]]) -> list[float]:
-    return [sum(scores) / len(scores) for scores in values]
-
-
-def by_epoch(rows: list[dict[str, str]], column: str) -> tuple[list[int], list[list[float]]]:
-    """The epochs, and for each the column's values of the seeds that got so far."""
+def by_epoch(rows: list[dict[str, str]], column: str) -> tuple[list[int], list[float], list[float], list[float]]:
+    """The epochs, and of each the column's mean, lowest and highest value over the seeds that got so far."""
     values = defaultdict(list)
     for row in rows:
         values[int(row["epoch"])].append(float(row[column]))
-    return sorted(values), [values[epoch] for epoch in sorted(values)]
+    scores = [values[epoch] for epoch in sorted(values)]
+    return sorted(values), [sum(some) / len(some) for some in scores], [*map(min, scores)], [*map(max, scores)]

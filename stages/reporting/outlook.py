@@ -113,8 +113,8 @@ def calibration(quality: Mapping) -> str:
 def doubtful_labels(data: Mapping) -> str:
     """Suspected label errors that were only reported."""
     count = only_reported(data)["label_suspect"]
-    return (f"**A review of labels.** {counted(count, 'suspected label error')} {'was' if count == 1 else 'were'} left "
-            f"unchanged; `data/decisions.csv` lists {'it' if count == 1 else 'them'}." if count else "")
+    return (f"**A review of labels.** `data/decisions.csv` lists {counted(count, 'suspected label error')} left "
+            "unchanged." if count else "")
 
 
 def _rounded_up(number: float) -> int:

@@ -10,8 +10,8 @@ from stages.reporting.numbers import counted, few, listed
 
 def cleaning(data: Mapping) -> str:
     images = data["images"]
-    return (f"{counted(images['found'], 'image')} {_were(images['found'])} found and {images['dropped'] or 'none'} of "
-            "them left out; `data/decisions.csv` lists each finding, what was done about it, and why.")
+    return (f"{images['found']} images were found and {images['dropped'] or 'none'} of them left out; "
+            "`data/decisions.csv` lists each finding, what was done about it, and why.")
 
 
 def only_reported(data: Mapping) -> dict[str, int]:
@@ -22,8 +22,8 @@ def only_reported(data: Mapping) -> dict[str, int]:
 def reported(data: Mapping) -> str:
     """Empty where every finding was acted on."""
     count = sum(only_reported(data).values())
-    return (f"{counted(count, 'finding')} {_were(count)} only reported; section `clean` of `params.yaml` sets which "
-            "kinds are acted on." if count else "")
+    return (f"Findings that were only reported: {count}; section `clean` of `params.yaml` sets which kinds are acted "
+            "on." if count else "")
 
 
 def copies(data: Mapping) -> str:
@@ -92,13 +92,10 @@ def drawn(data: Mapping, split: Mapping) -> str:
 def unlabelled(splits: Sequence[tuple[str, int, int]], split: Mapping, distill: Mapping) -> str:
     """Empty where every image has its label. splits: as `table` returns them."""
     count = unlabelled_count(splits)
-    if not count:
-        return ""
     share = (f" (only {100 * split['labelled_fraction']:g} % of the training labels are used)"
              if split["labelled_fraction"] < 1 else "")
-    them = "it" if count == 1 else "them"
-    use = f"learns from the teacher alone on {them}" if distill["unlabelled"] else f"does not use {them}"
-    return f"{counted(count, 'image')} {'has' if count == 1 else 'have'} no label here{share}; the student {use}."
+    use = "on them, it learns from the teacher alone" if distill["unlabelled"] else "it does not use them"
+    return f"Images without a label for the student: {count}{share}; {use}." if count else ""
 
 
 def augmentation(who: str, augment: Mapping) -> str:
@@ -121,7 +118,3 @@ def table(index: Sequence[Mapping[str, str]]) -> list[tuple[str, int, int]]:
 
 def unlabelled_count(splits: Sequence[tuple[str, int, int]]) -> int:
     return sum(images for name, images, _ in splits if name == "unlabelled")
-
-
-def _were(number: int) -> str:
-    return "was" if number == 1 else "were"

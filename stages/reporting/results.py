@@ -140,8 +140,7 @@ def small(quality: Mapping, quantisation: Mapping) -> str:
 
 def float_layers(quantisation: Mapping) -> str:
     count = len(quantisation["float_layers"])
-    return (f"{count} of its layers {'stays' if count == 1 else 'stay'} in float, because int8 lost too much there."
-            if count else "")
+    return f"Layers kept in float, because int8 lost too much there: {count}." if count else ""
 
 
 def excessive_drop(quantisation: Mapping) -> str:

@@ -45,6 +45,7 @@ def test_scores_name_the_models_that_have_them():
         "On 1000 test images, accuracy is 95.00 % for the teacher, 92.00 ± 0.25 % for the student and 90.00 ± 0.75 % "
         "for the baseline, which is the same network trained without a teacher (mean ± standard deviation over 3 "
         "seeds).")
+    assert abstract.scores(measurements.changed(values, {"test.seeds": 2})).endswith("over 2 seeds).")
     values = measurements.changed(values, {"student.accuracy_std": None, "baseline.accuracy_std": None,
                                            "test.seeds": 1, "test.images": 1})
     assert abstract.scores(values) == (

@@ -1,5 +1,7 @@
 """Numbers, names and settings as text."""
 
+import string
+
 import pytest
 
 from stages.reporting import numbers
@@ -7,7 +9,8 @@ from stages.reporting import numbers
 
 @pytest.mark.parametrize(("value", "digits", "text"), [
     (138.4, 2, "138"), (470.1, 2, "470"), (5216.3, 3, "5216"), (0.03951, 3, "0.0395"), (52163.0, 4, "52163"),
-    (9.996, 3, "10"), (0.0, 3, "0"), (-0.5, 2, "-0.5"), (100.4, 2, "100"), (99.4, 2, "99"), (-138.4, 2, "-138"),
+    (9.996, 3, "10"), (0.0, 3, "0"), (-0.5, 2, "-0.5"), (100.4, 2, "100"), (115.4, 2, "115"),
+    (99.4, 2, "99"), (-138.4, 2, "-138"),
     (0.00001234, 3, "0.0000123"), (65, 4, "65"), (1000.4, 4, "1000"), (999.44, 4, "999.4"),
 ])
 def test_plain_numbers_have_no_exponent_and_no_trailing_zeros(value, digits, text):
@@ -15,7 +18,8 @@ def test_plain_numbers_have_no_exponent_and_no_trailing_zeros(value, digits, tex
 
 
 @pytest.mark.parametrize(("millions", "text"), [
-    (138.4, "138 million"), (1.9642, "1.96 million"), (1.0, "1 million"), (0.6966, "697 thousand"),
+    (138.4, "138 million"), (138.5, "138 million"), (1.9642, "1.96 million"), (1.0, "1 million"),
+    (0.6966, "697 thousand"),
     (0.02, "20 thousand"), (0.001, "1 thousand"), (0.000999, "999"), (0.0001, "100"),
 ])
 def test_parameters_in_words(millions, text):
@@ -52,6 +56,7 @@ def test_lists_of_words():
     assert numbers.bracketed("a", "", "b") == " (a; b)" and numbers.bracketed("", "") == ""
     assert [numbers.display_name(name) for name in ("teacher", "int8")] == ["teacher", "small student"]
     assert numbers.escaped(" a\n b ") == "a b"
+    assert numbers.escaped(string.ascii_letters + string.digits) == string.ascii_letters + string.digits
 
 
 def test_settings_as_rows():

@@ -151,10 +151,9 @@ def test_calibration(error, sentence):
 
 @pytest.mark.parametrize(("doubted", "acted_on", "sentence"), [
     (5, {"label_suspect": 5}, ""),
-    (5, {"label_suspect": 4}, "**A review of labels.** 1 suspected label error was left unchanged; "
-                              "`data/decisions.csv` lists it."),
-    (5, {"dark": 9}, "**A review of labels.** 5 suspected label errors were left unchanged; `data/decisions.csv` lists "
-                     "them."),
+    (5, {"label_suspect": 4}, "**A review of labels.** `data/decisions.csv` lists 1 suspected label error left "
+                              "unchanged."),
+    (5, {"dark": 9}, "**A review of labels.** `data/decisions.csv` lists 5 suspected label errors left unchanged."),
 ])
 def test_doubtful_labels(doubted, acted_on, sentence):
     assert outlook.doubtful_labels({"findings": {"label_suspect": doubted, "dark": 9},

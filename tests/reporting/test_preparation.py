@@ -12,7 +12,7 @@ def data(acted_on: dict[str, int] | None = None, before: tuple[str, ...] = (), *
 
 
 @pytest.mark.parametrize(("found", "dropped", "start"), [
-    (1, 0, "1 image was found and none of them left out;"), (9, 2, "9 images were found and 2 of them left out;")])
+    (8, 0, "8 images were found and none of them left out;"), (9, 2, "9 images were found and 2 of them left out;")])
 def test_cleaning(found, dropped, start):
     assert preparation.cleaning({"images": {"found": found, "dropped": dropped}}) == (
         f"{start} `data/decisions.csv` lists each finding, what was done about it, and why.")
@@ -24,7 +24,7 @@ def test_findings_that_were_only_reported():
 
 
 @pytest.mark.parametrize(("acted_on", "start"), [
-    (3, "6 findings were only reported;"), (8, "1 finding was only reported;"), (9, None)])
+    (3, "Findings that were only reported: 6;"), (8, "Findings that were only reported: 1;"), (9, None)])
 def test_reported(acted_on, start):
     assert preparation.reported(data({"leak": acted_on - 1, "dark": 1}, leak=8, dark=1)) == (
         f"{start} section `clean` of `params.yaml` sets which kinds are acted on." if start else "")
@@ -101,11 +101,9 @@ def test_drawn(before, sentence):
 
 @pytest.mark.parametrize(("count", "fraction", "is_used", "sentence"), [
     (0, 0.5, True, ""),
-    (1, 1.0, True, "1 image has no label here; the student learns from the teacher alone on it."),
-    (2, 1.0, True, "2 images have no label here; the student learns from the teacher alone on them."),
-    (2, 0.25, False, "2 images have no label here (only 25 % of the training labels are used); the student does not "
-                     "use them."),
-    (1, 1.0, False, "1 image has no label here; the student does not use it."),
+    (1, 1.0, True, "Images without a label for the student: 1; on them, it learns from the teacher alone."),
+    (2, 0.25, False, "Images without a label for the student: 2 (only 25 % of the training labels are used); it does "
+                     "not use them."),
 ])
 def test_unlabelled(count, fraction, is_used, sentence):
     splits = [("train", 7, 9), *([("unlabelled", count, 11)] if count else [])]

@@ -181,8 +181,8 @@ def test_what_the_small_student_loses(form, drop, ends, sentence):
 
 
 @pytest.mark.parametrize(("layers", "sentence"), [
-    ([], ""), (["a"], "1 of its layers stays in float, because int8 lost too much there."),
-    (["a", "b"], "2 of its layers stay in float, because int8 lost too much there.")])
+    ([], ""), (["a"], "Layers kept in float, because int8 lost too much there: 1."),
+    (["a", "b"], "Layers kept in float, because int8 lost too much there: 2.")])
 def test_layers_in_float(layers, sentence):
     assert results.float_layers({"float_layers": layers}) == sentence
 
@@ -195,7 +195,7 @@ def test_a_drop_beyond_the_limit():
 
 def test_sentences_in_their_order():
     starts = ("Averaged over 3 seeds", "Of the deployed networks", "The student recovers 40 %", "Of the test images",
-              "In int8", "1 of its layers", "**On val it loses")
+              "In int8", "Layers kept in float", "**On val it loses")
     sentences = results.sentences(quality(), {"form": "int8", "float_layers": ["a"],
                                               "val": {"drop": 1.0, "max_drop": 0.5}}, 1)
     assert [sentence[:len(start)] for sentence, start in zip(sentences, starts, strict=True)] == [*starts]

@@ -1,11 +1,8 @@
 """Score against size and latency: what is drawn."""
 
-import contextlib
-
 import measurements
 import pytest
 
-from stages.evaluation import plotting
 from stages.reporting import tradeoff
 
 
@@ -19,15 +16,7 @@ def test_rows():
 @pytest.fixture
 def panels(tmp_path, monkeypatch) -> list:
     """The two panels of four models: a costs most, d is beaten by c; a has an interval, b a deviation, c neither."""
-    axes = []
-
-    @contextlib.contextmanager
-    def kept(path, *size, **more):
-        with plotting.figure(path, *size, **more) as figure:
-            yield figure
-            axes.extend(figure.axes)
-
-    monkeypatch.setattr(tradeoff, "figure", kept)
+    axes = measurements.capture_axes(monkeypatch, tradeoff)
     points = [{"model": model, "score": score, "size_mb": size, "latency_ms": 10 / size} for model, score, size in (
         ("teacher", 95.0, 8.0), ("baseline", 90.0, 1.0), ("student", 92.0, 2.0), ("int8", 91.0, 4.0))]
     quality = {"teacher": {"accuracy": 95.0, "accuracy_low": 93.0, "accuracy_high": 96.0, "accuracy_std": 9.0},
