@@ -1,9 +1,9 @@
-"""Does a deployed file say the same in OpenVINO, and how fast?
+"""Does a deployed file give the same answers in OpenVINO, and how fast?
 
     pip install openvino
     python -m benchmarks.other_runtime models/student.int8.onnx
 
-Both runtimes read the same file and answer for the test split, an image at a time, in turns, on one thread each.
+Both runtimes run the same file on the test split: single images, in turns, one thread each.
 """
 
 import argparse
@@ -33,13 +33,13 @@ def main() -> None:
     for row in tqdm(range(-WARMUP, len(images)), "images", disable=None):
         image = np.ascontiguousarray(images[max(row, 0)][None])
         first, second = turn(runs, image, seconds, backwards=row % 2 == 1)
-        agreeing = first.argmax(1) == second.argmax(1)
-        same, positions = same + int(agreeing.sum()), positions + agreeing.size
+        is_same = first.argmax(1) == second.argmax(1)
+        same, positions = same + int(is_same.sum()), positions + is_same.size
         furthest = max(furthest, float(np.abs(first - second).max()))
     print(f"{path} on {len(images)} test images, {processor()}, one thread:")
     print(f"{100 * same / positions:.2f} % of the answers are the same; logits differ by {furthest:.2g} at most")
-    for name, spent in seconds.items():
-        print(f"{name}: {1e3 * median(spent[WARMUP:]):.3f} ms")
+    for name, values in seconds.items():
+        print(f"{name}: {1e3 * median(values[WARMUP:]):.3f} ms")
 
 
 def in_openvino(path: Path) -> Callable[[np.ndarray], np.ndarray]:
@@ -47,15 +47,15 @@ def in_openvino(path: Path) -> Callable[[np.ndarray], np.ndarray]:
     try:
         import openvino
     except ImportError:
-        raise errors.UserError("OpenVINO is not installed, and nothing else here needs it; pip install openvino") from None
-    once = {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
-    request = openvino.Core().compile_model(path, "CPU", once).create_infer_request()
+        raise errors.UserError("OpenVINO is not installed: pip install openvino (nothing else here needs it)") from None
+    settings = {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
+    request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
     return lambda image: request.infer({0: image})[0].copy()
 
 
 def turn(runs: Mapping[str, Callable[[np.ndarray], np.ndarray]], image: np.ndarray,
          seconds: Mapping[str, list[float]], backwards: bool) -> list[np.ndarray]:
-    """Each one's answer, in the order of `runs`. Who goes first finds other caches, so turns go either way."""
+    """Each one's answer, in the order of `runs`. The first finds colder caches, so the order of turns alternates."""
     answers = {}
     for name in reversed(runs) if backwards else runs:
         start = time.perf_counter()
