@@ -35,6 +35,8 @@ def test_wilcoxon(differences, p):
 def test_last_bits_are_no_differences():
     """0.1 + 0.2 is a bit more than 0.3; of five photographs all of which that favours p would be 2 / 2⁵."""
     assert statistics.wilcoxon(np.full(5, 0.3), np.full(5, 0.1 + 0.2)) == 1
+    assert statistics.wilcoxon(np.zeros(5), np.full(5, 4e-13)) == 1
+    assert statistics.wilcoxon(np.zeros(5), np.full(5, 3e-12)) == pytest.approx(2 / 2**5)
 
 
 def paired_answers(seed: int, images: int = 300) -> tuple[np.ndarray, np.ndarray]:
@@ -44,7 +46,7 @@ def paired_answers(seed: int, images: int = 300) -> tuple[np.ndarray, np.ndarray
     return hard + 0.3 * random.random(images) < 0.95, hard + 0.3 * random.random(images) < 0.98
 
 
-def tally(right: np.ndarray) -> np.ndarray:
+def stats(right: np.ndarray) -> np.ndarray:
     return np.stack([right, np.ones_like(right)], 1).astype(np.int64)
 
 
@@ -58,7 +60,7 @@ def test_mcnemar_is_that_of_statsmodels(seed):
 @pytest.mark.parametrize("of", ["difference", "score"])
 def test_images_alone_as_scipy_resamples_them(of):
     first, second = paired_answers(0)
-    draws = statistics.resample({"first": [tally(first)], "second": [tally(second)]}, class_scores.score_of, 20000, 0)
+    draws = statistics.resample({"first": [stats(first)], "second": [stats(second)]}, class_scores.score_of, 20000, 0)
     ours = statistics.interval(draws["second"] - draws["first"] if of == "difference" else draws["second"])
     data = (second, first) if of == "difference" else (second, np.zeros(len(second)))
     expected = scipy.stats.bootstrap(
@@ -71,7 +73,7 @@ def test_images_alone_as_scipy_resamples_them(of):
 
 def test_the_draws_deviate_as_much_as_the_mean_of_n_images():
     right = paired_answers(0)[0]
-    draws = statistics.resample({"one": [tally(right)]}, class_scores.score_of, 20000, 0)["one"]
+    draws = statistics.resample({"one": [stats(right)]}, class_scores.score_of, 20000, 0)["one"]
     student = scipy.stats.t.ppf(0.975, 299) / scipy.stats.norm.ppf(0.975)
     assert draws.std() == pytest.approx(100 * right.std(ddof=1) / np.sqrt(300) * student, rel=0.02)
     assert draws.mean() == pytest.approx(100 * right.mean(), abs=0.05)
@@ -89,18 +91,18 @@ def test_seeds_alone_give_students_interval(seeds):
 
 def test_seeds_are_paired():
     """Each seed's second network is one point ahead: how seeds differ plays no part in the difference."""
-    tallies = {name: [np.full((50, 2), (score + ahead, 100)) for score in (70, 75, 71)]
+    models_stats = {name: [np.full((50, 2), (score + ahead, 100)) for score in (70, 75, 71)]
                for name, ahead in (("first", 0), ("second", 1))}
-    draws = statistics.resample(tallies, class_scores.score_of, 500, 0)
+    draws = statistics.resample(models_stats, class_scores.score_of, 500, 0)
     assert np.ptp(draws["first"]) > 5
     assert draws["second"] - draws["first"] == pytest.approx(np.ones(500))
 
 
 def test_what_another_teacher_would_bring_is_left_out():
     """Images all fare alike, and the teacher is one network: beside students of several seeds nothing moves it."""
-    tallies = {name: [np.full((50, 2), (score, 100)) for score in some]
+    models_stats = {name: [np.full((50, 2), (score, 100)) for score in some]
                for name, some in (("teacher", [80]), ("student", [70, 75, 71]))}
-    draws = statistics.resample(tallies, class_scores.score_of, 500, 0)
+    draws = statistics.resample(models_stats, class_scores.score_of, 500, 0)
     assert np.ptp(draws["teacher"]) == 0 and np.ptp(draws["student"]) > 5
 
 
@@ -115,10 +117,12 @@ def test_a_mean_iou_is_of_the_sums_of_resampled_photographs():
 
 
 def test_draws_are_the_same_twice_and_in_parts(monkeypatch):
-    models = {"one": [tally(right) for right in paired_answers(0)]}
+    models = {"one": [stats(right) for right in paired_answers(0)]}
     draws = [statistics.resample(models, class_scores.score_of, 300, seed)["one"] for seed in (0, 0, 1)]
     assert (draws[0] == draws[1]).all() and not (draws[0] == draws[2]).any()
     monkeypatch.setattr(statistics, "CELLS", 5000)  # 16 resamples of 300 images at a time
+    assert (statistics.resample(models, class_scores.score_of, 300, 0)["one"] == draws[0]).all()
+    monkeypatch.setattr(statistics, "CELLS", 100)  # not enough for one: one at a time
     assert (statistics.resample(models, class_scores.score_of, 300, 0)["one"] == draws[0]).all()
 
 
@@ -144,6 +148,10 @@ def test_a_ratio_has_an_interval_where_there_surely_is_a_gap():
     assert statistics.interval(few)[0] == pytest.approx(-100 / 4 + 3 / 4)
     assert statistics.ratio_interval(few, few) is None
     assert statistics.ratio_interval(few[1:], few[1:]) == (100, 100)
+    few[0] = -3  # the interval's end is −3 / 4 + 3 / 4
+    assert statistics.interval(few)[0] == 0 and statistics.ratio_interval(few, few) is None
+    nothing = np.array([0, *range(1, 101)], float)  # a draw without a gap, not with a negative one
+    assert statistics.ratio_interval(nothing, nothing) == (100, 100)
 
 
 def networks(random: np.random.Generator, images: int, seeds: int, spread: float) -> tuple[np.ndarray, float]:
@@ -165,7 +173,7 @@ def coverage(images: int, seeds: int, spread: float, trials: int, resamples: int
     random, held = np.random.default_rng(0), np.zeros(3)
     for trial in range(trials):
         right, true = networks(random, images, seeds, spread)
-        ours = statistics.resample({name: [tally(own) for own in some] for name, some in zip("ab", right, strict=True)},
+        ours = statistics.resample({name: [stats(own) for own in some] for name, some in zip("ab", right, strict=True)},
                                    class_scores.score_of, resamples, trial)
         ahead = 100 * (right[1].astype(float) - right[0])  # (S,N)
         counts = random.multinomial(images, np.full(images, 1 / images), resamples) / images
@@ -185,3 +193,8 @@ def test_the_interval_of_a_gain_holds_it(images, seeds, spread):
     assert found["ours"] >= 93, found
     if spread == 2:
         assert found["images"] < 75 and found["images and seeds"] < (92 if seeds == 3 else found["ours"]), found
+
+
+def test_an_interval_holds_95_percent_of_the_draws():
+    assert statistics.LEVEL == 95
+    assert statistics.interval(np.arange(1001)[::-1]) == pytest.approx((25, 975))

@@ -36,26 +36,26 @@ def test_tables_and_pictures(tmp_path):
     assert list(curve[0]) == ["recall", "precision"] and curve[-1] == {"recall": "0.0", "precision": "100.0"}
 
 
-def test_what_is_confused_is_told_of_the_last_model(tmp_path, monkeypatch):
+def test_confused_pairs_are_the_last_models(tmp_path, monkeypatch):
     """Three of the first's answers are wrong, and one of the last's."""
-    seen = []
-    monkeypatch.setattr(plotting, "confusion", lambda counts, cell, classes, title, path: seen.append((counts, title)))
+    drawn = []
+    monkeypatch.setattr(plotting, "confusion", lambda counts, cell, classes, title, path: drawn.append((counts, title)))
     one = classified([[0.8, 0.1, 0.1], [0.3, 0.5, 0.2], [0.2, 0.1, 0.7], [0.1, 0.7, 0.2]], [0, 1, 0, 1])
-    asked = []
+    pictures = []
     plots.draw({"teacher": classified([[0.1, 0.8, 0.1]] * 4, [0, 0, 0, 1]), "int8": one}, scores, ANIMALS, 3,
-               lambda picture: asked.append(picture) or np.zeros((4, 4, 3), np.uint8), tmp_path, tmp_path / "shown")
-    (counts, title), = seen
+               lambda picture: pictures.append(picture) or np.zeros((4, 4, 3), np.uint8), tmp_path, tmp_path / "shown")
+    (counts, title), = drawn
     assert counts.tolist() == [[1, 0, 1], [0, 2, 0], [0, 0, 0]] and title == "int8: 75.00 % of 4 test images right"
     assert (tmp_path / "confused.csv").read_text().splitlines()[1:] == ["ape,\"cat, big\",1,50.0"]
-    assert asked == [2]
+    assert pictures == [2]
 
 
 def test_of_what_is_confused_the_surest_are_shown(tmp_path):
     sure = [0.52, 0.9, 0.6, 0.8, 0.55, 0.95, 0.7, 0.65, 0.85, 0.75]  # that the ape is a bee
-    asked = []
-    plots.draw({"int8": classified([[1 - much, much, 1e-9] for much in sure], [0] * len(sure))}, scores, ANIMALS,
-               3, lambda picture: asked.append(picture) or np.zeros((4, 4, 3), np.uint8), tmp_path, tmp_path / "shown")
-    assert asked == [5, 1, 8, 3, 9, 6, 7, 2]
+    pictures = []
+    plots.draw({"int8": classified([[1 - much, much, 1e-9] for much in sure], [0] * len(sure))}, scores, ANIMALS, 3,
+               lambda picture: pictures.append(picture) or np.zeros((4, 4, 3), np.uint8), tmp_path, tmp_path / "pairs")
+    assert pictures == [5, 1, 8, 3, 9, 6, 7, 2]
 
 
 def test_where_nothing_is_confused_a_note_says_so(tmp_path):

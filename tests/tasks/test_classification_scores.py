@@ -76,10 +76,10 @@ def test_where_the_teacher_errs():
     assert student.accuracy_where_wrong(classified(np.eye(3)[[0, 1, 2, 0, 1]] * 0.8 + 0.1, [0, 1, 2, 0, 1])) is None
 
 
-def test_a_tally_is_of_right_images():
-    tally = scores.sufficient_stats(THREE)
-    assert tally.tolist() == [[1, 1], [1, 1], [0, 1], [0, 1]]
-    assert scores.score_of(tally.sum(0)) == 50
+def test_sufficient_stats_count_right_images():
+    stats = scores.sufficient_stats(THREE)
+    assert stats.tolist() == [[1, 1], [1, 1], [0, 1], [0, 1]]
+    assert scores.score_of(stats.sum(0)) == 50
     assert scores.score_of(np.array([[3, 4], [0, 4]])).tolist() == [75, 0]
 
 
@@ -131,7 +131,7 @@ def test_models_are_compared_by_the_images_that_one_has_right_alone():
 
 
 @pytest.mark.parametrize("classes", [9, 10])
-def test_the_first_five_are_told_of_ten_classes_on(classes):
+def test_top5_is_measured_from_ten_classes_on(classes):
     logits = np.arange(classes, 0, -1, dtype=np.float32)[None].repeat(4, 0)  # class 0 first, then 1, 2 …
     table = scores.measure(scores.Predictions(logits, np.array([0, 4, 5, 8])), [*map(str, range(classes))], 5)
     assert table.get("top5") == (None if classes < 10 else 50)

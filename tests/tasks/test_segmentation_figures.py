@@ -12,13 +12,13 @@ from stages.tasks.segmentation import scores as mask_scores
 
 
 def test_the_confusion_drawn_is_the_last_models(tmp_path, monkeypatch):
-    seen = []
-    monkeypatch.setattr(plotting, "confusion", lambda counts, cell, classes, title, path: seen.append((counts, title)))
+    drawn = []
+    monkeypatch.setattr(plotting, "confusion", lambda counts, cell, classes, title, path: drawn.append((counts, title)))
     targets = np.array([[[0, 0], [1, 1]]])
     models = {name: segmented(onehot(np.array([said])), targets) for name, said in (
         ("teacher", [[1, 1], [1, 1]]), ("int8", [[0, 0], [1, 2]]))}
     plots.draw(models, mask_scores, PLACES, 5, lambda picture: np.zeros((2, 2, 3), np.uint8), tmp_path, tmp_path)
-    (counts, title), = seen
+    (counts, title), = drawn
     assert counts.tolist() == [[2, 0, 0, 0], [0, 1, 1, 0], [0] * 4, [0] * 4]
     assert title == "int8: 75.00 % of pixels right,\n1 test images"
     assert (tmp_path / "confused.csv").read_text().splitlines()[1:] == ["land,boat,1,50.0"]

@@ -88,14 +88,14 @@ def test_where_the_teacher_errs():
     assert student.accuracy_where_wrong(segmented(onehot(targets), targets)) is None
 
 
-def test_a_tally_is_the_confusion_of_photographs_that_count():
+def test_sufficient_stats_are_confusions_of_photographs_with_labels():
     logits, targets = random_masks(0)
     targets[2] = IGNORED
     answers = segmented(logits, targets)
-    tally = mask_scores.sufficient_stats(answers)
-    assert tally.shape == (4, 16)
-    assert mask_scores.score_of(tally.sum(0)) == pytest.approx(measure(answers)["miou"])
-    assert mask_scores.score_of(tally)[1] == pytest.approx(100 * confusion.mean_iou(answers.confusions[1]))
+    stats = mask_scores.sufficient_stats(answers)
+    assert stats.shape == (4, 16)
+    assert mask_scores.score_of(stats.sum(0)) == pytest.approx(measure(answers)["miou"])
+    assert mask_scores.score_of(stats)[1] == pytest.approx(100 * confusion.mean_iou(answers.confusions[1]))
 
 
 def test_precision_and_recall_are_those_of_a_sample_of_pixels():
@@ -199,7 +199,8 @@ def picture(probabilities: list[list[float]], targets: list[int]) -> tuple[np.nd
 
 def test_precision_and_recall_by_hand(monkeypatch):
     monkeypatch.setattr(mask_scores, "STEP", 1)
-    three = segmented(*picture([[0.8995, 0.1, 1e-9], [0.6, 0.4, 1e-9], [0.3, 0.7, 1e-9]], [0, 1, 1]))  # class 2 is absent
+    # Class 2 is absent.
+    three = segmented(*picture([[0.8995, 0.1, 1e-9], [0.6, 0.4, 1e-9], [0.3, 0.7, 1e-9]], [0, 1, 1]))
     recall, precision = mask_scores.precision_recall(three)
     # Of either class, the surest first: 0.9 rightly, 0.7 rightly, 0.6 wrongly, 0.4 rightly, 0.3 and 0.1 wrongly.
     expected = [(1 / 3, 1), (2 / 3, 2 / 3), (2 / 3, 1), (1, 3 / 6), (1, 3 / 5), (1, 3 / 4)]
@@ -246,3 +247,7 @@ def test_means_are_of_all_pixels_of_all_pictures():
     assert table["ece"] == pytest.approx(100 * (2.3 - 2) / 3, rel=1e-6)
     assert predictions.targets.tolist() == [0, 1, 1] and predictions.predicted.tolist() == [0, 0, 1]
     assert mask_scores.sufficient_stats(predictions).tolist() == [[1, 0, 1, 1]]
+
+
+def test_fine_bins_divide_into_the_usual_numbers_of_bins():
+    assert not [bins for bins in (*range(1, 13), 14, 15, 16, 18, 20, 24) if mask_scores.FINE_BINS % bins]
