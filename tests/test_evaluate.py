@@ -217,6 +217,13 @@ def test_accuracy_where_the_teacher_errs_is_a_mean_over_seeds(case):
     assert "where_teacher_errs" not in case.quality["teacher"]
 
 
+def test_a_teacher_without_errors_leaves_nothing_to_be_right_about(case):
+    test = evaluate.TestSplit(SETTINGS, class_scores if case.task == "classification" else mask_scores)
+    test.predict(onnx_model.DEPLOYED["teacher"])
+    object.__setattr__(test.teacher, "errors", lambda: 0)  # frozen
+    assert "where_teacher_errs" not in test.result(onnx_model.DEPLOYED["student"]).scores
+
+
 def test_the_table_tells_of_the_test(case):
     words = (class_scores if case.task == "classification" else mask_scores).WORDS
     images = 300 if case.task == "classification" else 6

@@ -13,6 +13,8 @@ def test_bins_include_their_upper_end():
     assert counts.tolist() == [3, 2, 1, 2]
     assert total == pytest.approx([0.35, 0.76, 0.75, 1.9])
     assert right.tolist() == [2, 1, 1, 1]
+    beyond = calibration.bin_sums(np.nextafter([1.0], 2), np.array([True]), 4)  # by a last bit
+    assert beyond[0].tolist() == [0, 0, 0, 1]
 
 
 def test_the_table_leaves_out_empty_bins():

@@ -40,6 +40,8 @@ def test_averages_leave_out_absent_classes():
     assert list(averages.values()) == pytest.approx([
         (4 / 4 + 1 / 3) / 2, (4 / 6 + 1 / 2) / 2, (8 / 10 + 2 / 5) / 2,
         (6 * 4 / 4 + 2 * 1 / 3) / 8, (6 * 4 / 6 + 2 * 1 / 2) / 8, (6 * 8 / 10 + 2 * 2 / 5) / 8])
+    single = confusion.averages(np.array([[1, 0], [1, 1]]))  # a class with one example counts, too
+    assert single["precision"] == pytest.approx((1 / 2 + 1) / 2) and single["recall"] == pytest.approx((1 + 1 / 2) / 2)
 
 
 def test_mean_iou_is_over_the_classes_that_occur():
