@@ -96,6 +96,9 @@ def test_seeds_are_paired():
     draws = statistics.resample(models_stats, class_scores.score_of, 500, 0)
     assert np.ptp(draws["first"]) > 5
     assert draws["second"] - draws["first"] == pytest.approx(np.ones(500))
+    scores = np.array([70, 75, 71])  # a seed's weight goes with its own deviation
+    weights = statistics._seed_weights(np.random.default_rng(0), 500, 3)
+    assert draws["first"] == pytest.approx(72 + weights @ (scores - 72))
 
 
 def test_what_another_teacher_would_bring_is_left_out():
@@ -148,6 +151,7 @@ def test_a_ratio_has_an_interval_where_there_surely_is_a_gap():
     assert statistics.interval(few)[0] == pytest.approx(-100 / 4 + 3 / 4)
     assert statistics.ratio_interval(few, few) is None
     assert statistics.ratio_interval(few[1:], few[1:]) == (100, 100)
+    assert statistics.ratio_interval(np.arange(31.0), np.ones(31)) == (100, 2900)  # a draw's own, not between two
     few[0] = -3  # the interval's end is −3 / 4 + 3 / 4
     assert statistics.interval(few)[0] == 0 and statistics.ratio_interval(few, few) is None
     nothing = np.array([0, *range(1, 101)], float)  # a draw without a gap, not with a negative one
