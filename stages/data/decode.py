@@ -1,14 +1,9 @@
-"""The one place where bytes become RGB, or a mask's numbers. In: a file's bytes. Out: uint8 (H,W,3); integers (H,W).
-
-The rules of `decode`: turned as EXIF says; the first frame of animations; 16 bits scaled to 8, not clipped; other
-depths stretched to 0–255; transparency laid on white; grey, palette, CMYK and LAB turned to RGB; colour profiles not
-applied. A mask's pixels are names, not light: `decode_mask` does none of this to them.
-"""
+"""The one place where bytes become RGB pixels, or a mask's values. predict.py is built from it too."""
 
 import io
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import PurePosixPath
@@ -19,8 +14,8 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from stages.core.errors import one_line
 
-# EPS would start Ghostscript, a program that runs what the file says.
-REFUSED = {"EPS"}
+REFUSED = {"EPS"}  # would start Ghostscript, a program that runs what the file says
+STRIP = 2**20  # pixels that are converted to RGB at a time
 Result = TypeVar("Result")
 
 Image.preinit()  # the common formats first: they are tried in this order
@@ -31,15 +26,15 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints
 
 
 class Unreadable(Exception):
-    """Bytes that are no whole image; says why."""
+    """The bytes aren't a complete image; the message says why."""
 
 
 class OtherKind(Unreadable):
-    """A whole mask that holds colours where indices were asked for, or the other way round."""
+    """A complete mask that holds colours where indices were expected, or the other way round."""
 
 
 class Header(NamedTuple):
-    """What a file is, before the rules above make it RGB."""
+    """What a file is before it is converted to RGB."""
 
     format: str  # Pillow's name for it, whatever the file's own name ends in: JPEG, PNG, …
     mode: str  # Pillow's, of the pixels as stored: L, P, CMYK, I;16, …
@@ -47,20 +42,29 @@ class Header(NamedTuple):
 
 
 def decode(content: bytes) -> np.ndarray:
-    """uint8 (H,W,3), RGB, by the rules above. Raises Unreadable."""
-    return _read(content, _light)
+    """uint8 (H,W,3): the pixels of `decode_image`. Raises Unreadable."""
+    return np.asarray(decode_image(content))
+
+
+def decode_image(content: bytes) -> Image.Image:
+    """8-bit RGB, rotated as EXIF says. Raises Unreadable.
+
+    The first frame of animations; 16 bits scaled to 8, not clipped; other depths stretched to 0–255; transparency laid
+    on white; grey, palette, CMYK and LAB converted to RGB; colour profiles not applied.
+    """
+    return _read(content, _upright_rgb)
 
 
 def decode_with_header(content: bytes) -> tuple[np.ndarray, Header]:
-    """What `decode` gives, and the header. Raises Unreadable."""
+    """What `decode` returns, and the header. Raises Unreadable."""
     return _read(content, _with_header)
 
 
 def decode_mask(content: bytes, colours: bool) -> np.ndarray:
-    """A mask as it is stored: nothing turned, stretched or blended. Raises Unreadable, and its OtherKind.
+    """A mask as it is stored, its pixels being labels: not rotated, stretched or blended. Raises Unreadable, OtherKind.
 
     colours: uint8 (H,W,3), RGB, an index through its palette. Otherwise the integers of a grey or palette image (H,W):
-    grey of 2 or 4 bits as the levels of 255 that it means, as Pillow reads it.
+    grey of 2 or 4 bits as levels of 255, which is how Pillow reads it.
     """
     return _read(content, _colours if colours else _indices)
 
@@ -70,16 +74,23 @@ def has_image_suffix(path: str) -> bool:
     return PurePosixPath(path).suffix.lower() in _suffixes()
 
 
-def _read(content: bytes, pixels: Callable[[Image.Image], Result]) -> Result:
-    """pixels(image) of the whole image in `content`. Raises Unreadable."""
+@cache
+def readable_formats() -> list[str]:
+    """Pillow's names of the formats that are tried."""
+    Image.init()
+    return [name for name in Image.ID if name not in REFUSED]
+
+
+def _read(content: bytes, convert: Callable[[Image.Image], Result]) -> Result:
+    """convert(image) of the complete image in `content`. Raises Unreadable."""
     if not content:
         raise Unreadable("empty file")
     try:
-        with Image.open(io.BytesIO(content), formats=_formats()) as image:
+        with Image.open(io.BytesIO(content), formats=readable_formats()) as image:
             image.load()
-            if image.format in ("JPEG", "MPO") and not _ended(content):
+            if image.format in ("JPEG", "MPO") and not _has_end_marker(content):
                 raise Unreadable("the picture data have no end: the file is cut off, and filled up")
-            return pixels(image)
+            return convert(image)
     except (MemoryError, Unreadable):
         raise
     except UnidentifiedImageError:
@@ -88,21 +99,16 @@ def _read(content: bytes, pixels: Callable[[Image.Image], Result]) -> Result:
         raise Unreadable(one_line(error)) from None
 
 
-def _ended(jpeg: bytes) -> bool:
-    """Whether the end marker stands behind the start of the picture data: libjpeg makes up what zeros don't hold."""
-    at = 2  # behind the start marker; segments, among them thumbnails with ends of their own, are stepped over
+def _has_end_marker(jpeg: bytes) -> bool:
+    """Whether it follows the start of the picture data: where data are missing, libjpeg makes up pixels."""
+    at = 2  # behind the start marker; segments are skipped, among them thumbnails with end markers of their own
     while jpeg[at:at + 1] == b"\xff" and jpeg[at + 1] != 0xDA:
         at += 1 if jpeg[at + 1] == 0xFF else 2 + int.from_bytes(jpeg[at + 2:at + 4], "big")
     return jpeg.find(b"\xff\xd9", at) >= 0
 
 
-def _light(image: Image.Image) -> np.ndarray:
-    _turn_upright(image)
-    return np.asarray(_rgb(image))
-
-
 def _with_header(image: Image.Image) -> tuple[np.ndarray, Header]:
-    mode, pixels = image.mode, _light(image)  # both before the frames are counted, which moves on
+    mode, pixels = image.mode, np.asarray(_upright_rgb(image))  # before the frames are counted, which moves on
     return pixels, Header(image.format, mode, _frames(image))
 
 
@@ -125,58 +131,70 @@ def _colours(image: Image.Image) -> np.ndarray:
     raise OtherKind(f"stored as numbers (mode {image.mode}), not as colours")
 
 
-def _turn_upright(image: Image.Image) -> None:
-    with suppress(Exception):  # a damaged EXIF block says nothing about the picture
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    with suppress(Exception):  # a damaged EXIF block says nothing about the pixels
         ImageOps.exif_transpose(image, in_place=True)
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    convert, rgb = _rgb_converter(image), Image.new("RGB", image.size)
+    for top, strip in _strips(image):
+        rgb.paste(convert(strip), (0, top))
+    return rgb
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):  # Pillow scales PGM to 65535
-        values = _eight_bits(np.asarray(image), _full(image))
-        return Image.fromarray(255 - values if _white_is_zero(image) else values).convert("RGB")
-    if image.mode in ("I", "F"):
-        return Image.fromarray(_stretched(np.asarray(image))).convert("RGB")
-    if image.mode == "LAB":
-        return ImageCms.applyTransform(image, _lab())
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        colour = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", colour.size, "white"), colour).convert("RGB")
-    return image.convert("RGB")
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Its first row and pixels, of each strip: so a large picture needs no second copy while it is converted."""
+    rows = max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
 
 
-def _full(image: Image.Image) -> int:
-    """The largest number that can be stored: 4095 in TIFFs of 12 bits."""
-    depth = image.tag_v2.get(258, (16,))[0] if image.format == "TIFF" else 16
-    return 2 ** depth - 1
+def _rgb_converter(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """The function that converts a strip of this image."""
+    mode = image.mode
+    if mode.startswith("I;16") or (mode == "I" and image.format == "PPM"):  # Pillow scales PGM to 65535
+        tags = image.tag_v2 if image.format == "TIFF" else {}
+        white = 2 ** tags.get(258, (16,))[0] - 1  # 4095 in TIFFs of 12 bits
+        # Pillow inverts TIFFs in which white is 0 only where they are of 8 bits or less.
+        return lambda strip: _grey(np.asarray(strip), white, inverted=tags.get(262) == 0)
+    if mode in ("I", "F"):
+        low, span = _value_range(image)
+        return lambda strip: _grey(_finite(strip) - low, span)
+    if mode == "LAB":
+        return lambda strip: ImageCms.applyTransform(strip, _lab())
+    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        return _on_white
+    return lambda strip: strip.convert("RGB")
 
 
-def _white_is_zero(image: Image.Image) -> bool:
-    """Pillow turns such TIFFs over only where they are of 8 bits or less."""
-    return image.format == "TIFF" and image.tag_v2.get(262) == 0
+def _on_white(strip: Image.Image) -> Image.Image:
+    rgba = (strip.convert("LA") if strip.mode == "La" else strip).convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
 
 
-def _stretched(values: np.ndarray) -> np.ndarray:
-    """uint8 from numbers of unknown range: the first of 0–1 (floats), 0–255, 0–65535 that holds all, or theirs."""
-    scales = [1, 255, 65535] if values.dtype.kind == "f" else [255, 65535]
-    values = np.nan_to_num(values.astype(np.float64), posinf=0, neginf=0)
-    low, high = values.min(), values.max()
-    fitting = [scale for scale in scales if low >= 0 and high <= scale]
-    return _eight_bits(values, fitting[0]) if fitting else _eight_bits(values - low, max(high - low, 1e-9))
+def _value_range(image: Image.Image) -> tuple[float, float]:
+    """Black, and how far above it white is: the first of 0–1 (floats), 0–255, 0–65535 that holds all values; where none
+    does, the range of the values.
+    """
+    extremes = [(values.min(), values.max()) for values in (_finite(strip) for _, strip in _strips(image))]
+    low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
+    fitting = [scale for scale in ([1] if image.mode == "F" else []) + [255, 65535] if low >= 0 and high <= scale]
+    return (0, fitting[0]) if fitting else (low, max(high - low, 1e-9))
 
 
-def _eight_bits(values: np.ndarray, full: float) -> np.ndarray:
-    return np.rint(values * (255 / full)).astype(np.uint8)
+def _finite(strip: Image.Image) -> np.ndarray:
+    return np.nan_to_num(np.asarray(strip).astype(np.float64), posinf=0, neginf=0)
+
+
+def _grey(values: np.ndarray, white: float, inverted: bool = False) -> Image.Image:
+    """RGB from values of 0 (black) to `white`."""
+    levels = np.rint(values * (255 / white)).astype(np.uint8)
+    return Image.fromarray(255 - levels if inverted else levels).convert("RGB")
 
 
 @cache
 def _lab() -> ImageCms.ImageCmsTransform:
     return ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
-
-
-@cache
-def _formats() -> list[str]:
-    Image.init()
-    return [name for name in Image.ID if name not in REFUSED]
 
 
 @cache

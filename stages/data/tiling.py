@@ -1,4 +1,5 @@
-"""How pictures of any size become squares of one size, and how the answers to the squares become whole again.
+"""How pictures of any size become squares of one size, and how the answers to the squares are put together again.
+predict.py is built from it too.
 
 In: a picture or its mask, and a `Sizing`. Out: the squares, and for each a row of numbers that says where it lies.
 """
@@ -17,8 +18,8 @@ class Sizing(NamedTuple):
     """How a picture is brought to squares."""
 
     size: int  # height and width of a square, in pixels
-    resize: Literal["squash", "crop", "tiles"]  # both sides to size | the square in the middle to size | cut
-    scale: float  # tiles: the picture is brought to this share of its size first
+    resize: Literal["squash", "crop", "tiles"]  # both sides to size | the central square to size | cut into squares
+    scale: float  # tiles: the picture is resized to this share of its size first
     overlap: int  # tiles: pixels that neighbours share at least
 
 
@@ -28,42 +29,66 @@ class Place(NamedTuple):
     picture: int  # its number in the split
     top: int
     left: int
-    height: int  # of the whole picture, brought to scale
+    height: int  # of the picture as resized
     width: int
 
 
 def places(height: int, width: int, picture: int, sizing: Sizing) -> list[Place]:
-    """The squares that cover a picture of this size, row by row; one alone unless it is cut into tiles."""
-    height, width = _scaled(height, width, sizing)
+    """The squares that cover a picture of this size, row by row; a single one unless it is cut into tiles."""
+    height, width = resized_shape(height, width, sizing)
     return [Place(picture, top, left, height, width) for top in _starts(height, sizing)
             for left in _starts(width, sizing)]
 
 
-def cut_image(image: np.ndarray, sizing: Sizing) -> np.ndarray:
-    """uint8 (H,W,3) → (K,size,size,3), in the order of `places`. Pillow's bilinear filter averages when it shrinks.
+def resized_shape(height: int, width: int, sizing: Sizing) -> tuple[int, int]:
+    """(H, W) of a picture as the model sees it."""
+    if sizing.resize != "tiles":
+        return sizing.size, sizing.size
+    return tuple(max(1, math.floor(side * sizing.scale + 0.5)) for side in (height, width))
+
+
+def resized(image: Image.Image, sizing: Sizing) -> Image.Image:
+    """The picture as the model sees it. Pillow's bilinear filter averages when it shrinks."""
+    box = _box(image.height, image.width, sizing)
+    height, width = resized_shape(image.height, image.width, sizing)
+    if box == (0, 0, width, height):
+        return image  # and no copy of it
+    return image.resize((width, height), Image.Resampling.BILINEAR, box)
+
+
+def squares(image: Image.Image, sizing: Sizing) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Top, left and pixels, uint8 (size,size,3), of each square of a resized picture, row by row.
 
     A picture smaller than a square is continued by its mirror image.
     """
-    box = _box(*image.shape[:2], sizing)
-    height, width = _scaled(*image.shape[:2], sizing)
-    image = np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR, box))
-    rows, columns = (np.arange(max(side, sizing.size)) for side in (height, width))
-    return _squares(image[_mirrored(rows, height)][:, _mirrored(columns, width)], sizing)
+    (width, height), size = image.size, sizing.size
+    for top in _starts(height, sizing):
+        band = np.asarray(image.crop((0, top, width, min(top + size, height))))
+        rows = _mirrored(np.arange(top, top + size), height) - top
+        for left in _starts(width, sizing):
+            yield top, left, band[np.ix_(rows, _mirrored(np.arange(left, left + size), width))]
+
+
+def cut_image(image: np.ndarray, sizing: Sizing) -> np.ndarray:
+    """uint8 (H,W,3) → (K,size,size,3): `squares` of the picture, in the order of `places`."""
+    return np.stack([pixels for *_, pixels in squares(resized(Image.fromarray(image), sizing), sizing)])
 
 
 def cut_mask(mask: np.ndarray, sizing: Sizing) -> np.ndarray:
     """Integers (H,W) → (K,size,size): the nearest pixel's, IGNORED beyond the picture's edge."""
-    left, top, right, bottom = _box(*mask.shape, sizing)
-    height, width = _scaled(*mask.shape, sizing)
+    size, (left, top, right, bottom) = sizing.size, _box(*mask.shape, sizing)
+    height, width = resized_shape(*mask.shape, sizing)
     rows, columns = (np.floor(start + (np.arange(side) + 0.5) * (end - start) / side).astype(int)
                      for start, end, side in ((top, bottom, height), (left, right, width)))
-    whole = np.full((max(height, sizing.size), max(width, sizing.size)), IGNORED, mask.dtype)
-    whole[:height, :width] = mask[rows[:, None], columns]
-    return _squares(whole, sizing)
+    padded = np.full((max(height, size), max(width, size)), IGNORED, mask.dtype)
+    padded[:height, :width] = mask[rows[:, None], columns]
+    return np.stack([padded[top:top + size, left:left + size] for top in _starts(height, sizing)
+                     for left in _starts(width, sizing)])
 
 
 def stitch(rows: np.ndarray, squares: np.ndarray) -> np.ndarray:
-    """The picture (H,W,…) of these rows of windows.npy (K,5) and squares (K,size,size,…), which agree where they meet.
+    """The picture (H,W,…) of these rows of windows.npy (K,5) and squares (K,size,size,…), which agree where they
+    overlap.
     """
     size, (_, _, _, height, width) = squares.shape[1], rows[0]
     picture = np.empty((max(height, size), max(width, size), *squares.shape[3:]), squares.dtype)
@@ -72,36 +97,62 @@ def stitch(rows: np.ndarray, squares: np.ndarray) -> np.ndarray:
     return picture[:height, :width]
 
 
-def blend(rows: np.ndarray, logits: np.ndarray) -> np.ndarray:
-    """float32 (C,H,W): the mean of a picture's squares (K,C,size,size) where they overlap.
+class Blender:
+    """The mean of a picture's logits where its squares overlap, float32 (C,H,W), band by band from the top.
 
     A square counts less towards its border, where a network has seen less around a pixel: linearly, and never nothing.
+    Logits are held for one row of squares only.
     """
-    size, (_, _, _, height, width) = logits.shape[-1], rows[0]
-    ramp = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5).astype(np.float32)
-    weight = np.outer(ramp, ramp)
-    total = np.zeros((logits.shape[1], max(height, size), max(width, size)), np.float32)
-    weights = np.zeros(total.shape[1:], np.float32)
-    for (_, top, left, _, _), square in zip(rows, logits, strict=True):
-        inside = slice(top, top + size), slice(left, left + size)
-        total[:, *inside] += weight * square
-        weights[inside] += weight
-    return (total / weights)[:, :height, :width]
+
+    def __init__(self, classes: int, height: int, width: int, size: int):
+        """height, width: of the resized picture."""
+        self.height, self.width, self.top = height, width, 0
+        ramp = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5).astype(np.float32)
+        self.weight = np.outer(ramp, ramp)
+        self.total = np.zeros((classes, size, max(width, size)), np.float32)
+        self.weights = np.zeros(self.total.shape[1:], np.float32)
+
+    def add(self, top: int, left: int, logits: np.ndarray) -> np.ndarray:
+        """logits: float32 (C,size,size) of the next square, row by row. → (C,R,W): rows that no later one reaches."""
+        band = self._finish(top - self.top)
+        columns = slice(left, left + len(self.weight))
+        self.total[:, :, columns] += self.weight * logits
+        self.weights[:, columns] += self.weight
+        return band
+
+    def rest(self) -> np.ndarray:
+        return self._finish(self.height - self.top)
+
+    def _finish(self, rows: int) -> np.ndarray:
+        band = self.total[:, :rows, :self.width] / self.weights[:rows, :self.width]
+        if rows:
+            for sums in (self.total, self.weights):
+                sums[..., :-rows, :] = sums[..., rows:, :].copy()
+                sums[..., -rows:, :] = 0
+        self.top += rows
+        return band
+
+
+def blend(rows: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """float32 (C,H,W): what a `Blender` makes of a picture's rows of windows.npy (K,5) and logits (K,C,size,size)."""
+    blender = Blender(logits.shape[1], *rows[0, 3:], logits.shape[-1])
+    bands = [blender.add(top, left, square) for (_, top, left, _, _), square in zip(rows, logits, strict=True)]
+    return np.concatenate([*bands, blender.rest()], axis=1)
 
 
 def assemble_pictures(rows: np.ndarray, batches: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[
         tuple[np.ndarray, np.ndarray]]:
-    """Whole logits (C,H,W) and targets (H,W), picture by picture, from batches of squares in the order of `rows`.
+    """Logits (C,H,W) and targets (H,W), picture by picture, from batches of squares in the order of `rows`.
 
     Only the squares of one picture and one batch are in memory.
     """
     ends = iter([*np.flatnonzero(np.diff(rows[:, 0])) + 1, len(rows)])
     start, end = 0, next(ends)
     logits, targets = [], []
-    for some in batches:
-        for one_logits, one_targets in zip(*some, strict=True):
-            logits.append(one_logits)
-            targets.append(one_targets)
+    for batch in batches:
+        for square_logits, square_targets in zip(*batch, strict=True):
+            logits.append(square_logits)
+            targets.append(square_targets)
             if start + len(logits) == end:
                 yield blend(rows[start:end], np.stack(logits)), stitch(rows[start:end], np.stack(targets))
                 logits, targets = [], []
@@ -109,16 +160,10 @@ def assemble_pictures(rows: np.ndarray, batches: Iterable[tuple[np.ndarray, np.n
 
 
 def _box(height: int, width: int, sizing: Sizing) -> tuple[float, float, float, float]:
-    """What of the picture is used: left, top, right, bottom."""
+    """The part of the picture that is used: left, top, right, bottom."""
     side = min(height, width)
     left, top = (width - side) / 2, (height - side) / 2
     return (left, top, left + side, top + side) if sizing.resize == "crop" else (0, 0, width, height)
-
-
-def _scaled(height: int, width: int, sizing: Sizing) -> tuple[int, int]:
-    if sizing.resize != "tiles":
-        return sizing.size, sizing.size
-    return tuple(max(1, math.floor(side * sizing.scale + 0.5)) for side in (height, width))
 
 
 def _starts(side: int, sizing: Sizing) -> list[int]:
@@ -128,14 +173,8 @@ def _starts(side: int, sizing: Sizing) -> list[int]:
     return [round(beyond * step / steps) for step in range(steps + 1)] if steps else [0]
 
 
-def _squares(whole: np.ndarray, sizing: Sizing) -> np.ndarray:
-    size = sizing.size
-    return np.stack([whole[top:top + size, left:left + size] for top in _starts(whole.shape[0], sizing)
-                     for left in _starts(whole.shape[1], sizing)])
-
-
-def _mirrored(position: np.ndarray, side: int) -> np.ndarray:
+def _mirrored(positions: np.ndarray, side: int) -> np.ndarray:
     """Reflection, the border pixel not repeated, as often as it takes."""
     period = max(1, 2 * (side - 1))
-    position = position % period
-    return np.minimum(position, period - position) if side > 1 else np.zeros_like(position)
+    positions = positions % period
+    return np.minimum(positions, period - positions) if side > 1 else np.zeros_like(positions)
