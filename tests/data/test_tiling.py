@@ -1,9 +1,10 @@
-"""Pictures to squares and back: by hand where it can be, and whole again whatever the size."""
+"""Pictures to squares and back: by hand where it can be, and put together again whatever the size."""
 
 import itertools
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from stages.data import tiling
 from stages.data.prepared import IGNORED
@@ -48,6 +49,43 @@ def test_a_small_picture_is_continued_by_its_mirror_image_and_its_mask_by_nothin
     square, labels = (cut[0] for cut in (tiling.cut_image(image, tiles(9, 0)), tiling.cut_mask(mask, tiles(9, 0))))
     assert square[4, :, 0].tolist() == [0, 1, 2, 1, 0, 1, 2, 1, 0]
     assert (labels[:, :3] == 1).all() and (labels[:, 3:] == IGNORED).all()
+
+
+SIZINGS = [Sizing(16, "squash", 1.0, 0), Sizing(16, "crop", 1.0, 0), tiles(16, 0), tiles(16, 5, 0.5),
+           tiles(16, 15, 0.37), tiles(9, 4)]
+
+
+@pytest.mark.parametrize("sizing", SIZINGS, ids=str)
+def test_squares_are_parts_of_the_resized_picture_continued_by_reflection(sizing):
+    for height, width in itertools.product((2, 9, 16, 40), (3, 15, 16, 71)):
+        image = Image.fromarray(RANDOM.integers(0, 256, (height, width, 3), np.uint8))
+        rows = tiling.places(height, width, 0, sizing)
+        _, _, _, *shape = rows[0]
+        side = min(height, width)
+        middle = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
+        box = middle if sizing.resize == "crop" else None
+        small = np.asarray(image.resize(shape[::-1], Image.Resampling.BILINEAR, box))
+        beyond = [(0, max(0, sizing.size - length)) for length in shape]
+        padded = np.pad(small, [*beyond, (0, 0)], "reflect")
+        expected = [padded[top:top + sizing.size, left:left + sizing.size] for _, top, left, *_ in rows]
+        assert np.array_equal(tiling.cut_image(np.asarray(image), sizing), expected)
+
+
+@pytest.mark.parametrize("sizing", SIZINGS, ids=str)
+def test_blending_band_by_band_is_a_weighted_mean_of_all_squares(sizing):
+    for height, width in itertools.product((1, 9, 16, 40), (1, 15, 71)):
+        rows = np.array(tiling.places(height, width, 0, sizing))
+        logits = RANDOM.normal(size=(len(rows), 4, sizing.size, sizing.size)).astype(np.float32)
+        steps = np.arange(sizing.size, dtype=np.float32) + 0.5
+        distance = np.minimum(steps, steps[::-1])  # to the border
+        weight = distance[:, None] * distance
+        total, weights = np.zeros((4, 99, 99), np.float32), np.zeros((99, 99), np.float32)
+        for (_, top, left, _, _), square in zip(rows, logits, strict=True):
+            total[:, top:top + sizing.size, left:left + sizing.size] += weight * square
+            weights[top:top + sizing.size, left:left + sizing.size] += weight
+        height, width = rows[0, 3:]
+        expected = total[:, :height, :width] / weights[:height, :width]
+        assert np.array_equal(tiling.blend(rows, logits), expected)
 
 
 @pytest.mark.parametrize(("resize", "scale"), [("squash", 1.0), ("crop", 1.0), ("tiles", 0.5), ("tiles", 1.0)])
