@@ -54,10 +54,11 @@ except KeyboardInterrupt:
 # ── stages/core/errors.py ──
 
 class UserError(Exception):
-    """Something the user can mend: the message says what was wrong, where, and what to do. It never spans lines."""
+    """An error that the user can mend. The message says, in one line, what is wrong, where, and what to do."""
 
 
 def one_line(error: BaseException) -> str:
+    """The message of an exception, with line breaks and runs of spaces as one space; its type where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
 
 

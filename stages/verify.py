@@ -72,7 +72,7 @@ def checks_of(subject: ModelUnderTest, scratch: Path) -> dict[str, Check]:
         return CHECKS | FLOAT
     return CHECKS | SMALL | {"predict": Check(
         partial(predict_check.same_as_prepared, folder=scratch / "alone"),
-        "mend predict.py, which has to read and cut pictures as stages/data/decode.py and tiling.py do")}
+        "mend predict.py, which python -m tools.build_predict makes from predict/ and stages/data")}
 
 
 def run_check(check: Check, subject: ModelUnderTest) -> CheckResult:

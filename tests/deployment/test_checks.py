@@ -450,8 +450,8 @@ def test_a_predictor_that_draws_other_masks(town, tmp_path, monkeypatch):
 
 
 def test_a_missing_answer(spoilt, monkeypatch):
-    asked = predict_check._asked
-    monkeypatch.setattr(predict_check, "_asked", lambda *given: asked(*given)[1:])
+    asked = predict_check._run_predict
+    monkeypatch.setattr(predict_check, "_run_predict", lambda *given: asked(*given)[1:])
     assert "predict.py gives 7 answers to 8 files" in failure("int8", "predict")
 
 
