@@ -110,8 +110,8 @@ def gather() -> dict[str, object]:
         "each_class": files.read_output(files.read_csv, PLOTS / "test/classes.csv"),
         "confused": files.read_csv(confused) if confused.is_file() else None,
         "budget": budget.verdicts(limits, tables["size"], tables["speed"], tables["quality"]),
-        "shown": {metric: label for metric, label in METRICS.items()
-                  if metric in student and SAME.get(metric) not in student},
+        "metrics": {metric: label for metric, label in METRICS.items()
+                    if metric in student and SAME.get(metric) not in student},
         "hashes": {path.as_posix(): files.read_output(files.sha256, path)
                    for path in (RAW, *onnx_model.DEPLOYED.values())},
     }

@@ -51,7 +51,7 @@ def facts(task: str = "classification") -> dict:
         "each_class": [{"model": "int8", "class": name, "precision": 90.0, "recall": 90.0, "f1": score, "iou": score,
                         "support": 10} for name, score in (("cat", 95.0), ("dog", 80.0), ("owl", 99.0))],
         "confused": [{"actual": "dog", "predicted": "cat", "images": 7, "pixels": 7, "percent_of_actual": 70.0}],
-        "shown": {PRIMARY[task]: "score, %", "ece": "calibration error, %"}, "pictures": {}, "hidden": [],
+        "metrics": {PRIMARY[task]: "score, %", "ece": "calibration error, %"}, "pictures": {}, "hidden": [],
         "examples": [], "hashes": {},
     }
     return judged(measured, size_mb=2.0)

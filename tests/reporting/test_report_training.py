@@ -23,6 +23,8 @@ SOFT = "the KL divergence from the teacher's soft targets (Hinton et al., 2015)"
 
 
 @pytest.mark.parametrize(("changes", "dice", "sentence"), [
+    ({"loss": "cwd", "temperature": 2.5}, 0.0, "0.1 × cross-entropy + 0.9 × T² × channel-wise distillation (Shu et "
+                                               "al., 2021), at a temperature T of 2.5."),
     ({}, 0.0, f"0.1 × cross-entropy + 0.9 × T² × {SOFT}, at a temperature T of 4."),
     ({"loss": "another", "standardise": True, "debias": 0.25}, 0.5,
      "0.1 × (cross-entropy + 0.5 × the Dice loss) + 0.9 × T² × `another`, at a temperature T of 4. Logits are "
@@ -69,6 +71,8 @@ def test_kept_weights():
     assert training.kept(recipe, []) == (
         f"{start}, so that the teacher is the only difference; the weights of the last epoch are kept. Of 3 seeds "
         "each, the network that is best on val is deployed.")
+    assert training.kept(recipe | {"seeds": [4, 7]}, []).endswith("Of 2 seeds each, the network that is best on val is "
+                                                                  "deployed.")
     assert training.kept(recipe | {"keep": "best", "ema_decay": 0.99, "seeds": [7]}, ["a", "b"]) == (
         f"{start}. Besides the teacher, this differs: a and b. The weights, an exponential moving average over steps "
         "(`ema_decay` 0.99), of the epoch that is best on val are kept. There is one seed each.")
