@@ -108,7 +108,8 @@ def judge(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: i
     columns = kernel.fit_transform(StandardScaler().fit_transform(features))  # (N,≤500)
     divisions = [StratifiedGroupKFold(folds, shuffle=True, random_state=seed + number).split(given, given, groups)
                  for number in range(ROUNDS)]
-    probabilities = np.mean([_out_of_fold(columns, given, list(division)) for division in divisions], axis=0)
+    probabilities = np.mean([_out_of_fold(columns, given, list(division)) for division in divisions], axis=0,
+                            dtype=float)
     predicted = probabilities.argmax(1)
     score = get_label_quality_scores(given, probabilities, method="self_confidence")
     suspect = find_label_issues(given, probabilities, filter_by="low_self_confidence", n_jobs=1)
@@ -126,7 +127,7 @@ def _out_of_fold(columns: np.ndarray, labels: np.ndarray, division: list[tuple[n
 
     classifier = LogisticRegression(C=1 / PENALTY, tol=1e-3, max_iter=500)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Number of classes in fold")  # dealt with below
+        warnings.filterwarnings("ignore", "Number of classes in training fold")  # dealt with below
         probabilities = cross_val_predict(classifier, columns, labels, cv=division, method="predict_proba")
     for train, test in division:
         unseen = test[~np.isin(labels[test], labels[train])]
