@@ -1,7 +1,7 @@
-"""Decides which images are fit for use; raw data is never changed, and no image is opened but for the pictures.
+"""Decides which images are fit for use. Raw data is never changed, and images are opened for the pictures only.
 
-reads   data/scan.csv, data/thumbnails.npy, data/source/overrides.csv where there is one, data/raw.zip
-writes  data/manifest.csv (a row a kept sample), data/decisions.csv (a row a finding), metrics/data.json (the counts),
+reads   data/scan.csv, data/thumbnails.npy, data/source/overrides.csv if it exists, data/raw.zip
+writes  data/manifest.csv (a row per kept image), data/decisions.csv (a row per finding), metrics/data.json (counts),
         plots/data/*.png
 `python -m stages.clean --explain PATH` prints what was decided on one file, and why, and writes nothing.
 """
@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from stages.cleaning import exact_rules, figures, heuristic_rules, near_duplicates, overrides
-from stages.cleaning.decide import decide, judged_accuracy
+from stages.cleaning.decide import decide, out_of_fold_accuracy
 from stages.cleaning.exact_rules import RAW
-from stages.cleaning.findings import GONE, CleanContext, CleanParams, Finding, Row
+from stages.cleaning.findings import REMOVED, CleanContext, CleanParams, Finding, Row
 from stages.core import errors, files, params, plugins
 from stages.core.errors import UserError
 
@@ -27,7 +27,7 @@ MANIFEST, DECISIONS, METRICS = Path("data/manifest.csv"), Path("data/decisions.c
 PLOTS = Path("plots/data")
 COLUMNS = ("path", "split", "source_split", "group", "target", "width", "height", "bytes", "sha256", "pixels")
 DECISION = ("path", "sha256", "split", "label", "issue", "score", "threshold", "action", "keeper", "reason")
-UNDIVIDED = "undivided"  # images of no split yet: their source has none
+UNDIVIDED = "undivided"  # images of a source without splits
 SPLITS = (UNDIVIDED, "train", "val", "test", "unlabelled")
 
 
@@ -35,121 +35,118 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.clean", description="Decide which images are fit for use.")
     parser.add_argument("--explain", metavar="PATH", help="print what was decided on this file of raw.zip, and why")
     path = parser.parse_args().explain
-    clean() if path is None else print(explained(path))
+    clean() if path is None else print(explanation(path))
 
 
 def clean() -> None:
     policy = params.load("clean", CleanParams)
     labels = plugins.module("tasks/*/labels", params.load_word("data.task"), "data.task")
-    rows = files.read_csv(SCAN)
-    case = CleanContext(policy, overrides.read(relabels=not labels.shape(1)),
-                {"unreadable": "unreadable", **labels.ISSUES}, alike(rows, policy.near_likeness),
-                judged_accuracy(rows), labels.stratum,
-                () if labels.shape(1) else {row["target"] for row in rows if row["target"]})
-    kept, findings = decide(rows, case)
+    has_classes, rows = not labels.shape(1), files.read_csv(SCAN)
+    context = CleanContext(
+        policy, overrides.read(relabels=has_classes), {"unreadable": "unreadable", **labels.ISSUES},
+        similar_images(rows, policy.near_likeness), out_of_fold_accuracy(rows), labels.stratum,
+        {row["target"] for row in rows if row["target"]} if has_classes else ())
+    kept, findings = decide(rows, context)
     files.write_csv(DECISIONS, DECISION, map(_decision, findings))
-    _check([row for row in rows if row["path"] not in case.overrides], kept, findings, labels.stratum)
+    _check([row for row in rows if row["path"] not in context.overrides], kept, findings, labels.stratum)
     files.write_csv(MANIFEST, COLUMNS, ({name: row[name] for name in COLUMNS} for row in kept))
     before, after = (_per_class(some, labels.stratum) for some in (rows, kept))
-    files.write_json(METRICS, _counts(rows, kept, findings, (*exact_rules.ISSUES, *labels.ISSUES, *heuristic_rules.ISSUES),
-                                       case.accuracy) | {"before": before, "after": after})
+    issues = (*exact_rules.ISSUES, *labels.ISSUES, *heuristic_rules.ISSUES, "override")
+    counts = _counts(rows, kept, findings, issues, context.accuracy)
+    files.write_json(METRICS, counts | {"before": before, "after": after})
     figures.draw(rows, findings, before, after, PLOTS)
     print(f"clean: {len(rows)} images, {len(rows) - len(kept)} taken out, {len(findings)} findings in {DECISIONS}",
           file=sys.stderr)
 
 
-def alike(rows: Sequence[Row], least: float) -> list[tuple[str, str, float]]:
-    """The pixels, as scan.csv has them, of two pictures that are alike, and how much. Of copies one speaks for all."""
-    one = {}
+def similar_images(rows: Sequence[Row], threshold: float) -> list[tuple[str, str, float]]:
+    """Pairs of similar images by their `pixels`, with their similarity. Of exact copies the first is compared."""
+    first = {}  # pixels → row number
     for number, row in enumerate(rows):
         if row["pixels"]:
-            one.setdefault(row["pixels"], number)
-    pixels, numbers = list(one), list(one.values())
+            first.setdefault(row["pixels"], number)
+    pixels, numbers = list(first), list(first.values())
     hashes, mirrors = (np.array([int(rows[number][name], 16) for number in numbers], np.uint64)
                        for name in ("hash", "mirror"))
-    found = near_duplicates.pairs(hashes, mirrors, np.load(THUMBNAILS, mmap_mode="r")[numbers], least)
-    return [(pixels[first], pixels[second], score) for first, second, score in found]
+    thumbnails = np.load(THUMBNAILS, mmap_mode="r")[numbers]
+    return [(pixels[one], pixels[other], similarity)
+            for one, other, similarity in near_duplicates.pairs(hashes, mirrors, thumbnails, threshold)]
 
 
-def explained(path: str) -> str:
-    """What was decided on one file, in lines. Raises UserError for a path that the scan hasn't seen."""
+def explanation(path: str) -> str:
+    """What was decided on one file, in lines. Raises UserError for a path that is not in scan.csv."""
     try:
         scan, decisions = map(files.read_csv, (SCAN, DECISIONS))
-        manifest = files.read_csv(MANIFEST) if MANIFEST.exists() else []  # none: clean has stopped, and said why
     except FileNotFoundError as error:
         raise UserError(f"{error.filename} is missing; run dvc repro clean to make it") from None
-    seen = next((row for row in scan if row["path"] == path), None)
-    if not seen:
+    manifest = files.read_csv(MANIFEST) if MANIFEST.exists() else []  # clean may have stopped with an error
+    row = next((row for row in scan if row["path"] == path), None)
+    if not row:
         near = difflib.get_close_matches(path, [row["path"] for row in scan], 1)
         raise UserError(f"{path!r} is no file that {SCAN} knows" + (f"; is it {near[0]!r}?" if near else ""))
     kept = next((row for row in manifest if row["path"] == path), None)
-    use = "in use" + (f" as {kept['target']}" if kept["target"] else "") if kept else "not in use"
-    lines = [f"{path}: {use}",
-             f"  found in {seen['split'] or 'the set'}, labelled {seen['target'] or 'nothing'}; " + _form(seen)]
-    lines += [f"  {_sentence(row)}" for row in decisions if row["path"] == path] or ["  nothing was found about it"]
-    also = [f"{row['path']} ({row['issue'].replace('_', ' ')}, {row['action']})" for row in decisions
-            if row["keeper"] == path]
-    lines += [f"  what points to it: {', '.join(also)}"] if also else []
-    lines += [f"  to decide otherwise, name it in {overrides.FILE}, with {', '.join(overrides.ACTIONS)}"]
-    return "\n".join(lines)
-
-
-def _form(row: Row) -> str:
-    if not row["pixels"]:
-        return f"{row['bytes']} bytes"
-    return f"{row['format']}, mode {row['mode']}, {row['width']}×{row['height']} pixels, {row['bytes']} bytes"
+    use = f"in use as {kept['target']}".removesuffix(" as ") if kept else "not in use"
+    form = f"{row['format']}, mode {row['mode']}, {row['width']}×{row['height']} pixels, " if row["pixels"] else ""
+    findings = [f"  {_sentence(row)}" for row in decisions if row["path"] == path] or ["  nothing was found about it"]
+    others = [f"{row['path']} ({row['issue'].replace('_', ' ')}, {row['action']})" for row in decisions
+              if row["keeper"] == path]
+    return "\n".join([
+        f"{path}: {use}",
+        f"  found in {row['split'] or 'the set'}, labelled {row['target'] or 'nothing'}; {form}{row['bytes']} bytes",
+        *findings, *([f"  what points to it: {', '.join(others)}"] if others else []),
+        f"  to decide otherwise, name it in {overrides.FILE}, with {', '.join(overrides.ACTIONS)}"])
 
 
 def _sentence(row: Row) -> str:
-    score = f" (score {row['score']}" + (f", threshold {row['threshold']})" if row["threshold"] else ")")
-    return (f"{row['issue'].replace('_', ' ')}: {row['action']}; {row['reason']}" + (score if row["score"] else "")
-            + (f"; the other image: {row['keeper']}" if row["keeper"] else ""))
+    """One row of decisions.csv for a person."""
+    threshold = f", threshold {row['threshold']}" if row["threshold"] else ""
+    score = f" (score {row['score']}{threshold})" if row["score"] else ""
+    other = f"; the other image: {row['keeper']}" if row["keeper"] else ""
+    return f"{row['issue'].replace('_', ' ')}: {row['action']}; {row['reason']}{score}{other}"
 
 
-def _decision(found: Finding) -> dict[str, object]:
+def _decision(finding: Finding) -> dict[str, object]:
     """A row of decisions.csv."""
-    row = {name: found.row[name] for name in ("path", "sha256", "split")} | {"label": found.row["target"]}
-    row |= {name: getattr(found, name) for name in ("issue", "action", "keeper", "reason")}
-    return row | {name: "" if value is None else f"{value:.4g}"
-                  for name, value in (("score", found.score), ("threshold", found.threshold))}
+    row = finding._asdict() | {name: finding.row[name] for name in ("path", "sha256", "split")}
+    row |= {name: "" if row[name] is None else f"{row[name]:.4g}" for name in ("score", "threshold")}
+    return {name: row[name] for name in DECISION} | {"label": finding.row["target"]}
 
 
 def _check(rows: Sequence[Row], kept: Sequence[Row], findings: Sequence[Finding],
            stratum: Callable[[Row], str]) -> None:
-    """Raises UserError where nothing, or nothing of a class, is left: better than to train without it, unnoticed."""
+    """Raises UserError if nothing is left of the set, a class or a split, which training would lack unnoticed."""
     if not kept:
-        first = next(finding for finding in findings if finding.action in GONE)
+        first = next(finding for finding in findings if finding.action in REMOVED)
         raise UserError(f"{RAW}: none of its {len(rows)} images can be used; {DECISIONS} lists them (first "
-                    f"{first.row['path']!r}: {first.reason}): replace them by whole files")
+                        f"{first.row['path']!r}: {first.reason}): replace them by whole files")
+    before, after = ({(row["split"], stratum(row)) for row in some} for some in (rows, kept))
     for split in ("train", ""):
-        before, after = ({stratum(row) for row in some if row["split"] == split} for some in (rows, kept))
-        if lost := sorted(before - after):
-            of = f" of class {lost[0]!r}" if lost[0] else ""
-            raise UserError(f"{RAW}: no training image{of} is fit for use; {DECISIONS} says why: "
-                        f"add {'images of it, or remove the class from the source' if of else 'whole images'}")
+        if lost := sorted(name for of, name in before - after if of == split):
+            name = f" of class {lost[0]!r}" if lost[0] else ""
+            raise UserError(f"{RAW}: no training image{name} is fit for use; {DECISIONS} says why: "
+                            f"add {'images of it, or remove the class from the source' if name else 'whole images'}")
     for split in ("val", "test"):
-        before, after = (any(row["split"] == split for row in some) for some in (rows, kept))
-        if before and not after:
-            raise UserError(f"{RAW}: no {split} image is fit for use; {DECISIONS} says why: add whole images, or remove "
-                        f"the folder, and {split} is drawn from train")
+        if split in {of for of, _ in before} - {of for of, _ in after}:
+            raise UserError(f"{RAW}: no {split} image is fit for use; {DECISIONS} says why: add whole images, or "
+                            f"remove the folder, and {split} is drawn from train")
 
 
 def _per_class(rows: Iterable[Row], stratum: Callable[[Row], str]) -> dict[str, dict[str, int]]:
-    """How many images of each class each split has."""
-    found = Counter((row["split"] or UNDIVIDED, stratum(row) or "all") for row in rows)
-    splits = {split: {name: count for (of, name), count in sorted(found.items()) if of == split} for split in SPLITS}
-    return {split: counts for split, counts in splits.items() if counts}
+    """Split → class → number of images."""
+    counts = sorted(Counter((row["split"] or UNDIVIDED, stratum(row) or "all") for row in rows).items())
+    splits = {split: {name: count for (of, name), count in counts if of == split} for split in SPLITS}
+    return {split: classes for split, classes in splits.items() if classes}
 
 
 def _counts(rows: Sequence[Row], kept: Sequence[Row], findings: Sequence[Finding], issues: Iterable[str],
             accuracy: float | None) -> dict[str, dict]:
-    found = Counter(finding.issue for finding in findings)
-    acted = Counter(finding.issue for finding in findings if finding.action != "kept")
+    reported = Counter(finding.issue for finding in findings)
+    acted_on = Counter(finding.issue for finding in findings if finding.action != "kept")
     judged = sum(bool(row["predicted"]) for row in rows)
     return {
         "images": {"found": len(rows), "kept": len(kept), "dropped": len(rows) - len(kept)},
-        "findings": {issue: found[issue] for issue in (*issues, "override")},
-        "acted_on": {issue: acted[issue] for issue in (*issues, "override") if acted[issue]},
+        "findings": {issue: reported[issue] for issue in issues},
+        "acted_on": {issue: acted_on[issue] for issue in issues if acted_on[issue]},
         **({"labels": {"judged": judged, "out_of_fold_accuracy": round(accuracy, 2)}} if judged else {}),
     }
 

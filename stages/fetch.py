@@ -1,6 +1,7 @@
-"""Brings the images as one archive. In: data/source/, a URL, or an embedded set (`data.source`). Out: data/raw.zip."""
+"""Fetches the images as one archive. In: data/source/, a URL, or an embedded set (`data.source`). Out: data/raw.zip."""
 
 import io
+from functools import partial
 from pathlib import Path
 from typing import Self
 from urllib.parse import unquote, urlsplit
@@ -14,11 +15,11 @@ from stages.data import archive, builtin
 
 SOURCE, RAW = Path("data/source"), Path("data/raw.zip")
 HTTP = ("http://", "https://")
-PATIENCE = (10, 60)  # seconds until a server must accept a connection, and send the next bytes
+TIMEOUT = (10, 60)  # seconds to connect, and to the next bytes
 
 
 class DataParams(params.Section):
-    """Where the images come from: the keys of `data` that fetch reads. A new layout or name fetches nothing anew."""
+    """Where the images come from: the keys of `data` that fetch reads. Another layout or name does not fetch again."""
 
     model_config = pydantic.ConfigDict(extra="ignore")
 
@@ -28,14 +29,14 @@ class DataParams(params.Section):
 
     @pydantic.model_validator(mode="before")
     @classmethod
-    def _known(cls, values: dict) -> dict:
-        known = [*cls.model_fields, "name", "task", "layout", "masks"]
-        if unknown := [key for key in values if key not in known]:
-            raise ValueError(f"{unknown[0]!r} is unknown; known here: {', '.join(known)}")
+    def _check_keys(cls, values: dict) -> dict:
+        keys = [*cls.model_fields, "name", "task", "layout", "masks"]
+        if unknown := [key for key in values if key not in keys]:
+            raise ValueError(f"{unknown[0]!r} is unknown; known here: {', '.join(keys)}")
         return values
 
     @pydantic.model_validator(mode="after")
-    def _checkable(self) -> Self:
+    def _check_url(self) -> Self:
         if self.source.startswith((*HTTP, "file://")) and not self.sha256:
             raise ValueError("sha256 is empty, but source is a URL; "
                              "give the 64 digits that `sha256sum` prints for the archive")
@@ -47,21 +48,19 @@ def main() -> None:
     limit = int(data.max_unpacked_gb * 1e9)
     with workdir.folder("fetch", [data.source, data.sha256], []) as scratch:
         if data.source in builtin.SETS:
-            archive.write(RAW, data.source, _embedded(data.source), limit)
+            members = (archive.Member(path, len(content), partial(io.BytesIO, content))
+                       for path, content in builtin.SETS[data.source]())
+            archive.write(RAW, data.source, members, limit)
             return
-        source = _found(data.source, scratch)
+        source = _path(data.source, scratch)
         if data.sha256:
             _verify(source, data)
         with archive.open_members(source, scratch, limit) as members:
             archive.write(RAW, str(source), tqdm(members, "fetch", unit=" files", disable=None), limit)
 
 
-def _embedded(name: str):
-    for path, content in builtin.SETS[name]():
-        yield archive.Member(path, len(content), lambda content=content: io.BytesIO(content))
-
-
-def _found(source: str, scratch: Path) -> Path:
+def _path(source: str, scratch: Path) -> Path:
+    """The archive or folder that `data.source` names, downloaded if it is a URL. Raises UserError if there is none."""
     if source.startswith(HTTP):
         return _download(source, scratch)
     if source.startswith("file://"):
@@ -69,30 +68,28 @@ def _found(source: str, scratch: Path) -> Path:
         if not path.exists():
             raise UserError(f"params.yaml: data.source: {path} does not exist; correct the path")
         return path
-    return _local(source)
-
-
-def _local(name: str) -> Path:
-    """The archive or folder `name` of data/source/. Raises UserError, which lists what there is."""
-    there = sorted(path.name for path in SOURCE.glob("[!.]*") if path.name != "README.md") if SOURCE.is_dir() else []
-    inside = name not in (".", "README.md") and not Path(name).is_absolute() and ".." not in Path(name).parts
-    if inside and (SOURCE / name).exists():
-        return SOURCE / name
-    raise UserError(f"params.yaml: data.source is {name!r}, which is not in {SOURCE}/ (there: "
-                f"{', '.join(there) or 'nothing'}); copy or link it there, or name one of those, an embedded set "
-                f"({', '.join(builtin.SETS)}) or a URL")
+    is_inside = source not in (".", "README.md") and not Path(source).is_absolute() and ".." not in Path(source).parts
+    if is_inside and (SOURCE / source).exists():
+        return SOURCE / source
+    names = sorted(path.name for path in SOURCE.glob("[!.]*") if path.name != "README.md") if SOURCE.is_dir() else []
+    raise UserError(f"params.yaml: data.source is {source!r}, which is not in {SOURCE}/ (there: "
+                    f"{', '.join(names) or 'nothing'}); copy or link it there, or name one of those, an embedded set "
+                    f"({', '.join(builtin.SETS)}) or a URL")
 
 
 def _download(url: str, scratch: Path) -> Path:
-    """The URL's file in `scratch`. A download that stopped, whatever the reason, goes on where it stopped."""
+    """The URL's file in `scratch`. An interrupted download is resumed."""
+    def partial_sizes() -> dict[Path, int]:
+        return {path: path.stat().st_size for path in scratch.glob("*.part")}
+
     target = scratch / "download"
     if not target.exists():
-        before = _partial(scratch)
+        before = partial_sizes()
         try:
             _transfer(url, target)
         except UserError:
-            # A server that can't resume, or a file that changed there: nothing came, and nothing would the next time.
-            if not before or _partial(scratch) != before:
+            # If no byte was added, the server can't resume or its file has changed: start again.
+            if not before or partial_sizes() != before:
                 raise
             for path in before:
                 path.unlink()
@@ -101,8 +98,8 @@ def _download(url: str, scratch: Path) -> Path:
 
 
 def _transfer(url: str, target: Path) -> None:
-    # gdown resumes, retries, refuses to join parts of a changed file, and knows Google Drive's links; pooch does not
-    # resume, and pypdl has no check of the range that the server sent.
+    # gdown resumes, retries, checks that the file is unchanged, and knows Google Drive's links; pooch does not resume,
+    # and pypdl does not check the range that the server sends.
     import gdown
 
     with tqdm(desc=f"fetch {url}", unit="B", unit_scale=True, disable=None) as bar:
@@ -112,27 +109,24 @@ def _transfer(url: str, target: Path) -> None:
 
         try:
             gdown.download(url, str(target), quiet=True, use_cookies=False, resume=True, user_agent="gdown",
-                           progress=progress, timeout=PATIENCE, retries=5)
+                           progress=progress, timeout=TIMEOUT, retries=5)
         except (gdown.DownloadError, OSError) as error:  # an OSError: requests' own, too
             if errors.full_disk(error):
                 raise
-            raise UserError(f"{url} can't be downloaded ({one_line(error)}); check the address and the connection and run "
-                        f"again, which goes on from here, or put the archive into {SOURCE}/ yourself") from None
-
-
-def _partial(scratch: Path) -> dict[Path, int]:
-    return {path: path.stat().st_size for path in scratch.glob("*.part")}
+            raise UserError(f"{url} can't be downloaded ({one_line(error)}); check the address and the connection "
+                            f"and run again, which resumes, or put the archive into {SOURCE}/ yourself") from None
 
 
 def _verify(source: Path, data: DataParams) -> None:
     if source.is_dir():
         raise UserError(f"params.yaml: data.sha256 is set, but {source} is a folder; set data.sha256 to \"\"")
-    got = files.sha256(source)
-    if got != data.sha256.lower():
+    actual = files.sha256(source)
+    if actual != data.sha256.lower():
         if data.source.startswith(HTTP):
             source.unlink()
-        raise UserError(f"{data.source}: wrong checksum: data.sha256 expects {data.sha256}, got {got}; if the publisher "
-                    "names the latter, put it into params.yaml, else get the archive again: it is damaged or another")
+        raise UserError(f"{data.source}: wrong checksum: data.sha256 expects {data.sha256}, got {actual}; if the "
+                        "publisher names the latter, put it into params.yaml, else get the archive again: it is "
+                        "damaged or another")
 
 
 if __name__ == "__main__":

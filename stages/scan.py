@@ -1,16 +1,14 @@
-"""Looks at every image, and decides nothing. In: data/raw.zip; data/weights/, for a backbone. Out: data/scan.csv, a row
-a file, and data/thumbnails.npy, uint8 (N,32,32,3), row by row the same files, black where one is unreadable.
+"""Inspects every image; decides nothing. In: data/raw.zip; data/weights/ for a backbone. Out: data/scan.csv, a row per
+file, and data/thumbnails.npy, uint8 (N,32,32,3), in the order of the rows, black for unreadable files.
 
-Every image is decoded once, whole, and is in memory only while it is looked at. Then the labels of training images are
-judged: a cheap classifier foretells each from other images than the one in question.
+Every image is decoded once, and few are in memory at a time. Then the labels of training images are judged by a
+classifier that was trained on other images.
 """
 
-import csv
 import hashlib
 import sys
 import zipfile
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
@@ -30,23 +28,21 @@ from stages.data.sample import Sample
 
 RAW, SCAN, THUMBNAILS = Path("data/raw.zip"), Path("data/scan.csv"), Path("data/thumbnails.npy")
 THUMBNAIL = (near_duplicates.SIDE, near_duplicates.SIDE, 3)
-# label: what samples of the same label share. pixels: a hash of what was decoded. hash, mirror: how it looks, roughly.
-# issue, reason: why the image can't be read, or what is odd about its mask: `unreadable`, or one of labels.ISSUES.
-SEEN = ("path", "split", "source_split", "group", "target", "label", *Header._fields, "width", "height", "bytes",
-        "sha256", "pixels", "hash", "mirror", *image_quality.COLUMNS)
-ODD = ("issue", "reason")
-COLUMNS = (*SEEN, *label_errors.COLUMNS, *ODD)
+# label: equal for samples with the same label. pixels: hash of the decoded image. hash, mirror: perceptual hashes.
+# issue, reason: `unreadable`, or one of labels.ISSUES about its mask, and why.
+COLUMNS = ("path", "split", "source_split", "group", "target", "label", *Header._fields, "width", "height", "bytes",
+           "sha256", "pixels", "hash", "mirror", *image_quality.COLUMNS, *label_errors.COLUMNS, "issue", "reason")
 Row = dict[str, object]
 
 
 class ScanParams(params.Section):
-    """How labels are judged. In all else that the scan sees there is nothing to choose."""
+    """How labels are judged. Nothing else about the scan is configurable."""
 
-    backbone: str = pydantic.Field(min_length=1)  # whose features are judged by: none (pixels) | one of torchvision's
+    backbone: str = pydantic.Field(min_length=1)  # gives features to judge by: none (pixels) | a torchvision network
     weights: str = pydantic.Field(min_length=1)  # of it: imagenet | a .safetensors file in data/weights/; else none
-    image_size: int = pydantic.Field(ge=32, le=1024)  # height and width in pixels of what it sees
-    folds: int = pydantic.Field(ge=2, le=20)  # parts; the labels of each are foretold from the others
-    seed: int = pydantic.Field(ge=0)  # of the parts
+    image_size: int = pydantic.Field(ge=32, le=1024)  # height and width in pixels of its input
+    folds: int = pydantic.Field(ge=2, le=20)  # of the out-of-fold predictions
+    seed: int = pydantic.Field(ge=0)  # of the folds
 
     @pydantic.model_validator(mode="after")
     def _agree(self) -> Self:
@@ -56,99 +52,80 @@ class ScanParams(params.Section):
         return self
 
 
-class Look(NamedTuple):
-    """What one look at a file yields."""
+class Inspection(NamedTuple):
+    """What the scan gets from one file."""
 
-    row: Row  # COLUMNS but the judgement
+    row: Row  # COLUMNS; those of the judgement are empty
     thumbnail: np.ndarray  # uint8 (32,32,3)
-    square: np.ndarray | None  # uint8 (size,size,3), for a backbone
+    square: np.ndarray | None  # uint8 (size,size,3), the backbone's input
 
 
 def main() -> None:
     choice, task = params.load("scan", ScanParams), params.load_word("data.task")
     samples = _samples(params.load_word("data.layout"))
-    classes = not plugins.module("tasks/*/labels", task, "data.task").shape(1)  # or masks, which nothing here judges
-    backbone = _backbone(choice) if classes and choice.backbone != "none" else None
-    labelled, counts = label_errors.Labelled(backbone), Counter()
-    looks = parallel.map_in_processes(partial(look, task=task, size=choice.image_size if backbone else 0), samples)
-    with workdir.folder("scan", [], []) as scratch:
-        with files.atomic_write(THUMBNAILS, "wb") as thumbnails:
-            files.write_array_header(thumbnails, (len(samples), *THUMBNAIL), "uint8")
-            looks = tqdm(looks, "scan", len(samples), unit=" images", disable=None)
-            rows = _gathered(looks, thumbnails, labelled if classes else None, counts)
-            files.write_csv(scratch / "rows.csv", (*SEEN, *ODD), rows)
-        judgements, said = {}, "no classes to judge"
-        if classes:
-            judgements, said = labelled.judged(np.load(THUMBNAILS, mmap_mode="r"), choice.folds, choice.seed)
-        files.write_csv(SCAN, COLUMNS, _joined(scratch / "rows.csv", judgements))
-    print(f"scan: {len(samples)} images, {counts['unreadable']} unreadable; {said}", file=sys.stderr)
+    has_classes = not plugins.module("tasks/*/labels", task, "data.task").shape(1)  # masks are not judged
+    backbone = (features.backbone(choice.backbone, choice.weights, choice.image_size, choose_device("scan"))
+                if has_classes and choice.backbone != "none" else None)
+    rows, deep = [], label_errors.BatchedFeatures(backbone) if backbone else None
+    inspections = parallel.map_in_processes(
+        partial(inspect, task=task, size=choice.image_size if backbone else 0), samples)
+
+    def thumbnails() -> Iterator[np.ndarray]:
+        for row, thumbnail, square in tqdm(inspections, "scan", len(samples), unit=" images", disable=None):
+            rows.append(row)
+            if square is not None:
+                deep.add(square)
+            yield thumbnail
+
+    with workdir.folder("scan", [], []):  # for its lock alone
+        files.write_array(THUMBNAILS, (len(samples), *THUMBNAIL), "uint8", thumbnails())
+        judgements, summary = {}, "no classes to judge"
+        if has_classes:
+            stored = np.load(THUMBNAILS, mmap_mode="r")
+            judgements, summary = label_errors.judge_rows(rows, stored, deep, choice.folds, choice.seed)
+        files.write_csv(SCAN, COLUMNS, (row | judgements.get(number, {}) for number, row in enumerate(rows)))
+    unreadable = sum(row["issue"] == "unreadable" for row in rows)
+    print(f"scan: {len(samples)} images, {unreadable} unreadable; {summary}", file=sys.stderr)
 
 
-def look(sample: Sample, task: str, size: int) -> Look:
-    """size: of the square for a backbone, 0 without one; only training images with a label have one."""
+def inspect(sample: Sample, task: str, size: int) -> Inspection:
+    """size: of the backbone's input, which labelled training images have; 0 without a backbone."""
     raw, labels = _opened(task)
     content = raw.read(sample.path)
-    row = dict.fromkeys((*SEEN, *ODD), "")
+    row = dict.fromkeys(COLUMNS, "")
     row |= sample._asdict() | {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     try:
         image, header = decode_with_header(content)
     except Unreadable as error:
-        return Look(row | {"issue": "unreadable", "reason": str(error)}, np.zeros(THUMBNAIL, np.uint8), None)
+        return Inspection(row | {"issue": "unreadable", "reason": str(error)}, np.zeros(THUMBNAIL, np.uint8), None)
     height, width = image.shape[:2]
     row |= header._asdict() | {"width": width, "height": height}
     row["label"], row["issue"], row["reason"] = labels.examine(sample.target, raw.read, (height, width))
-    # Width and height belong to the hash: 2×8 and 4×4 may hold the same bytes.
-    seen = hashlib.sha256(b"%dx%d " % (width, height))
-    seen.update(np.ascontiguousarray(image))
-    row["pixels"] = seen.hexdigest()
+    pixels = hashlib.sha256(b"%dx%d " % (width, height))  # 2×8 and 4×4 pixels may be the same bytes
+    pixels.update(np.ascontiguousarray(image))
+    row["pixels"] = pixels.hexdigest()
     thumbnail = near_duplicates.thumbnail(image)
-    row["hash"], row["mirror"] = near_duplicates.fingerprints(thumbnail)  # the same as the whole image's
+    row["hash"], row["mirror"] = near_duplicates.fingerprints(thumbnail)  # equal to those of the image
     row |= {name: f"{value:.6g}" for name, value in image_quality.measure(image).items()}
-    square = tiling.cut_image(image, tiling.Sizing(size, "squash", 1.0, 0))[0] if size and _teaches(row) else None
-    return Look(row, thumbnail, square)
+    if not size or not label_errors.can_train(row):
+        return Inspection(row, thumbnail, None)
+    return Inspection(row, thumbnail, tiling.cut_image(image, tiling.Sizing(size, "squash", scale=1.0, overlap=0))[0])
 
 
 def _samples(layout: str) -> list[Sample]:
-    found = plugins.module("data/layouts/*", layout, "data.layout")
+    module = plugins.module("data/layouts/*", layout, "data.layout")
     with zipfile.ZipFile(RAW) as raw:
-        samples = sorted(found.samples(raw.namelist(), raw.read))
+        samples = sorted(module.samples(raw.namelist(), raw.read))
     if not samples:
         raise UserError(f"{RAW} holds no images where the layout {layout} looks for them; "
-                    f"see stages/data/layouts/{layout}.py, or choose another data.layout")
+                        f"see stages/data/layouts/{layout}.py, or choose another data.layout")
     return samples
 
 
 @cache
 def _opened(task: str) -> tuple[zipfile.ZipFile, ModuleType]:
-    """raw.zip as this process reads it, and what it knows of labels."""
+    """raw.zip, opened once per process, and the task's labels module."""
     return zipfile.ZipFile(RAW), plugins.module("tasks/*/labels", task, "data.task")
-
-
-def _teaches(row: Row) -> bool:
-    """Whether the image is, or may come to be, a training image with a label."""
-    return row["split"] in ("train", "") and bool(row["target"])
-
-
-def _backbone(choice: ScanParams) -> Callable[[np.ndarray], np.ndarray]:
-    """uint8 (B,size,size,3) → float32 (B,D). Raises UserError for one that can't be had, before an image is looked at."""
-    return features.backbone(choice.backbone, choice.weights, choice.image_size, choose_device("scan"))
-
-
-def _gathered(looks: Iterable[Look], thumbnails, labelled: label_errors.Labelled | None, counts: Counter) -> Iterator[Row]:
-    """The rows. On the way the thumbnails are written, the labelled images remembered, and the issues counted."""
-    for number, (row, thumbnail, square) in enumerate(looks):
-        thumbnails.write(np.ascontiguousarray(thumbnail))
-        counts[row["issue"]] += 1
-        if labelled and row["pixels"] and _teaches(row):
-            labelled.add(number, row["target"], row["pixels"], square)
-        yield row
-
-
-def _joined(path: Path, judgements: dict[int, Row]) -> Iterator[Row]:
-    """The rows of a table, one at a time, with their judgements."""
-    with open(path, encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file)):
-            yield row | judgements.get(number, dict.fromkeys(label_errors.COLUMNS, ""))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
-"""What tests fetch: small pictures, archives of them, and a server on this machine."""
+"""For tests of the data stages: small pictures, archives of them, a server on this machine, tables."""
 
+import csv
 import http.server
 import io
+import subprocess
 import threading
 import zipfile
 from pathlib import Path
@@ -26,6 +28,18 @@ def pack(path: Path, files: dict[str, bytes]) -> Path:
         for name, content in files.items():
             archive.writestr(name, content)
     return path
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def done(result: subprocess.CompletedProcess) -> subprocess.CompletedProcess:
+    """`result`, of a command that succeeded."""
+    assert result.returncode == 0, result.stderr
+    return result
 
 
 def two_classes(count: int, **others: bytes) -> dict[str, bytes]:

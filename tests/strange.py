@@ -1,5 +1,6 @@
 """Image files as people have them: cut off, damaged, disguised, odd in size, mode, format and name. `corpus()` makes
-them all, the same bytes each time. What should become of each kind stands in test_strange.py.
+them all, the same bytes each time. What should become of each kind stands in
+data/test_strange_files.py.
 """
 
 import io

@@ -1,4 +1,4 @@
-"""The rules by fact, acted on by default: what the user says, a broken file, the same pixels twice.
+"""Exact rules, acted on by default: the user's overrides, broken files, identical pixels.
 
 A rule is a function from rows of data/scan.csv to findings.
 """
@@ -9,83 +9,85 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from stages.cleaning import overrides
-from stages.cleaning.findings import HELD_OUT, CleanContext, Finding, Row, fate, free, trains
+from stages.cleaning.findings import HELD_OUT, CleanContext, Finding, Row, can_train
 from stages.core.errors import UserError
 
 RAW = Path("data/raw.zip")
 ISSUES = ("unreadable", "leak", "conflicting_label", "duplicate")
+ACTIONS = {"keep": "kept", "drop": "dropped", "relabel": "relabelled"}  # of an override and its finding
 
 
-def overridden(rows: list[Row], case: CleanContext) -> Iterator[Finding]:
-    """What the user says. Raises UserError for a path that is none of the set's."""
-    found = {row["path"]: row for row in rows}
-    for path, said in case.overrides.items():
-        if path not in found:
+def overridden(rows: Sequence[Row], context: CleanContext) -> Iterator[Finding]:
+    """The user's overrides. Raises UserError for a path that is not in the set, or an action that is impossible."""
+    by_path = {row["path"]: row for row in rows}
+    for path, override in context.overrides.items():
+        if not (row := by_path.get(path)):
             raise UserError(f"{overrides.FILE}: {path!r} is no image of the set; write paths as data/scan.csv has them")
-        if said.action != "drop" and fate(found[path], case) in ("unreadable", "drop"):
-            raise UserError(f"{overrides.FILE}: {path!r} can't be used ({found[path]['reason']}), whatever its label; mend "
-                        "the file in the source, or take the line out")
-        if said.label and (said.label not in case.classes or not found[path]["target"]):
-            near = difflib.get_close_matches(said.label, case.classes, 1)
-            raise UserError(f"{overrides.FILE}: {path!r} can't be relabelled {said.label!r}: "
-                        + ("it stands among the unlabelled; move the file in the source" if not found[path]["target"]
-                           else "no image of the source is; the label is the name of a class there"
-                           + (f" ({near[0]!r}?)" if near else "")))
-        action = {"keep": "kept", "drop": "dropped", "relabel": "relabelled"}[said.action]
-        became = f", {found[path]['target']} became {said.label}" if said.label else ""
-        yield Finding(found[path], "override", action, reason=f"{said.action}, says {overrides.FILE.name}{became}",
-                      label=said.label)
+        if override.action != "drop" and context.consequence(row) in ("unreadable", "drop"):
+            raise UserError(f"{overrides.FILE}: {path!r} can't be used ({row['reason']}), whatever its label; mend "
+                            "the file in the source, or take the line out")
+        if override.label and not row["target"]:
+            raise UserError(f"{overrides.FILE}: {path!r} can't be relabelled {override.label!r}: it stands among the "
+                            "unlabelled; move the file in the source")
+        if override.label and override.label not in context.classes:
+            near = difflib.get_close_matches(override.label, context.classes, 1)
+            raise UserError(f"{overrides.FILE}: {path!r} can't be relabelled {override.label!r}: no image of the "
+                            f"source is; the label is the name of a class there{f' ({near[0]!r}?)' if near else ''}")
+        change = f", {row['target']} became {override.label}" if override.label else ""
+        yield Finding(row, "override", ACTIONS[override.action], label=override.label,
+                      reason=f"{override.action}, says {overrides.FILE.name}{change}")
 
 
-def unusable(rows: list[Row], case: CleanContext) -> Iterator[Finding]:
-    """Images and masks that do not decode whole, and what else is odd about masks. Raises UserError: the policy is stop."""
-    unreadable = [row for row in rows if fate(row, case) == "unreadable"]
-    if unreadable and case.policy.unreadable == "stop":
-        raise UserError(f"{RAW}: {len(unreadable)} unreadable, first {unreadable[0]['path']!r} "
-                    f"({unreadable[0]['reason']}); "
-                    "mend or remove the file in the source, or set clean.unreadable to drop")
+def unusable(rows: Sequence[Row], context: CleanContext) -> Iterator[Finding]:
+    """What the scan found: unreadable images and masks, and issues of masks. Raises UserError if the policy is stop."""
+    unreadable = [row for row in rows if context.consequence(row) == "unreadable"]
+    if unreadable and context.policy.unreadable == "stop":
+        first = unreadable[0]
+        raise UserError(f"{RAW}: {len(unreadable)} unreadable, first {first['path']!r} ({first['reason']}); mend or "
+                        "remove the file in the source, or set clean.unreadable to drop")
     for row in rows:
         if row["issue"]:
-            action = "kept" if fate(row, case) == "report" else "dropped"
+            action = "kept" if context.consequence(row) == "report" else "dropped"
             yield Finding(row, row["issue"], action, reason=row["reason"])
 
 
-def leaks(rows: list[Row], case: CleanContext) -> Iterator[Finding]:
-    """The same pixels across splits. Those in training or among the unlabelled go; val and test are never touched."""
-    held = [row for row in rows if not trains(row)]
-    keepers = _first(sorted(held, key=lambda row: (HELD_OUT[row["split"]], row["path"])), lambda row: row["pixels"])
+def leaks(rows: Sequence[Row], context: CleanContext) -> Iterator[Finding]:
+    """The same pixels in several splits. Training and unlabelled copies are dropped; val and test are never touched."""
+    held_out = [row for row in rows if not can_train(row)]
+    keepers = _first(sorted(held_out, key=lambda row: (HELD_OUT[row["split"]], row["path"])), lambda row: row["pixels"])
     for row in rows:
         if (keeper := keepers.get(row["pixels"])) and keeper["split"] != row["split"]:
-            drop = case.policy.leaks == "drop" and free(row, case)
-            other = f", labelled {keeper['target']}" if row["label"] and row["label"] != keeper["label"] else ""
+            drop = context.policy.leaks == "drop" and context.may_remove(row)
+            label = f", labelled {keeper['target']}" if row["label"] and row["label"] != keeper["label"] else ""
             yield Finding(row, "leak", "dropped" if drop else "kept", keeper["path"],
-                          f"the same pixels as this image of {keeper['split']}{other}")
+                          f"the same pixels as this image of {keeper['split']}{label}")
 
 
-def conflicts(rows: list[Row], case: CleanContext) -> Iterator[Finding]:
-    """The same pixels under several labels: which one is wrong, no rule can know, so none trains."""
+def conflicts(rows: Sequence[Row], context: CleanContext) -> Iterator[Finding]:
+    """The same pixels under several labels: no rule can know which is wrong, so none is trained on."""
     labelled = [row for row in rows if row["label"]]
-    first = defaultdict(dict)  # pixels → label → the first image of it
+    first = defaultdict(dict)  # pixels → label → its first image
     for row in labelled:
         first[row["pixels"]].setdefault(row["label"], row)
     for row in labelled:
         if other := next((other for label, other in first[row["pixels"]].items() if label != row["label"]), None):
-            aside = case.policy.conflicts == "quarantine" and free(row, case)
-            yield Finding(row, "conflicting_label", "quarantined" if aside else "kept", other["path"],
+            quarantine = context.policy.conflicts == "quarantine" and context.may_remove(row)
+            yield Finding(row, "conflicting_label", "quarantined" if quarantine else "kept", other["path"],
                           f"the same pixels, labelled {other['target']}")
 
 
-def duplicates(rows: list[Row], case: CleanContext) -> Iterator[Finding]:
-    """The same pixels and label inside a split: one stays, the first by path, or what the user keeps."""
-    def same(row: Row) -> tuple:
+def duplicates(rows: Sequence[Row], context: CleanContext) -> Iterator[Finding]:
+    """The same pixels and label inside a split: one stays, the first by path or one that the user keeps."""
+    def identity(row: Row) -> tuple:
         return row["split"], row["label"], row["pixels"]
 
-    keepers = _first(sorted(rows, key=lambda row: (row["path"] not in case.overrides, row["path"])), same)
+    keepers = _first(sorted(rows, key=lambda row: (row["path"] not in context.overrides, row["path"])), identity)
     for row in rows:
-        if (keeper := keepers[same(row)]) is not row:
-            drop = case.policy.duplicates == "drop" and row["path"] not in case.overrides
+        if (keeper := keepers[identity(row)]) is not row:
+            drop = context.policy.duplicates == "drop" and row["path"] not in context.overrides
             yield Finding(row, "duplicate", "dropped" if drop else "kept", keeper["path"], "the same pixels and label")
 
 
 def _first(rows: Sequence[Row], key: Callable[[Row], object]) -> dict[object, Row]:
+    """The first row of each key."""
     return {key(row): row for row in reversed(rows)}

@@ -1,8 +1,8 @@
-"""Pictures of a data set for the report. In: the rows of data/scan.csv, what was found. Out: PNGs in one folder.
+"""Figures of a data set for the report. In: rows of data/scan.csv, findings. Out: PNGs in one folder.
 
-`balance.png`   images of each class, before and after
+`balance.png`   images of each class, before and after cleaning
 `sizes.png`     heights, widths and aspect ratios
-`findings.png`  the worst findings of each kind: picture, path, reason; only where there are findings
+`findings.png`  the worst findings of each issue, with picture, path and reason; only if there are findings
 """
 
 import textwrap
@@ -20,9 +20,9 @@ from stages.cleaning.findings import Finding, Row
 from stages.data.decode import Unreadable, decode
 from stages.evaluation import plotting
 
-ABREAST = 6  # findings of a kind on the sheet
-SIDE = 96  # pixels of a picture there, height and width
-MOST = 40  # classes whose bars have room
+PER_ISSUE = 6  # findings shown
+SIDE = 96  # height and width in pixels of a picture among them
+MAX_BARS = 40  # classes with a bar each; more are plotted by rank
 
 Counts = Mapping[str, Mapping[str, int]]  # split → class → images
 
@@ -35,37 +35,38 @@ def draw(rows: Sequence[Row], findings: Sequence[Finding], before: Counts, after
 
 
 def balance(before: Counts, after: Counts, path: Path) -> None:
-    """A panel a split, a pair of bars a class; of many classes the numbers alone, by rank."""
+    """One panel per split, with a pair of bars per class, or the sorted counts of many classes."""
     names = sorted({name for counts in before.values() for name in counts})
-    few = len(names) <= MOST
-    with plotting.figure(path, max(4, 3.2 * len(before)), 1.5 + (0.3 * len(names) if few else 3),
+    bars = len(names) <= MAX_BARS
+    with plotting.figure(path, max(4, 3.2 * len(before)), 1.5 + (0.3 * len(names) if bars else 3),
                          layout="constrained") as drawn:
-        for axes, split in zip(drawn.subplots(1, len(before), sharey=few, squeeze=False)[0], before, strict=True):
-            counts = [np.array([some.get(split, {}).get(name, 0) for name in names]) for some in (before, after)]
-            if few:
-                axes.barh(np.arange(len(names)) - 0.2, counts[0], 0.4, color="tab:gray", label="found")
-                axes.barh(np.arange(len(names)) + 0.2, counts[1], 0.4, color="tab:blue", label="kept")
+        for axes, split in zip(drawn.subplots(1, len(before), sharey=bars, squeeze=False)[0], before, strict=True):
+            for counts, colour, label, shift in ((before, "tab:gray", "found", -0.2), (after, "tab:blue", "kept", 0.2)):
+                values = np.array([counts.get(split, {}).get(name, 0) for name in names])
+                if bars:
+                    axes.barh(np.arange(len(names)) + shift, values, 0.4, color=colour, label=label)
+                else:
+                    axes.plot(np.sort(values)[::-1], color=colour, label=label)
+            if bars:
                 axes.set_yticks(range(len(names)), names)
                 axes.set(title=split, xlabel="images", ylim=(len(names) - 0.4, -0.6))
             else:
-                for values, colour, label in zip(counts, ("tab:gray", "tab:blue"), ("found", "kept"), strict=True):
-                    axes.plot(np.sort(values)[::-1], color=colour, label=label)
                 axes.set(title=split, xlabel="class, by rank", ylabel="images", ylim=(0, None))
-            axes.grid(axis="x" if few else "y", alpha=0.3)
+            axes.grid(axis="x" if bars else "y", alpha=0.3)
             axes.set_axisbelow(True)
         drawn.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
 
 
 def sizes(rows: Sequence[Row], path: Path) -> None:
-    """Where the images' sizes lie: a dot a size, the larger the more images have it; and their aspect ratios."""
-    wide, high = (np.array([int(row[side]) for row in rows]) for side in ("width", "height"))
-    different, counts = np.unique(np.stack([wide, high]), axis=1, return_counts=True)
+    """A scatter plot of the images' sizes, with a larger dot for more images, and a histogram of aspect ratios."""
+    width, height = (np.array([int(row[side]) for row in rows]) for side in ("width", "height"))
+    different, counts = np.unique(np.stack([width, height]), axis=1, return_counts=True)
     with plotting.figure(path, 9, 3.6, layout="constrained") as drawn:
         left, right = drawn.subplots(1, 2)
         left.scatter(*different, s=12 + 200 * counts / counts.sum(), alpha=0.5, color="tab:blue", linewidths=0)
         left.set(title=f"{different.shape[1]} size(s) of {len(rows)} images", xlabel="width, pixels",
-                 ylabel="height, pixels", xlim=(0, 1.1 * wide.max()), ylim=(0, 1.1 * high.max()))
-        right.hist(np.log2(wide / high).clip(-3, 3), bins=np.linspace(-3.0625, 3.0625, 50), color="tab:blue")
+                 ylabel="height, pixels", xlim=(0, 1.1 * width.max()), ylim=(0, 1.1 * height.max()))
+        right.hist(np.log2(width / height).clip(-3, 3), bins=np.linspace(-3.0625, 3.0625, 50), color="tab:blue")
         right.set(title="aspect ratio", xlabel="width : height", ylabel="images", yscale="log", ylim=(0.7, None))
         right.yaxis.set_major_formatter("{x:g}")
         right.set_xticks(range(-3, 4), ["≤ 1:8", "1:4", "1:2", "1:1", "2:1", "4:1", "≥ 8:1"])
@@ -75,40 +76,43 @@ def sizes(rows: Sequence[Row], path: Path) -> None:
 
 
 def sheet(findings: Sequence[Finding], path: Path) -> None:
-    """A row a kind: its worst ABREAST findings, each beside the image it was compared with."""
-    kinds = defaultdict(list)
+    """One line per issue: its worst findings, each beside the image it was compared with."""
+    by_issue = defaultdict(list)
     for finding in findings:
-        kinds[finding.issue].append(finding)
-    tall, abreast = 1.9 * len(kinds) + 0.3, min(ABREAST, max(map(len, kinds.values())))  # inches; pictures
-    with zipfile.ZipFile(RAW) as raw, plotting.figure(path, 2.3 * max(2, abreast), tall) as drawn:
-        grid = drawn.subplots(len(kinds), max(2, abreast), squeeze=False)
-        drawn.subplots_adjust(left=0.01, right=0.99, bottom=0.7 / tall, top=1 - 0.3 / tall, hspace=0.9)
-        for line, (issue, some) in zip(grid, sorted(kinds.items()), strict=True):
+        by_issue[finding.issue].append(finding)
+    inches, columns = 1.9 * len(by_issue) + 0.3, max(2, min(PER_ISSUE, max(map(len, by_issue.values()))))
+    with zipfile.ZipFile(RAW) as raw, plotting.figure(path, 2.3 * columns, inches) as drawn:
+        grid = drawn.subplots(len(by_issue), columns, squeeze=False)
+        drawn.subplots_adjust(left=0.01, right=0.99, bottom=0.7 / inches, top=1 - 0.3 / inches, hspace=0.9)
+        for line, (issue, some) in zip(grid, sorted(by_issue.items()), strict=True):
             line[0].set_title(f"{issue.replace('_', ' ')} ({len(some)})", loc="left", fontsize=10, weight="bold")
             for axes in line:
                 axes.axis("off")
                 axes.set_anchor("NW")
             for axes, finding in zip(line, sorted(some, key=_rank), strict=False):
-                axes.imshow(_beside(raw, finding))
-                said = [_short(finding.row["path"], 34), *textwrap.wrap(f"{finding.action}: {finding.reason}", 36)[:3]]
-                axes.text(0, -0.06, "\n".join(said), transform=axes.transAxes, fontsize=6.5, va="top")
+                axes.imshow(_picture(raw, finding))
+                name = " ".join(finding.row["path"].split())
+                text = [name if len(name) <= 34 else f"…{name[-33:]}",
+                        *textwrap.wrap(f"{finding.action}: {finding.reason}", 36)[:3]]
+                axes.text(0, -0.06, "\n".join(text), transform=axes.transAxes, fontsize=6.5, va="top")
 
 
 def _rank(finding: Finding) -> tuple[float, str]:
-    """The worst first: of what is alike the most alike, of all else the lowest score."""
+    """A sort key, the worst first: of near copies the highest similarity, of all others the lowest score."""
     score = finding.score or 0.0
     return -score if finding.keeper else score, finding.row["path"]
 
 
-def _beside(raw: zipfile.ZipFile, finding: Finding) -> np.ndarray:
-    """uint8 (SIDE, SIDE or 2·SIDE + gap, 3): the image, and right of it the one it was compared with."""
-    white = np.full((SIDE, 4, 3), 255, np.uint8)
-    shown = [_small(raw, finding.row["path"])]
-    return np.concatenate([*shown, white, _small(raw, finding.keeper)] if finding.keeper else shown, 1)
+def _picture(raw: zipfile.ZipFile, finding: Finding) -> np.ndarray:
+    """uint8 (SIDE, SIDE or 2·SIDE + 4, 3): the image, and right of it the one it was compared with."""
+    image = _small(raw, finding.row["path"])
+    if not finding.keeper:
+        return image
+    return np.concatenate([image, np.full((SIDE, 4, 3), 255, np.uint8), _small(raw, finding.keeper)], 1)
 
 
 def _small(raw: zipfile.ZipFile, path: str) -> np.ndarray:
-    """uint8 (SIDE,SIDE,3), white around the picture; a grey cross where it can't be read."""
+    """uint8 (SIDE,SIDE,3), padded with white; a grey cross if it is unreadable."""
     canvas = Image.new("RGB", (SIDE, SIDE), "white")
     with suppress(Unreadable):
         picture = Image.fromarray(decode(raw.read(path)))
@@ -118,9 +122,3 @@ def _small(raw: zipfile.ZipFile, path: str) -> np.ndarray:
         return np.asarray(canvas)
     cross = np.abs(np.subtract.outer(np.arange(SIDE), np.arange(SIDE))) < 2
     return np.where((cross | cross[::-1])[..., None], np.uint8(120), np.uint8(225)).repeat(3, 2)
-
-
-def _short(path: str, most: int) -> str:
-    """The end of a path, on one line."""
-    path = " ".join(path.split())
-    return path if len(path) <= most else "…" + path[1 - most:]

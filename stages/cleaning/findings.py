@@ -1,4 +1,4 @@
-"""What the rules of cleaning know and say: the policy, the case, a finding. Out: `CleanParams`, `Case`, `Finding`."""
+"""What the cleaning rules share: the policy (`CleanParams`), their context and the form of a finding."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ import pydantic
 from stages.cleaning.overrides import Override
 from stages.core.params import Section
 
-HELD_OUT = {"test": 0, "val": 1}  # nothing goes but further copies inside; the first one's stays when both share one
-GONE = ("dropped", "quarantined")  # actions after which an image is out of use
-Row = Mapping[str, str]  # of data/scan.csv
+HELD_OUT = {"test": 0, "val": 1}  # only copies inside these are removed; of images in both splits, test's stays
+REMOVED = ("dropped", "quarantined")  # actions that take an image out of use
+Row = dict[str, str]  # of data/scan.csv
 Choice = Literal["report", "drop"]
-Fate = Literal["unreadable", "drop", "report"]  # unreadable: as clean.unreadable says
+Consequence = Literal["unreadable", "drop", "report"]  # unreadable: what clean.unreadable says
 
 
 class QualityPolicy(Section):
-    """What is done about training images of each kind; cleaning/image_quality.py says what they are."""
+    """What is done about training images of each kind; cleaning/image_quality.py defines the kinds."""
 
     dark: Choice
     light: Choice
@@ -29,55 +29,54 @@ class QualityPolicy(Section):
 
 
 class CleanParams(Section):
-    """What happens to images that are not fit for use. Whatever it is, data/decisions.csv records it."""
+    """What is done about images that are not fit for use. Whatever it is, data/decisions.csv records it."""
 
-    unreadable: Literal["drop", "stop"]  # files that do not decode whole
+    unreadable: Literal["drop", "stop"]  # files that can't be decoded completely
     duplicates: Literal["drop", "keep"]  # further copies inside a split, with the same label
     leaks: Literal["drop", "keep"]  # training and unlabelled copies of a val or test image
     conflicts: Literal["quarantine", "keep"]  # training copies of one image under several labels: all of them
     near_duplicates: Choice  # training images that are nearly another one, or nearly a val or test image
-    near_likeness: float = pydantic.Field(gt=0, le=1)  # from which on; cleaning/near_duplicates.py
+    near_likeness: float = pydantic.Field(gt=0, le=1)  # threshold; see cleaning/near_duplicates.py
     label_suspects: Literal["report", "drop", "relabel"]  # training images that look like another class
     min_accuracy: float = pydantic.Field(ge=0, le=100)  # % out of fold, below which suspects are not acted on
     quality: QualityPolicy
-    max_share: float = pydantic.Field(gt=0, le=1)  # of a class's training images that these choices may take in all
+    max_share: float = pydantic.Field(gt=0, le=1)  # of a class's training images, removed by the heuristic rules in all
 
 
 class Finding(NamedTuple):
-    """What a rule found in an image, and what is done about it."""
+    """An issue of one image, and what is done about it."""
 
     row: Row
     issue: str
     action: Literal["kept", "dropped", "quarantined", "relabelled"]
-    keeper: str = ""  # path of the other image, where there is one
+    keeper: str = ""  # path of the other image, if there is one
     reason: str = ""
-    score: float | None = None  # a matter of degree: how sure; alike, the more the higher, all else the lower
+    score: float | None = None  # of heuristic rules. Similarity: high is sure; all others: low is sure
     threshold: float | None = None
-    label: str = ""  # the new one, where it is relabelled
+    label: str = ""  # the new one, if relabelled
 
 
 @dataclass(frozen=True)
 class CleanContext:
-    """What the rules know beside the rows."""
+    """What the rules need besides the rows."""
 
     policy: CleanParams
     overrides: Mapping[str, Override]  # by path
-    fates: Mapping[str, Fate]  # of the issues that the scan has found
-    alike: Sequence[tuple[str, str, float]]  # the `pixels` of two pictures, and their likeness
-    accuracy: float | None  # of the out-of-fold labels, in %; None where there are none
-    stratum: Callable[[Row], str]  # the class whose share is limited
-    classes: Collection[str]  # that a label can name; none where labels are masks, each one of its own
+    consequences: Mapping[str, Consequence]  # by issue of the scan
+    similar: Sequence[tuple[str, str, float]]  # `pixels` of two images, and their similarity
+    accuracy: float | None  # of the out-of-fold predictions, in %; None if there are none
+    stratum: Callable[[Row], str]  # the class that max_share applies to
+    classes: Collection[str]  # class names; empty for masks, where each label is its own
+
+    def consequence(self, row: Row) -> Consequence | None:
+        """Of the issue that the scan found."""
+        return self.consequences[row["issue"]] if row["issue"] else None
+
+    def may_remove(self, row: Row) -> bool:
+        """False for images of val and test, and for those that the user has decided on."""
+        return can_train(row) and row["path"] not in self.overrides
 
 
-def fate(row: Row, case: CleanContext) -> Fate | None:
-    return case.fates[row["issue"]] if row["issue"] else None
-
-
-def trains(row: Row) -> bool:
-    """Whether the image can be in training; one of no split yet may come to be."""
+def can_train(row: Row) -> bool:
+    """Whether the image is in training, or may get there: it has no split yet."""
     return row["split"] not in HELD_OUT
-
-
-def free(row: Row, case: CleanContext) -> bool:
-    """Whether a rule may take the image: it is not held out, and the user hasn't said that it stays."""
-    return trains(row) and row["path"] not in case.overrides

@@ -1,15 +1,15 @@
-"""The rules by degree: what is nearly alike, doubtful, odd. Reported with its score, and acted on only where
-params.yaml asks for it, on training images alone, the worst first, and on no more than a share of a class.
+"""Heuristic rules: near copies, doubtful labels, low quality. Findings have a score, and are acted on only if
+params.yaml says so: on training images, the worst first, and on no more than a share of a class.
 
 A rule is a function from rows of data/scan.csv to findings.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
 from stages.cleaning import image_quality
-from stages.cleaning.findings import GONE, HELD_OUT, CleanContext, Finding, Row, free, trains
+from stages.cleaning.findings import HELD_OUT, REMOVED, CleanContext, Finding, Row, can_train
 from stages.core.errors import UserError
 from stages.core.params import FILE
 
@@ -17,85 +17,85 @@ ISSUES = ("near_leak", "near_conflict", "near_duplicate", "label_suspect", *imag
 
 
 class Allowance:
-    """How many images of a class the rules by degree may still take."""
+    """How many images of each class the heuristic rules may still take."""
 
-    def __init__(self, rows: Iterable[Row], case: CleanContext):
-        """rows: all that the facts have left."""
-        counts = Counter(case.stratum(row) for row in rows if trains(row))
-        self.limits = {name: int(case.policy.max_share * count + 1e-9) for name, count in counts.items()}
-        self.taken = defaultdict(set)  # of each class, the paths that are
+    def __init__(self, rows: Iterable[Row], context: CleanContext):
+        """rows: all that the exact rules have left."""
+        counts = Counter(context.stratum(row) for row in rows if can_train(row))
+        self.limits = {name: int(context.policy.max_share * count + 1e-9) for name, count in counts.items()}
+        self.taken = defaultdict(set)  # class → paths
 
-    def takes(self, name: str, path: str) -> bool:
-        """Whether there is room for this image of the class; if so, it is taken. One that is already costs nothing."""
+    def take(self, name: str, path: str) -> bool:
+        """Takes an image of the class if its limit allows; True if it is taken, now or before."""
         if path not in self.taken[name] and len(self.taken[name]) >= self.limits[name]:
             return False
         self.taken[name].add(path)
         return True
 
 
-def near_copies(rows: list[Row], case: CleanContext, allowance: Allowance) -> Iterator[Finding]:
-    """Not the same pixels, but nearly. Each image once: with a held-out one before others, then the likest first."""
-    copies, found, gone = defaultdict(list), set(), set()
+def near_copies(rows: Sequence[Row], context: CleanContext, allowance: Allowance) -> Iterator[Finding]:
+    """Nearly the same pixels. One finding per image: a leak before all others, then the most similar."""
+    copies, reported, removed = defaultdict(list), set(), set()
     for row in rows:
         copies[row["pixels"]].append(row)
-    pairs = [_near(pair, score, case) for first, second, score in case.alike
-             for pair in product(copies.get(first, ()), copies.get(second, ()))]
-    for near in sorted(pairs, key=lambda near: (ISSUES.index(near.issue), -near.score, near.row["path"], near.keeper)):
-        if near.row["path"] in found or near.keeper in gone:
+    findings = [_near_copy(pair, score, context) for first, second, score in context.similar
+                for pair in product(copies.get(first, ()), copies.get(second, ()))]
+    for finding in sorted(findings, key=lambda finding: (ISSUES.index(finding.issue), -finding.score,
+                                                         finding.row["path"], finding.keeper)):
+        if finding.row["path"] in reported or finding.keeper in removed:
             continue
-        found.add(near.row["path"])
-        wish = "report" if near.issue == "near_conflict" else case.policy.near_duplicates  # whose label is right?
-        near = _limited(near, wish, case, allowance)
-        gone |= {near.row["path"]} if near.action in GONE else set()
-        yield near
+        reported.add(finding.row["path"])
+        # Of a conflict no rule knows which label is right.
+        choice = "report" if finding.issue == "near_conflict" else context.policy.near_duplicates
+        finding = _limited(finding, choice, context, allowance)
+        removed |= {finding.row["path"]} if finding.action in REMOVED else set()
+        yield finding
 
 
-def _near(pair: Iterable[Row], score: float, case: CleanContext) -> Finding:
-    """Of two that train the later goes; of others the one that trains, or else the one in val."""
-    keeper, row = sorted(pair, key=lambda row: (HELD_OUT.get(row["split"], 2), row["path"] not in case.overrides,
+def _near_copy(pair: Iterable[Row], score: float, context: CleanContext) -> Finding:
+    """About the image that may go: of two that can train the later one, otherwise the one less held out."""
+    keeper, row = sorted(pair, key=lambda row: (HELD_OUT.get(row["split"], 2), row["path"] not in context.overrides,
                                                 row["path"]))
-    conflict = case.classes and row["label"] and keeper["label"] and row["label"] != keeper["label"]
-    across = row["split"] != keeper["split"] and not trains(keeper)
+    conflict = context.classes and row["label"] and keeper["label"] and row["label"] != keeper["label"]
+    leak = row["split"] != keeper["split"] and not can_train(keeper)
     reason = f"nearly this picture of {keeper['split'] or 'the set'}, labelled {keeper['target'] or 'nothing'}"
-    return Finding(row, "near_leak" if across else "near_conflict" if conflict else "near_duplicate", "dropped",
-                   keeper["path"], reason, score, case.policy.near_likeness)
+    return Finding(row, "near_leak" if leak else "near_conflict" if conflict else "near_duplicate", "dropped",
+                   keeper["path"], reason, score, context.policy.near_likeness)
 
 
-def label_suspects(rows: list[Row], case: CleanContext, allowance: Allowance) -> Iterator[Finding]:
-    """Images that look like another class than theirs. Raises UserError where the looks are not to be trusted."""
-    wish, accuracy = case.policy.label_suspects, case.accuracy
-    if wish != "report" and (accuracy is None or accuracy < case.policy.min_accuracy):
-        how = "no label could be judged" if accuracy is None else (
-            f"labels were foretold with an accuracy of only {accuracy:.1f} %, and clean.min_accuracy is "
-            f"{case.policy.min_accuracy:g}")
-        raise UserError(f"{FILE}: clean.label_suspects is {wish}, but {how}; set it to report, or give scan.backbone a "
-                    "network with weights that knows such pictures better")
+def label_suspects(rows: Sequence[Row], context: CleanContext, allowance: Allowance) -> Iterator[Finding]:
+    """Images that look like another class. Raises UserError if the predictions are too poor to act on them."""
+    choice, accuracy = context.policy.label_suspects, context.accuracy
+    if choice != "report" and (accuracy is None or accuracy < context.policy.min_accuracy):
+        why = "no label could be judged" if accuracy is None else (
+            f"labels were predicted with an accuracy of only {accuracy:.1f} %, and clean.min_accuracy is "
+            f"{context.policy.min_accuracy:g}")
+        raise UserError(f"{FILE}: clean.label_suspects is {choice}, but {why}; set it to report, or give scan.backbone "
+                        "a network with weights that knows such pictures better")
     suspects = [row for row in rows if row["suspect"] and row["predicted"] != row["target"]]
     for row in sorted(suspects, key=lambda row: (float(row["label_score"]), row["path"])):
-        found = Finding(row, "label_suspect", "dropped", reason=f"looks like {row['predicted']}",
-                        score=float(row["label_score"]))
-        if wish == "relabel":
-            found = found._replace(action="relabelled", label=row["predicted"])
-        yield _limited(found, wish, case, allowance)
+        action, label = ("relabelled", row["predicted"]) if choice == "relabel" else ("dropped", "")
+        yield _limited(Finding(row, "label_suspect", action, reason=f"looks like {row['predicted']}",
+                               score=float(row["label_score"]), label=label), choice, context, allowance)
 
 
-def oddities(rows: list[Row], case: CleanContext, allowance: Allowance) -> Iterator[Finding]:
-    """Pictures that are dark, blurry, of an odd size, …"""
-    found = sorted(image_quality.findings(rows), key=lambda found: (found[2] / found[3], found[0]["path"], found[1]))
-    for row, issue, score, threshold in found:
+def low_quality(rows: Sequence[Row], context: CleanContext, allowance: Allowance) -> Iterator[Finding]:
+    """Images that are dark, blurry, of an odd size, …"""
+    for row, issue, score, threshold in sorted(image_quality.findings(rows), key=lambda issue: (
+            issue[2] / issue[3], issue[0]["path"], issue[1])):
         yield _limited(Finding(row, issue, "dropped", reason=issue.replace("_", " "), score=score, threshold=threshold),
-                       getattr(case.policy.quality, issue), case, allowance)
+                       getattr(context.policy.quality, issue), context, allowance)
 
 
-def _limited(found: Finding, wish: str, case: CleanContext, allowance: Allowance) -> Finding:
-    """The finding; the image is kept, unless it trains, params.yaml wishes it gone, and its class's share allows it."""
-    row, name = found.row, case.stratum(found.row)
-    if wish == "report" or not free(row, case):
-        return found._replace(action="kept", label="")
-    if not row["split"]:
-        return found._replace(action="kept", label="", reason=f"{found.reason}; kept, for the source has no test split "
-                                                              "yet, and the image may come to be in it")
-    if not allowance.takes(name, row["path"]):
-        return found._replace(action="kept", label="", reason=f"{found.reason}; kept, for clean.max_share of the class "
-                                                              f"({allowance.limits[name]}) are taken already")
-    return found
+def _limited(finding: Finding, choice: str, context: CleanContext, allowance: Allowance) -> Finding:
+    """The finding, changed to kept if the policy, the split or the class's limit forbids its action."""
+    row, name = finding.row, context.stratum(finding.row)
+    if choice == "report" or not context.may_remove(row):
+        why = ""
+    elif not row["split"]:
+        why = "; kept, for the source has no test split yet, and the image may come to be in it"
+    elif not allowance.take(name, row["path"]):
+        why = f"; kept, for clean.max_share of the class ({allowance.limits[name]}) are taken already"
+    else:
+        return finding
+    return finding._replace(action="kept", label="", reason=finding.reason + why)

@@ -1,14 +1,15 @@
-"""Which labels look wrong. In: labelled images, one at a time. Out: columns of data/scan.csv.
+"""Finds labels that look wrong. In: rows of data/scan.csv, features of their images. Out: further columns of it.
 
-Copies of one picture are one group: none is judged by a classifier that has learnt another.
+Out-of-fold probabilities of a classifier are compared with the labels by cleanlab. Copies of one image form a group:
+no image is judged by a classifier that was trained on its copy.
 
-The classifier: logistic regression on a radial kernel of the features, which Nyström's method brings to a few hundred
-columns, so that time and memory grow in proportion to N. Neither kernel nor columns know a label.
-Williams and Seeger, "Using the Nyström Method to Speed Up Kernel Machines", NIPS 2000.
+The classifier is logistic regression on a radial kernel of the features, approximated by a few hundred columns so that
+time and memory grow linearly with N. Kernel and columns use no labels. Williams and Seeger, "Using the Nyström Method
+to Speed Up Kernel Machines", NIPS 2000.
 """
 
-from collections import defaultdict
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,134 +17,119 @@ import numpy as np
 from stages.cleaning import features
 
 COLUMNS = ("predicted", "label_score", "suspect")  # a class; 0–1, low is suspicious; 1 or empty. Empty: not judged
-LEAST = 50  # images, below which there is no judgement
-BATCH = 32  # images that a backbone sees at a time
+MIN_IMAGES = 50  # with fewer, nothing is judged
+BATCH = 32  # images per call of the backbone
+LANDMARKS = 500  # images that all images are compared with: the kernel's columns
+GAMMA = 0.3  # of the kernel: exp(−0.3 · mean squared difference of standardised features)
+PENALTY = 0.1  # on the squared weights
+ROUNDS = 2  # divisions into folds, whose probabilities are averaged
+Row = Mapping[str, object]  # of data/scan.csv
 
 
-class Labelled:
-    """The labelled images seen so far. Of each no more stays in memory than its features need."""
+class BatchedFeatures:
+    """Features of images that arrive one at a time, computed in batches so that few images are in memory."""
 
-    def __init__(self, backbone: Callable[[np.ndarray], np.ndarray] | None):
-        """backbone: uint8 (B,size,size,3) → float32 (B,D); without one the thumbnails alone are judged by."""
-        self.backbone = backbone
-        self.numbers, self.targets, self.groups = [], [], []
-        self.known, self.squares, self.features = {}, [], []
+    def __init__(self, backbone: Callable[[np.ndarray], np.ndarray]):
+        """backbone: uint8 (B,size,size,3) → float32 (B,D)."""
+        self.backbone, self.images, self.features = backbone, [], []
 
-    def add(self, number: int, target: str, pixels: str, square: np.ndarray | None) -> None:
-        """number: of the row. target: the class. pixels: what copies share. square: uint8 (size,size,3), or None."""
-        self.numbers.append(number)
-        self.targets.append(target)
-        self.groups.append(self.known.setdefault(pixels, len(self.known)))
-        if self.backbone:
-            self.squares.append(square)
-            if len(self.squares) == BATCH:
-                self._see()
+    def add(self, image: np.ndarray) -> None:
+        """image: uint8 (size,size,3)."""
+        self.images.append(image)
+        if len(self.images) == BATCH:
+            self._run()
 
-    def judged(self, thumbnails: np.ndarray, folds: int, seed: int) -> tuple[dict[int, dict[str, str]], str]:
-        """COLUMNS by the rows' numbers, and a word on them. Classes of fewer pictures than `folds` are left out.
-
-        thumbnails: uint8 (rows,32,32,3), of all rows.
-        """
-        pictures = defaultdict(set)
-        for target, group in zip(self.targets, self.groups, strict=True):
-            pictures[target].add(group)
-        names = sorted(name for name, groups in pictures.items() if len(groups) >= folds)
-        chosen = np.isin(self.targets, names)
-        if len(names) < 2 or chosen.sum() < LEAST:
-            return {}, (f"labels not judged: that takes two classes of {folds} different training images each, and "
-                        f"{LEAST} images in all")
-        numbers, groups = np.array(self.numbers)[chosen], np.array(self.groups)[chosen]
-        labels = np.searchsorted(names, np.array(self.targets)[chosen])
-        seen = features.pixel_features(thumbnails[numbers])
-        if self.backbone:
-            seen = np.hstack([self._seen()[chosen], seen])
-        found = judge(seen, labels, groups, folds, seed)
-        values = ((names[label], f"{score:.6f}", "1" if suspect else "") for label, score, suspect
-                  in zip(found.predicted, found.score, found.suspect, strict=True))
-        columns = {int(number): dict(zip(COLUMNS, row, strict=True))
-                   for number, row in zip(numbers, values, strict=True)}
-        left = f"; classes left out, of too few images: {len(pictures) - len(names)}" * (len(names) < len(pictures))
-        return columns, (f"{100 * (found.predicted == labels).mean():.1f} % of {len(labels)} labels foretold from "
-                         f"other images, {found.suspect.sum()} suspect{left}")
-
-    def _seen(self) -> np.ndarray:
-        """float32 (n,D): a backbone's features of the images added."""
-        if self.squares:
-            self._see()
+    def result(self) -> np.ndarray:
+        """float32 (N,D), of all images in the order of their arrival. At least one must have been added."""
+        if self.images:
+            self._run()
         return np.concatenate(self.features)
 
-    def _see(self) -> None:
-        self.features.append(self.backbone(np.stack(self.squares)))
-        self.squares = []
+    def _run(self) -> None:
+        self.features.append(self.backbone(np.stack(self.images)))
+        self.images = []
 
 
-LANDMARKS = 500  # images to which all are compared: the columns
-SPREAD = 0.3  # of the kernel: exp(−0.3 · mean squared difference of standardised features)
-PENALTY = 0.1  # on the square of the weights
-ROUNDS = 2  # divisions into folds, whose probabilities are averaged
+def can_train(row: Row) -> bool:
+    """Whether the image is, or may become, a labelled training image."""
+    return row["split"] in ("train", "") and bool(row["target"])
+
+
+def judge_rows(rows: Sequence[Row], thumbnails: np.ndarray, deep: BatchedFeatures | None, folds: int,
+               seed: int) -> tuple[dict[int, dict[str, str]], str]:
+    """COLUMNS by row number, and a summary. Judged are readable images that can train, in classes of at least `folds`
+    different images.
+
+    thumbnails: uint8 (rows,32,32,3). deep: has been given those same images, in this order; None without a backbone.
+    """
+    numbers = np.array([number for number, row in enumerate(rows) if row["pixels"] and can_train(row)], int)
+    targets, pixels = (np.array([rows[number][name] for number in numbers]) for name in ("target", "pixels"))
+    names, labels = np.unique(targets, return_inverse=True)
+    enough = np.array([len(set(pixels[labels == label])) >= folds for label in range(len(names))], bool)
+    chosen = enough[labels]
+    if enough.sum() < 2 or chosen.sum() < MIN_IMAGES:
+        return {}, (f"labels not judged: that takes two classes of {folds} different training images each, and "
+                    f"{MIN_IMAGES} images in all")
+    inputs = features.pixel_features(thumbnails[numbers[chosen]])
+    if deep:
+        inputs = np.hstack([deep.result()[chosen], inputs])
+    group_of = {value: group for group, value in enumerate(dict.fromkeys(pixels))}  # copies are one group
+    result = judge(inputs, labels[chosen], np.array([group_of[value] for value in pixels[chosen]]), folds, seed)
+    columns = {number: dict(zip(COLUMNS, (names[label], f"{score:.6f}", "1" if suspect else ""), strict=True))
+               for number, label, score, suspect in zip(numbers[chosen].tolist(), *result, strict=True)}
+    left_out = "" if enough.all() else f"; classes left out, of too few images: {(~enough).sum()}"
+    return columns, (f"{100 * (result.predicted == labels[chosen]).mean():.1f} % of {chosen.sum()} labels predicted "
+                     f"from other images, {result.suspect.sum()} suspect{left_out}")
 
 
 class Judgement(NamedTuple):
-    predicted: np.ndarray  # (N,), one of the labels: what the other images suggest
-    score: np.ndarray  # float64 (N,), 0–1: the label's probability; the lowest are the likeliest errors
-    suspect: np.ndarray  # bool (N,): the lowest scores, as many as there seem to be errors
+    predicted: np.ndarray  # (N,): the label that the other images suggest
+    score: np.ndarray  # float64 (N,), 0–1: probability of the given label; the lowest are the likeliest errors
+    suspect: np.ndarray  # bool (N,): the lowest scores, as many as the estimated number of errors
 
 
 def judge(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> Judgement:
     """An out-of-fold judgement on each label.
 
-    features: float32 (N,D). labels: integers (N,), two or more, each in `folds` groups at least. groups: integers (N,);
-    no image is judged by a classifier that has learnt one of its group, such as a copy.
+    features: float32 (N,D). labels: integers (N,), at least two different ones, each in at least `folds` groups.
+    groups: integers (N,); an image is judged by classifiers that were trained on no image of its group.
 
-    The lowest scores are suspect, in the number that confident learning counts: images that look as much like another
-    class as that class's own do. Northcutt, Jiang and Chuang, JAIR 70, 2021. The score is not adjusted for frequent
-    classes: an error is likelier in a rare class, where as many strangers meet fewer of its own.
+    The lowest scores are suspect; their number is estimated by confident learning. Northcutt, Jiang and Chuang, JAIR
+    70, 2021. Scores are not adjusted for frequent classes: a rare class has more errors per image.
     """
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
+    from sklearn.kernel_approximation import Nystroem
+    from sklearn.model_selection import StratifiedGroupKFold
+    from sklearn.preprocessing import StandardScaler
 
     classes, given = np.unique(labels, return_inverse=True)
-    columns = _columns(features, seed)
-    divisions = [_divided(given, groups, folds, seed + number) for number in range(ROUNDS)]
-    probabilities = np.mean([_out_of_fold(columns, given, fold) for fold in divisions], axis=0)
+    kernel = Nystroem(gamma=GAMMA / features.shape[1], n_components=min(LANDMARKS, len(features)), random_state=seed)
+    columns = kernel.fit_transform(StandardScaler().fit_transform(features))  # (N,≤500)
+    divisions = [StratifiedGroupKFold(folds, shuffle=True, random_state=seed + number).split(given, given, groups)
+                 for number in range(ROUNDS)]
+    probabilities = np.mean([_out_of_fold(columns, given, list(division)) for division in divisions], axis=0,
+                            dtype=float)
     predicted = probabilities.argmax(1)
     score = get_label_quality_scores(given, probabilities, method="self_confidence")
     suspect = find_label_issues(given, probabilities, filter_by="low_self_confidence", n_jobs=1)
     return Judgement(classes[predicted], score, suspect & (predicted != given))
 
 
-def _columns(features: np.ndarray, seed: int) -> np.ndarray:
-    """(N,≤500): products of these approach the kernel's."""
-    from sklearn.kernel_approximation import Nystroem
-    from sklearn.preprocessing import StandardScaler
+def _out_of_fold(columns: np.ndarray, labels: np.ndarray, division: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """(N,C): probabilities of the classes 0 … C − 1, for each image from the classifier that was not trained on it.
 
-    kernel = Nystroem(gamma=SPREAD / features.shape[1], n_components=min(LANDMARKS, len(features)), random_state=seed)
-    return kernel.fit_transform(StandardScaler().fit_transform(features))
-
-
-def _divided(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """(N,): the fold of each image, the same for a whole group; each class is spread evenly over the folds."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
-    fold = np.empty(len(labels), int)
-    divide = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    for number, (_, here) in enumerate(divide.split(labels, labels, groups)):
-        fold[here] = number
-    return fold
-
-
-def _out_of_fold(columns: np.ndarray, labels: np.ndarray, fold: np.ndarray) -> np.ndarray:
-    """(N,C): the probabilities of the classes 0 … C − 1, of each image by the classifier that learnt the other folds.
-
-    An image whose class no other fold has gets the benefit of the doubt.
+    division: indices of training and test images of each fold. An image whose class occurs in no other fold counts as
+    labelled correctly.
     """
     from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import cross_val_predict
 
-    probabilities = np.zeros((len(labels), labels.max() + 1))
-    for number in np.unique(fold):
-        here = fold == number
-        classifier = LogisticRegression(C=1 / PENALTY, tol=1e-3, max_iter=500).fit(columns[~here], labels[~here])
-        probabilities[np.ix_(here, classifier.classes_)] = classifier.predict_proba(columns[here])
-        unknown = here & ~np.isin(labels, classifier.classes_)
-        probabilities[unknown] = np.eye(probabilities.shape[1])[labels[unknown]]
+    classifier = LogisticRegression(C=1 / PENALTY, tol=1e-3, max_iter=500)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Number of classes in training fold")  # dealt with below
+        probabilities = cross_val_predict(classifier, columns, labels, cv=division, method="predict_proba")
+    for train, test in division:
+        unseen = test[~np.isin(labels[test], labels[train])]
+        probabilities[unseen] = np.eye(probabilities.shape[1])[labels[unseen]]
     return probabilities

@@ -1,7 +1,7 @@
-"""Reads what people have (zip, tar, folder) as checked members; writes `raw.zip`, the one archive all stages read.
+"""Reads a zip, a tar or a folder as validated members, and writes `raw.zip`, the one archive that all stages read.
 
-An archive may come from anywhere: nothing of it is ever unpacked to a path that it chose, and no more is read than
-the limit allows, whatever its headers promise.
+Archives are untrusted: nothing is extracted to a path that the archive names, and reading stops at a size limit,
+whatever the headers claim.
 """
 
 import bz2
@@ -15,51 +15,50 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from stages.core.errors import UserError, one_line
 from stages.core.files import atomic_write
 
-CHUNK = 1 << 20  # bytes in memory at a time
+CHUNK = 1 << 20  # bytes read at a time
 BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
-COMPRESSED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}  # by their first bytes
-LITTER = {"__macosx", "thumbs.db", "desktop.ini"}  # what file managers leave; names with a leading dot are skipped too
+DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}  # by the file's first bytes
+IGNORED_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}  # written by file managers; dotfiles are skipped too
 
 
-@dataclass(frozen=True)
-class Member:
-    """A file of a source. `path` is relative, with forward slashes, and checked."""
+class Member(NamedTuple):
+    """One file of a source."""
 
-    path: str
-    size: int  # bytes, as the source's headers claim
+    path: str  # relative, with forward slashes
+    size: int  # bytes, as the headers claim
     open: Callable[[], BinaryIO]
 
 
 @contextmanager
 def open_members(source: Path, scratch: Path, limit: int) -> Iterator[list[Member]]:
-    """The members of `source`, sorted by path. A compressed tar is first unpacked to a plain one in `scratch`.
+    """The members of `source`, sorted by path. A compressed tar is decompressed into `scratch` first.
 
-    Raises UserError for anything that is no archive, broken, unsafe, or larger than `limit` bytes unpacked.
+    Raises UserError if `source` is no archive, is broken or unsafe, or unpacks to more than `limit` bytes.
     """
     with ExitStack() as stack:
-        with _reading(source):
+        with _archive_errors(source):
             if source.is_dir():
-                found = _in_folder(source)
+                members = _folder_members(source)
             elif zipfile.is_zipfile(source):
-                found = _in_zip(source, stack.enter_context(zipfile.ZipFile(source)))
+                members = _zip_members(source, stack.enter_context(zipfile.ZipFile(source)))
             else:
-                found = _in_tar(source, stack.enter_context(tarfile.open(_plain_tar(source, scratch, limit), "r:")))
-            members = _checked(source, found, limit)
+                plain = _plain_tar(source, scratch, limit)
+                members = _tar_members(source, stack.enter_context(tarfile.open(plain, "r:")))
+            members = _validated(source, members, limit)
         yield members
 
 
 def write(path: Path, source: str, members: Iterable[Member], limit: int) -> None:
-    """A zip that depends on the members' paths and bytes alone: stored, times and modes fixed, written whole or not.
+    """An uncompressed zip that depends only on the members' paths and contents: times and modes are fixed.
 
-    Memory does not grow with the members. Raises UserError when one is broken, or all exceed `limit` bytes.
+    Memory does not grow with the members. Raises UserError if one is broken, or if they exceed `limit` bytes together.
     """
     left = limit
     with atomic_write(path, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
@@ -67,73 +66,65 @@ def write(path: Path, source: str, members: Iterable[Member], limit: int) -> Non
             entry = zipfile.ZipInfo(member.path, (1980, 1, 1, 0, 0, 0))
             entry.create_system, entry.external_attr, entry.file_size = 3, (stat.S_IFREG | 0o644) << 16, member.size
             with archive.open(entry, "w") as out:
-                for chunk in _chunks(source, member):
-                    left -= len(chunk)
-                    if left < 0:
-                        raise _too_large(source, member.path, limit)
-                    out.write(chunk)
+                left = _copy(source, member, out, left, limit)
 
 
-def _in_zip(source: Path, archive: zipfile.ZipFile) -> Iterator[Member]:
+def _zip_members(source: Path, archive: zipfile.ZipFile) -> Iterator[Member]:
     for info in archive.infolist():
-        kind = stat.S_IFMT(info.external_attr >> 16)
-        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise _no_file(source, info.filename)
+        if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise _not_a_file(source, info.filename)
         if info.flag_bits & 1:
             raise UserError(f"{source}: {info.filename!r} is encrypted; unpack the archive into a folder there, "
-                        "and name that in data.source")
-        # Some packers for Windows write backslashes, against the format's rules.
-        path = info.filename.replace("\\", "/")
+                            "and name that in data.source")
+        path = info.filename.replace("\\", "/")  # some Windows packers break the format's rule
         if not path.endswith("/"):
             yield Member(path, info.file_size, partial(archive.open, info))
 
 
-def _in_tar(source: Path, archive: tarfile.TarFile) -> Iterator[Member]:
+def _tar_members(source: Path, archive: tarfile.TarFile) -> Iterator[Member]:
     for info in archive:
-        if not (info.isreg() or info.isdir()):
-            raise _no_file(source, info.name)
         if info.isreg():
             yield Member(info.name, info.size, partial(archive.extractfile, info))
-    # tarfile takes a damaged header for the end of the archive; the true end is a block of zeros.
+        elif not info.isdir():
+            raise _not_a_file(source, info.name)
+    # tarfile takes a damaged header for the end of the archive; the real end is a block of zeros.
     archive.fileobj.seek(archive.offset)
     if archive.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0") or archive.fileobj.tell() == archive.offset:
         raise tarfile.ReadError(f"no end of archive after byte {archive.offset}")
 
 
-def _in_folder(source: Path) -> Iterator[Member]:
+def _folder_members(source: Path) -> Iterator[Member]:
     for folder, folders, files in os.walk(source, onerror=_raise):
-        for name in folders + files:
-            path = Path(folder, name)
+        for path in (Path(folder, name) for name in folders + files):
             relative = path.relative_to(source).as_posix()
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
-                raise _no_file(source, relative)
+                raise _not_a_file(source, relative)
             if path.is_file():
                 yield Member(relative, path.stat().st_size, partial(open, path, "rb"))
 
 
-def _checked(source: Path, found: Iterable[Member], limit: int) -> list[Member]:
-    """Sorted, without file managers' litter. Raises UserError for unsafe or repeated paths, and for too much."""
-    members = {}
-    for member in found:
-        path = _relative(source, member.path)
-        if any(part.startswith(".") or part.lower() in LITTER for part in path.split("/")):
+def _validated(source: Path, members: Iterable[Member], limit: int) -> list[Member]:
+    """Sorted, without file managers' files. Raises UserError for unsafe or repeated paths, none at all, or too much."""
+    valid = {}
+    for member in members:
+        path = _safe_path(source, member.path)
+        if any(part.startswith(".") or part.lower() in IGNORED_NAMES for part in path.split("/")):
             continue
-        if path in members:
+        if path in valid:
             raise UserError(f"{source}: {path!r} is in it twice; keep one of the two")
-        members[path] = Member(path, member.size, member.open)
-    if not members:
+        valid[path] = member._replace(path=path)
+    if not valid:
         raise UserError(f"{source} holds no files; put images there, or name another source in data.source")
-    if sum(member.size for member in members.values()) > limit:
-        raise _too_large(source, max(members.values(), key=lambda member: member.size).path, limit)
-    return [members[path] for path in sorted(members)]
+    if sum(member.size for member in valid.values()) > limit:
+        raise _too_large(source, max(valid.values(), key=lambda member: member.size).path, limit)
+    return [valid[path] for path in sorted(valid)]
 
 
-def _relative(source: Path, path: str) -> str:
-    """`path` without leading `./`. Raises UserError for one that would lead out of the archive or can't be written."""
-    parts = path.replace("\\", "/").split("/")
-    if path.startswith(("/", "\\")) or re.match("[A-Za-z]:", path) or ".." in parts:
+def _safe_path(source: Path, path: str) -> str:
+    """`path` without leading `./`. Raises UserError if it leads out of the archive or is not UTF-8."""
+    if re.match(r"[/\\]|[A-Za-z]:", path) or ".." in re.split(r"[/\\]", path):
         raise UserError(f"{source}: the member {path!r} leads out of the archive; don't trust it: "
-                    "get the archive elsewhere, or pack it anew with relative paths")
+                        "get the archive elsewhere, or pack it anew with relative paths")
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -144,63 +135,64 @@ def _relative(source: Path, path: str) -> str:
 def _plain_tar(source: Path, scratch: Path, limit: int) -> Path:
     """`source` itself, or its decompressed copy: a compressed tar can't be read in sorted order."""
     with open(source, "rb") as file:
-        head = file.read(6)
-    unpack = next((unpack for magic, unpack in COMPRESSED.items() if head.startswith(magic)), None)
-    if not head:
+        start = file.read(6)
+    if not start:
         raise UserError(f"{source} is empty; copy or download it again")
-    if head.startswith(b"PK"):
+    if start.startswith(b"PK"):
         raise zipfile.BadZipFile("the directory at the end of the zip is missing")
-    if not unpack:
+    decompress = next((opener for magic, opener in DECOMPRESSORS.items() if start.startswith(magic)), None)
+    if not decompress:
         if tarfile.is_tarfile(source):
             return source
-        raise UserError(f"{source} is no zip, no tar (.gz, .bz2, .xz) and no folder; get the archive again, or unpack it "
-                    "into a folder there and name that in data.source")
+        raise UserError(f"{source} is no zip, no tar (.gz, .bz2, .xz) and no folder; get the archive again, or unpack "
+                        "it into a folder there and name that in data.source")
     plain = scratch / "plain.tar"
-    # A tar's headers and padding come on top of its files.
-    room = limit + limit // 10 + CHUNK
-    with open(plain, "wb") as out:
-        for chunk in _chunks(str(source), Member("", 0, partial(unpack, source))):
-            room -= len(chunk)
-            if room < 0:
-                raise _too_large(source, "", limit)
-            out.write(chunk)
+    with open(plain, "wb") as out:  # a tenth and a bit more: the tar's headers and padding
+        _copy(source, Member("", 0, partial(decompress, source)), out, limit + limit // 10 + CHUNK, limit)
     return plain
 
 
-def _chunks(source: str, member: Member) -> Iterator[bytes]:
-    """The bytes of a member. Only reading happens under `_reading`: a full disk is no broken archive."""
-    with _reading(source, member.path):
+def _copy(source: str | Path, member: Member, out: BinaryIO, left: int, limit: int) -> int:
+    """Writes the content of a member to `out`. Returns what remains of the `left` bytes allowed; UserError beyond them.
+
+    Only reading is guarded: a full disk is no broken archive.
+    """
+    with _archive_errors(source, member.path):
         file = member.open()
     with file:
         while True:
-            with _reading(source, member.path):
+            with _archive_errors(source, member.path):
                 chunk = file.read(CHUNK)
             if not chunk:
-                return
-            yield chunk
+                return left
+            left -= len(chunk)
+            if left < 0:
+                raise _too_large(source, member.path, limit)
+            out.write(chunk)
 
 
 @contextmanager
-def _reading(source: str | Path, member: str = "") -> Iterator[None]:
+def _archive_errors(source: str | Path, member: str = "") -> Iterator[None]:
+    """Turns the errors of broken archives into UserErrors."""
     try:
         yield
     except (*BROKEN, OSError) as error:
-        # bz2 and gzip raise OSErrors of their own for broken data, which bear no number.
+        # The system's errors have a number; those that bz2 and gzip raise for broken data have none.
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        where = f"{source}: {member!r}" if member else f"{source}"
-        raise UserError(f"{where} is broken or cut off ({one_line(error)}); copy or download the archive again, or unpack "
-                    "what can be unpacked into a folder there") from None
+        place = f"{source}: {member!r}" if member else f"{source}"
+        raise UserError(f"{place} is broken or cut off ({one_line(error)}); copy or download the archive again, or "
+                        "unpack what can be unpacked into a folder there") from None
 
 
-def _no_file(source: Path, member: str) -> UserError:
+def _not_a_file(source: Path, member: str) -> UserError:
     return UserError(f"{source}: {member!r} is a link or a device, not a file; put the file itself in its place")
 
 
 def _too_large(source: str | Path, member: str, limit: int) -> UserError:
-    at = f" (seen at {member!r})" if member else ""
-    return UserError(f"{source} unpacks to more than {limit / 1e9:g} GB{at}; raise data.max_unpacked_gb in params.yaml "
-                 "if that is meant")
+    place = f" (reached at {member!r})" if member else ""
+    return UserError(f"{source} unpacks to more than {limit / 1e9:g} GB{place}; raise data.max_unpacked_gb in "
+                     "params.yaml if that is meant")
 
 
 def _raise(error: OSError) -> None:

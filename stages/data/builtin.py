@@ -1,7 +1,7 @@
-"""Data sets that need no download. Out: the files that an archive of them would hold, one by one, as (path, bytes).
+"""Data sets that need no download, as (path, bytes) of the files that their archive would hold.
 
-Both are made of scikit-learn's 1797 handwritten digits, 8×8 in 17 levels: Alpaydin and Kaynak, "Optical Recognition of
-Handwritten Digits", UCI Machine Learning Repository, 1998.
+Both are made from scikit-learn's 1797 handwritten digits, 8×8 pixels in 17 levels: Alpaydin and Kaynak, "Optical
+Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998.
 """
 
 import io
@@ -11,19 +11,19 @@ from functools import partial
 import numpy as np
 from PIL import Image, ImageDraw
 
-SIDE = 32  # pixels: the smallest image that small ResNets are made for
+SIDE = 32  # height and width of a digit's image: the smallest that small ResNets are made for
 CANVAS = 64  # height and width of a scene
 SCENES = {"test": 200, "train": 700, "val": 100}
-SMALLEST, LARGEST = 22, 30  # pixels, height and width of a digit
-COVERS = 128  # of 255: from here on a pixel belongs to what is laid over it
+DIGIT_SIDES = (22, 31)  # range of a digit's height and width in a scene
+COVERS = 128  # of 255: alpha from which a pixel belongs to the upper object
 STEEPER = [min(max(2 * level - COVERS, 0), 255) for level in range(256)]  # edges twice as steep, in the same place
-IN_SIGHT = 0.75  # the share of a digit's pixels that is never covered
-NOISE = 15  # levels, up or down, on every pixel
-INK, SHADE = (150, 256), (0, 130)  # levels of digits and of all that is none: a minute on two cores tells them apart
+MIN_VISIBLE = 0.75  # share of a digit's pixels that always stays uncovered
+NOISE = 15  # levels, up or down, added to every pixel
+INK, SHADE = (150, 256), (0, 130)  # levels of digits, and of all else: learnable in a minute on two cores
 
 
 def digits() -> Iterator[tuple[str, bytes]]:
-    """A digit an image, at 32×32: `digits/<class>/<NNNN>.png`."""
+    """One 32×32 image per digit: `digits/<class>/<NNNN>.png`."""
     grey, labels = _source()
     for number in np.lexsort((np.arange(len(grey)), labels)):
         image = Image.fromarray(grey[number]).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
@@ -31,10 +31,10 @@ def digits() -> Iterator[tuple[str, bytes]]:
 
 
 def digit_scenes() -> Iterator[tuple[str, bytes]]:
-    """Two to five digits in clutter: `digit_scenes/<split>/images/<NNNN>.png`, and in `masks/` what each pixel shows.
+    """Two to five digits in clutter: `digit_scenes/<split>/images/<NNNN>.png` and masks of the same names in `masks/`.
 
-    A mask's pixel is 0, or 1 + the digit that is seen there. What is drawn depends on the split and the number alone,
-    and no digit of one split is used in another.
+    A mask's pixel is 0, or 1 + the digit visible there. A scene depends only on its split and number, and no digit is
+    used in two splits.
     """
     grey, labels = _source()
     pools = division(labels)
@@ -47,88 +47,86 @@ def digit_scenes() -> Iterator[tuple[str, bytes]]:
 
 
 def division(labels: np.ndarray) -> dict[str, np.ndarray]:
-    """The numbers of the digits that each split's scenes are made of: of ten of a class 7 train, 1 val, 2 test."""
-    place = np.empty_like(labels)  # of each digit among those of its class
+    """Indices of the digits for each split's scenes: of every ten of a class 7 train, 1 val, 2 test."""
+    rank = np.empty_like(labels)  # of each digit among those of its class, modulo ten
     for label in np.unique(labels):
-        place[labels == label] = np.arange((labels == label).sum()) % 10
-    return {"train": np.flatnonzero(place < 7), "val": np.flatnonzero(place == 7), "test": np.flatnonzero(place > 7)}
+        rank[labels == label] = np.arange((labels == label).sum()) % 10
+    return {"train": np.flatnonzero(rank < 7), "val": np.flatnonzero(rank == 7), "test": np.flatnonzero(rank > 7)}
 
 
 def _source() -> tuple[np.ndarray, np.ndarray]:
-    """uint8 (N,8,8), and which digits they are (N,)."""
+    """Images, uint8 (N,8,8), and which digits they show, (N,)."""
     from sklearn.datasets import load_digits
 
-    found = load_digits()
-    return np.rint(found.images * (255 / 16)).astype(np.uint8), found.target
+    data = load_digits()
+    return np.rint(data.images * (255 / 16)).astype(np.uint8), data.target
 
 
 class Canvas:
-    """A picture on which things are laid, one over the other, and to which digit each of its pixels belongs."""
+    """A picture under construction, and which digit each of its pixels belongs to."""
 
     def __init__(self, picture: Image.Image):
         self.picture = picture
-        self.owner = np.zeros((CANVAS, CANVAS), np.uint8)  # 0: no digit; 1, 2, …: the first, the second
-        self.inked = [0]  # the pixels that each of them had
+        self.owner = np.zeros((CANVAS, CANVAS), np.uint8)  # 0: no digit; 1, 2, …: in the order of drawing
+        self.areas = [0]  # pixels of each digit when it was drawn
 
     def lay(self, alpha: Image.Image, colour: np.ndarray, digit: bool) -> bool:
-        """colour: (3,). Not done, and False, if it would leave too little of a digit in sight."""
+        """Draws an object of a colour (3,) over the picture. False, and not drawn, if it covers too much of a digit."""
         covered = np.asarray(alpha) >= COVERS
-        owner = np.where(covered, np.uint8(len(self.inked) if digit else 0), self.owner)
-        seen = np.bincount(owner.ravel(), minlength=len(self.inked))
-        if any(seen[number] < IN_SIGHT * inked for number, inked in enumerate(self.inked)):
+        owner = np.where(covered, np.uint8(len(self.areas) if digit else 0), self.owner)
+        visible = np.bincount(owner.ravel(), minlength=len(self.areas))[:len(self.areas)]
+        if (visible < MIN_VISIBLE * np.array(self.areas)).any():
             return False
         self.owner = owner
         self.picture.paste(tuple(colour.tolist()), mask=alpha)
         if digit:
-            self.inked.append(int(covered.sum()))
+            self.areas.append(int(covered.sum()))
         return True
 
 
-def _scene(grey: np.ndarray, labels: np.ndarray, pool: np.ndarray, chance: np.random.Generator) -> tuple[
-        np.ndarray, np.ndarray]:
-    """Image uint8 (H,W,3) and mask uint8 (H,W), with digits of `pool`."""
-    canvas, classes = Canvas(_background(chance)), [0]
-    for _ in range(chance.integers(2, 6)):
-        canvas.lay(_clutter(chance, filled=True), chance.integers(*SHADE, 3), digit=False)
-    for number in chance.choice(pool, chance.integers(2, 6), replace=False):
-        for _ in range(10):  # places tried
-            if canvas.lay(_placed(grey[number], chance), chance.integers(*INK, 3), digit=True):
-                classes.append(1 + labels[number])
-                break
-    for _ in range(chance.integers(1, 3)):
-        canvas.lay(_clutter(chance, filled=False), chance.integers(*SHADE, 3), digit=False)
-    noise = chance.integers(-NOISE, NOISE + 1, (CANVAS, CANVAS, 3), np.int16)
+def _scene(grey: np.ndarray, labels: np.ndarray, pool: np.ndarray,
+           rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Image, uint8 (H,W,3), and mask, uint8 (H,W), with digits of `pool`."""
+    canvas, classes = Canvas(_background(rng)), [0]
+    for _ in range(rng.integers(2, 6)):
+        canvas.lay(_clutter(rng, filled=True), rng.integers(*SHADE, 3), digit=False)
+    for number in rng.choice(pool, rng.integers(2, 6), replace=False):
+        # Up to ten places are tried.
+        if any(canvas.lay(_placed(grey[number], rng), rng.integers(*INK, 3), digit=True) for _ in range(10)):
+            classes.append(1 + labels[number])
+    for _ in range(rng.integers(1, 3)):
+        canvas.lay(_clutter(rng, filled=False), rng.integers(*SHADE, 3), digit=False)
+    noise = rng.integers(-NOISE, NOISE + 1, (CANVAS, CANVAS, 3), np.int16)
     return (canvas.picture + noise).clip(0, 255).astype(np.uint8), np.array(classes, np.uint8)[canvas.owner]
 
 
-def _background(chance: np.random.Generator) -> Image.Image:
-    """A gradient, and over it coarse and fine patches."""
-    smooth, coarse, fine = (Image.fromarray(chance.integers(*SHADE, (side, side, 3), np.uint8)).resize(
+def _background(rng: np.random.Generator) -> Image.Image:
+    """A gradient with coarse and fine patches."""
+    smooth, coarse, fine = (Image.fromarray(rng.integers(*SHADE, (side, side, 3), np.uint8)).resize(
         (CANVAS, CANVAS), Image.Resampling.BICUBIC) for side in (2, 7, 20))
     return Image.blend(Image.blend(smooth, coarse, 0.3), fine, 0.2)
 
 
-def _placed(digit: np.ndarray, chance: np.random.Generator) -> Image.Image:
-    """The alpha of a digit, uint8 (8,8), at a random size and place."""
-    side = int(chance.integers(SMALLEST, LARGEST + 1))
-    left, top = chance.integers(0, CANVAS - side + 1, 2).tolist()
+def _placed(digit: np.ndarray, rng: np.random.Generator) -> Image.Image:
+    """Alpha of a digit, uint8 (8,8), at a random size and position."""
+    side = int(rng.integers(*DIGIT_SIDES))
+    left, top = rng.integers(0, CANVAS - side + 1, 2).tolist()
     alpha = Image.new("L", (CANVAS, CANVAS))
-    large = Image.fromarray(digit).resize((side, side), Image.Resampling.BICUBIC)
-    alpha.paste(large.point(STEEPER), (left, top))
+    alpha.paste(Image.fromarray(digit).resize((side, side), Image.Resampling.BICUBIC).point(STEEPER), (left, top))
     return alpha
 
 
-def _clutter(chance: np.random.Generator, filled: bool) -> Image.Image:
-    """The alpha of a line, an arc, an outline; where it may be filled also of a whole rectangle or ellipse."""
+def _clutter(rng: np.random.Generator, filled: bool) -> Image.Image:
+    """Alpha of a line, an arc or an outline; if `filled`, perhaps of a solid rectangle or ellipse."""
     alpha = Image.new("L", (CANVAS, CANVAS))
-    draw, width = ImageDraw.Draw(alpha), int(chance.integers(1, 4))
-    (left, right), (top, bottom) = np.sort(chance.integers(-8, CANVAS + 8, (2, 2))).tolist()
-    start, end = np.sort(chance.integers(0, 360, 2)).tolist()
+    draw, width = ImageDraw.Draw(alpha), int(rng.integers(1, 4))
+    (left, right), (top, bottom) = np.sort(rng.integers(-8, CANVAS + 8, (2, 2))).tolist()
+    start, end = np.sort(rng.integers(0, 360, 2)).tolist()
     shapes = [partial(draw.line, fill=255, width=width), partial(draw.arc, start=start, end=end, fill=255, width=width),
               partial(draw.rectangle, outline=255, width=width), partial(draw.ellipse, outline=255, width=width)]
     if filled:
         shapes += [partial(draw.rectangle, fill=255), partial(draw.ellipse, fill=255)]
-    shapes[chance.integers(len(shapes))]((left, top, right, bottom))
+    shapes[rng.integers(len(shapes))]((left, top, right, bottom))
     return alpha
 
 

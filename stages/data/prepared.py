@@ -1,10 +1,10 @@
-"""The arrays that `split` prepares, as every later stage reads them: memory-mapped, never loaded whole.
+"""The arrays that `split` prepares, as later stages read them: memory-mapped, never loaded as a whole.
 
 `data/prepared/<split>/images.npy`   uint8 (N,H,W,3), RGB
-`data/prepared/<split>/targets.npy`  integers (N,*S): a class, or a class a pixel; absent for `unlabelled`
-`data/prepared/<split>/windows.npy`  int32 (N,5): where each image lies in its picture, as data/tiling.py has it
-`data/prepared/index.csv`            split, row, windows, path, sha256, target: a picture's first row, and how many
-`data/prepared/classes.txt`          a class name a line; the line's number is the class
+`data/prepared/<split>/targets.npy`  integers (N,*S): a class per image or per pixel; absent for `unlabelled`
+`data/prepared/<split>/windows.npy`  int32 (N,5): where each image lies in its picture, see data/tiling.py
+`data/prepared/index.csv`            split, row, windows, path, sha256, target: a picture's first row and row count
+`data/prepared/classes.txt`          a class name per line; the class is the line's number
 """
 
 from pathlib import Path
@@ -13,34 +13,34 @@ import numpy as np
 
 FOLDER = Path("data/prepared")
 SPLITS = ("train", "val", "test", "unlabelled")
-# Targets below 0 are no class.
-UNLABELLED = -1  # no label here: no cross-entropy, but a teacher's answer counts
-IGNORED = -100  # nothing here counts, in no loss and no metric
+# Negative targets are no class.
+UNLABELLED = -1  # no label: no cross-entropy, but the teacher's loss applies
+IGNORED = -100  # excluded from all losses and metrics
 
 
 def images(split: str) -> np.ndarray:
-    """uint8 (N,H,W,3), mapped from the file."""
+    """uint8 (N,H,W,3), memory-mapped."""
     return np.load(FOLDER / split / "images.npy", mmap_mode="r")
 
 
 def targets(split: str) -> np.ndarray:
-    """Integers (N,*S), mapped from the file."""
+    """Integers (N,*S), memory-mapped."""
     return np.load(FOLDER / split / "targets.npy", mmap_mode="r")
 
 
 def windows(split: str) -> np.ndarray:
-    """int32 (N,5): picture, top, left, height, width, as data/tiling.py has them."""
+    """int32 (N,5): picture, top, left, height, width, as data/tiling.py defines them."""
     return np.load(FOLDER / split / "windows.npy")
 
 
 def class_counts(number: int, split: str = "train") -> np.ndarray:
-    """int64 (C,): how many images of the split, or pixels of them, each of `number` classes has."""
-    known, total = targets(split), np.zeros(number, np.int64)
-    step = max(1, 2**20 // max(1, known[:1].size))  # so that memory stays small, however many there are
-    for start in range(0, len(known), step):
-        part = known[start:start + step]
-        total += np.bincount(part[part >= 0], minlength=number)
-    return total
+    """int64 (C,): images of the split, or pixels of its masks, per class. number: C."""
+    labels, counts = targets(split), np.zeros(number, np.int64)
+    step = max(1, 2**20 // max(1, labels[:1].size))  # keeps memory small, whatever N is
+    for start in range(0, len(labels), step):
+        part = labels[start:start + step]
+        counts += np.bincount(part[part >= 0], minlength=number)
+    return counts
 
 
 def image_size() -> tuple[int, int]:
@@ -49,7 +49,7 @@ def image_size() -> tuple[int, int]:
 
 
 def labelled_count() -> int:
-    """How many training images there are: the length of an epoch."""
+    """Number of training images: the length of an epoch."""
     return len(targets("train"))
 
 

@@ -14,79 +14,79 @@ from stages.data.sample import SPLITS, UNLABELLED, Sample
 
 IMAGES = {"images", "image", "imgs", "img", "photos", "photo", "pictures"}
 MASKS = {"masks", "mask", "labels", "label", "annotations", "annotation", "segmentations", "segmentation", "gt"}
-SUFFIXES = ("_mask", "_label", "_seg")  # that a mask's name may have and its image's lacks
+SUFFIXES = ("_mask", "_label", "_seg")  # a mask's name may have one of these, which its image's lacks
 
 
-class Pair(NamedTuple):
-    """What an image and its mask have in common."""
+class Key(NamedTuple):
+    """What the paths of an image and its mask have in common."""
 
-    above: tuple[str, ...]  # the folders around images/ and masks/
-    below: tuple[str, ...]  # those inside
-    stem: str  # the file's name without .jpg
+    above: tuple[str, ...]  # folders around images/ and masks/
+    below: tuple[str, ...]  # folders inside
+    stem: str  # the file's name without its suffix
 
 
 def samples(names: list[str], read: Callable[[str], bytes]) -> Iterator[Sample]:
-    """A sample an image. Raises UserError for an image or a mask that lacks its other half, or has more than one.
+    """One sample per image. Raises UserError for an image or a mask without its counterpart, or with several.
 
-    names: all files of the archive. read: not used here; a layout with an index file reads it so.
+    names: all files of the archive. read: for layouts with an index file.
     """
-    pictures, masks, unlabelled = _found(names)
-    paired = _paired(pictures, masks)
-    divided = any(_split(pair) for pair in pictures)
-    for pair, name in pictures.items():
-        if pair not in paired:
-            raise UserError(f"data/raw.zip: the image {name!r} has no mask of its name; add one to the folder of masks, or "
-                        "move the image into a folder named unlabelled")
-        source_split = _split(pair)
-        if divided and not source_split:
-            raise UserError(f"data/raw.zip: {name!r} lies beside the split folders, and in none of them; move it into one "
-                        f"(split folders: {', '.join(SPLITS)})")
-        yield Sample(name, SPLITS.get(source_split.lower(), ""), source_split, paired[pair])
+    images, masks, unlabelled = _sorted_out(names)
+    mask_of = _matched(images, masks)
+    has_splits = any(map(_split, images))
+    for key, name in images.items():
+        if key not in mask_of:
+            raise UserError(f"data/raw.zip: the image {name!r} has no mask of its name; add one to the folder of "
+                            "masks, or move the image into a folder named unlabelled")
+        source_split = _split(key)
+        if has_splits and not source_split:
+            raise UserError(f"data/raw.zip: {name!r} lies beside the split folders, and in none of them; move it into "
+                            f"one (split folders: {', '.join(SPLITS)})")
+        yield Sample(name, SPLITS.get(source_split.lower(), ""), source_split, mask_of[key])
     for name, folder in unlabelled.items():
         yield Sample(name, "unlabelled", folder, "")
 
 
-def _found(names: list[str]) -> tuple[dict[Pair, str], dict[Pair, str], dict[str, str]]:
-    """Images and masks by what pairs them; and images without labels, with the folders that say so."""
-    pictures, masks, unlabelled = {}, {}, {}
+def _sorted_out(names: list[str]) -> tuple[dict[Key, str], dict[Key, str], dict[str, str]]:
+    """The names of images and of masks by their keys; and those of images without labels, with their folders."""
+    images, masks, unlabelled = {}, {}, {}
     for name in filter(has_image_suffix, names):
         *folders, file = PurePosixPath(name).parts
-        known = [number for number, folder in enumerate(folders) if folder.lower() in IMAGES | MASKS]
-        side = folders[known[-1]].lower() if known else ""
-        hidden = [folder for folder in folders if folder.lower() in UNLABELLED]
-        if hidden and side not in MASKS:
-            unlabelled[name] = hidden[0]
+        at = max((number for number, folder in enumerate(folders) if folder.lower() in IMAGES | MASKS), default=None)
+        is_mask = at is not None and folders[at].lower() in MASKS
+        folder = next((folder for folder in folders if folder.lower() in UNLABELLED), None)
+        if folder and not is_mask:
+            unlabelled[name] = folder
             continue
-        if not side:
-            raise UserError(f"data/raw.zip: {name!r} lies in no folder named images or masks; the layout image_mask_pairs "
-                        "reads images/x.jpg and masks/x.png: move the file, or choose another data.layout")
-        pair = Pair(tuple(folders[:known[-1]]), tuple(folders[known[-1] + 1:]), PurePosixPath(file).stem)
-        kind, same = ("mask", masks) if side in MASKS else ("image", pictures)
-        if pair in same:
-            raise _several(same[pair], name, kind)
-        same[pair] = name
-    return pictures, masks, unlabelled
+        if at is None:
+            raise UserError(f"data/raw.zip: {name!r} lies in no folder named images or masks; the layout "
+                            "image_mask_pairs reads images/x.jpg and masks/x.png: move the file, or choose another "
+                            "data.layout")
+        key = Key(tuple(folders[:at]), tuple(folders[at + 1:]), PurePosixPath(file).stem)
+        first = (masks if is_mask else images).setdefault(key, name)
+        if first != name:
+            raise _ambiguous(first, name, "mask" if is_mask else "image")
+    return images, masks, unlabelled
 
 
-def _paired(pictures: dict[Pair, str], masks: dict[Pair, str]) -> dict[Pair, str]:
-    """The mask of each image that has one, by what pairs them."""
-    paired = {}
-    for pair, name in masks.items():
-        stems = [pair.stem, *(pair.stem.removesuffix(suffix) for suffix in SUFFIXES)]
-        image = next((other for stem in stems if (other := pair._replace(stem=stem)) in pictures), None)
+def _matched(images: dict[Key, str], masks: dict[Key, str]) -> dict[Key, str]:
+    """The name of each image's mask, by the image's key."""
+    matched = {}
+    for key, name in masks.items():
+        stems = [key.stem, *(key.stem.removesuffix(suffix) for suffix in SUFFIXES)]
+        image = next((other for stem in stems if (other := key._replace(stem=stem)) in images), None)
         if not image:
-            raise UserError(f"data/raw.zip: the mask {name!r} has no image of its name; add the image, or remove the mask")
-        if image in paired:
-            raise _several(paired[image], name, "mask")
-        paired[image] = name
-    return paired
+            raise UserError(f"data/raw.zip: the mask {name!r} has no image of its name; add the image, or remove "
+                            "the mask")
+        if matched.setdefault(image, name) != name:
+            raise _ambiguous(matched[image], name, "mask")
+    return matched
 
 
-def _several(first: str, second: str, kind: str) -> UserError:
+def _ambiguous(first: str, second: str, kind: str) -> UserError:
     other = "image" if kind == "mask" else "mask"
     return UserError(f"data/raw.zip: {first!r} and {second!r} are both the {kind} of one {other}; keep one of them")
 
 
-def _split(pair: Pair) -> str:
-    """The nearest folder that is named like a split, as the source writes it, or ""."""
-    return next((folder for folder in (*pair.below, *reversed(pair.above)) if folder.lower() in SPLITS), "")
+def _split(key: Key) -> str:
+    """The nearest folder with a split's name, as the source writes it; "" if there is none."""
+    return next((folder for folder in (*key.below, *reversed(key.above)) if folder.lower() in SPLITS), "")

@@ -54,7 +54,7 @@ def test_copies_are_found_and_nothing_else(pictures, copy):
     assert all(score <= 1 for _, _, score in found)
 
 
-def test_the_same_picture_has_likeness_1(pictures):
+def test_the_same_picture_has_similarity_1(pictures):
     (pair,) = _pairs([pictures[0], pictures[1], pictures[0]], THRESHOLD)
     assert pair == (0, 2, pytest.approx(1, abs=1e-3))
 
@@ -73,7 +73,7 @@ def test_a_mirrored_hash_compares_the_mirrored_thumbnail(pictures):
     assert not near_duplicates.pairs(np.zeros(2, np.uint64), other, thumbnails, THRESHOLD)
 
 
-def test_pictures_with_nothing_in_them_are_like_nothing():
+def test_uniform_pictures_are_similar_to_none():
     chance = np.random.default_rng(1)
     plain = [np.full((64, 64, 3), level, np.uint8) for level in (0, 0, 128, 255, 255)]
     grainy = [np.clip(255 - chance.integers(0, 2, (200, 200, 3)), 0, 255).astype(np.uint8) for _ in range(20)]
@@ -82,13 +82,13 @@ def test_pictures_with_nothing_in_them_are_like_nothing():
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_no_pairs_where_there_are_no_two(count):
+def test_fewer_than_two_pictures_have_no_pairs(count):
     hashes = np.zeros(count, np.uint64)
     assert near_duplicates.pairs(hashes, hashes, np.zeros((count, 32, 32, 3), np.uint8), THRESHOLD) == []
 
 
 def test_pairs_are_those_of_a_double_loop_whatever_the_tiles(pictures, monkeypatch):
-    """Also in the tiles' corners and on the border between hash distances 8 and 10, and with a likeness in between."""
+    """Also in the tiles' corners, at hash distances 8 and 10, the limit between them, and with medium similarities."""
     chance = np.random.default_rng(2)
     blends = [Image.blend(*(pictures[i] for i in chance.integers(0, 8, 2)), chance.uniform(0, 0.3)) for _ in range(60)]
     table = _table([*blends, *(ImageOps.mirror(picture) for picture in blends[:20])])
@@ -109,13 +109,13 @@ def test_memory_does_not_follow_the_number_of_comparisons(monkeypatch):
     monkeypatch.setattr(near_duplicates, "TILE", 64)
     sizes = [len(first) for first, _, _ in near_duplicates._proposed(*np.zeros((2, 3000), np.uint64))]
     assert sum(sizes) == 2 * 3000 * 2999 / 2 and max(sizes) <= 64 * 64
-    looked_at = []
+    compared = []
     monkeypatch.setattr(near_duplicates, "BATCH", 50)
-    monkeypatch.setattr(near_duplicates, "_correlation", lambda one, _: looked_at.append(len(one)) or np.zeros(len(one)))
+    monkeypatch.setattr(near_duplicates, "_correlation", lambda one, _: compared.append(len(one)) or np.zeros(len(one)))
     noise = np.random.default_rng(3).integers(0, 256, (150, 32, 32, 3), np.uint8)
     blank = np.zeros((3000, 32, 32, 3), np.uint8)
     assert near_duplicates.pairs(*np.zeros((2, 3150), np.uint64), np.concatenate([blank, noise]), 0.9) == []
-    assert sum(looked_at) == 2 * 150 * 149 / 2 and max(looked_at) == 50
+    assert sum(compared) == 2 * 150 * 149 / 2 and max(compared) == 50
 
 
 def _one_by_one(hashes, mirrors, thumbnails, least: float) -> dict[tuple[int, int], float]:
@@ -124,14 +124,14 @@ def _one_by_one(hashes, mirrors, thumbnails, least: float) -> dict[tuple[int, in
     for i in range(len(hashes)):
         for j in range(i + 1, len(hashes)):
             one, other = thumbnails[i], thumbnails[j]
-            scores = [_likeness(one, view) for own, view in ((hashes[i], other), (mirrors[i], other[:, ::-1]))
+            scores = [_similarity(one, view) for own, view in ((hashes[i], other), (mirrors[i], other[:, ::-1]))
                       if int(own ^ hashes[j]).bit_count() <= 8]
             if scores and max(scores) >= least:
                 found[i, j] = max(scores)
     return found
 
 
-def _likeness(one: np.ndarray, other: np.ndarray) -> float:
+def _similarity(one: np.ndarray, other: np.ndarray) -> float:
     bands = [_band(view @ np.array([0.299, 0.587, 0.114])) for view in (one, other)]
     bands = [band - band.mean() for band in bands]
     powers = [(band**2).mean() + 0.01 for band in bands]
@@ -155,8 +155,8 @@ def _pairs(images, least: float) -> list[tuple[int, int, float]]:
 def _table(images) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Hashes, mirrors, thumbnails, as the scan makes them."""
     pixels = [np.asarray(image) for image in images]
-    hashes = np.array([[int(digits, 16) for digits in near_duplicates.fingerprints(some)] for some in pixels], np.uint64)
-    return *hashes.T, np.stack([near_duplicates.thumbnail(some) for some in pixels])
+    hashes = np.array([[int(code, 16) for code in near_duplicates.fingerprints(image)] for image in pixels], np.uint64)
+    return *hashes.T, np.stack([near_duplicates.thumbnail(image) for image in pixels])
 
 
 def _reencoded(image: Image.Image, quality: int) -> Image.Image:

@@ -183,6 +183,7 @@ def test_a_file_cut_anywhere_is_read_whole_or_not_at_all(format):
         assert np.array_equal(read, expected), f"cut after byte {length} of {len(content)}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", EXPECTED)
 def test_decision(decided, kind):
     expected, path = EXPECTED[kind], FILES[kind].path
@@ -200,6 +201,7 @@ def test_decision(decided, kind):
         assert not GONE & {row["action"] for row in found}
 
 
+@pytest.mark.slow
 def test_what_is_kept_is_in_use_and_nothing_else(decided):
     looked_at = {FILES[kind].path for kind in LOOKED_AT}
     kept = {FILES[kind].path for kind in LOOKED_AT if EXPECTED[kind] != UNREADABLE}
@@ -207,6 +209,7 @@ def test_what_is_kept_is_in_use_and_nothing_else(decided):
     assert decided.manifest.keys() == decided.prepared == WHOLE.keys() | kept
 
 
+@pytest.mark.slow
 def test_only_bad_files_end_in_one_line(project):
     bad = [kind for kind in LOOKED_AT if EXPECTED[kind] == UNREADABLE]
     pack(project.source / "bad.zip", {FILES[kind].path: FILES[kind].content for kind in bad})

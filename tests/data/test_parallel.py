@@ -1,0 +1,57 @@
+"""Ordered maps over threads and processes: few items ahead, errors in one line, no process outlives its parent."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+from conftest import ROOT
+
+from stages.core.errors import UserError
+from stages.data import parallel
+from stages.data.parallel import WORKERS, map_in_threads
+
+
+def test_threads_keep_the_order_with_few_items_in_memory():
+    taken = []
+    items = (taken.append(number) or number for number in range(1000))
+    results = map_in_threads(lambda number: number * 2, items)
+    assert [next(results) for _ in range(10)] == list(range(0, 20, 2))
+    assert len(taken) <= 10 + 4 * WORKERS + 1
+    assert list(results) == list(range(20, 2000, 2))
+
+
+def test_processes_keep_the_order_and_take_few_items_ahead(monkeypatch):
+    monkeypatch.setattr(parallel, "WORKERS", 2)
+    taken = []
+    results = parallel.map_in_processes(math.sqrt, (taken.append(number) or number for number in range(1000)))
+    assert [next(results) for _ in range(5)] == [math.sqrt(number) for number in range(5)]
+    assert len(taken) == (4 * 2 + 1) * parallel.CHUNK
+    assert list(results) == [math.sqrt(number) for number in range(5, 1000)]
+
+
+def test_an_error_in_a_process_is_raised_in_the_parent(monkeypatch):
+    monkeypatch.setattr(parallel, "WORKERS", 2)
+    with pytest.raises(ValueError, match="math domain error"):
+        list(parallel.map_in_processes(math.sqrt, [1, -1]))
+    with pytest.raises(UserError, match="the system ended one of the processes"):
+        list(parallel.map_in_processes(os._exit, [1]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how, tracebacks", [(signal.SIGKILL, 0), (signal.SIGINT, 1)])
+def test_processes_end_silently_with_their_parent(how, tracebacks):
+    script = ("import time; from stages.data import parallel; parallel.WORKERS = 2\n"
+              "if __name__ == '__main__':\n"
+              "    for _ in parallel.map_in_processes(time.sleep, [0.01] * 100_000): print(flush=True)")
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, start_new_session=True)
+    for _ in range(320):  # some seconds of one process's work: both have begun by then
+        parent.stdout.readline()
+    children = psutil.Process(parent.pid).children()  # these two, and the tracker that Python adds
+    os.kill(parent.pid, how) if how == signal.SIGKILL else os.killpg(parent.pid, how)
+    assert parent.communicate(timeout=30)[1].decode().count("Traceback") == tracebacks  # the parent's own
+    assert len(children) == 3 and not psutil.wait_procs(children, timeout=30)[1]

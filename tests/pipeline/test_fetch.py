@@ -1,0 +1,99 @@
+"""fetch: every kind of source becomes the same archive; downloads are checked and resumed."""
+
+import hashlib
+import io
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+from sources import done, pack, picture, saved, two_classes
+
+from stages.data import builtin
+from stages.data.decode import decode
+
+
+@pytest.mark.slow
+def test_digits_are_1797_images_and_the_same_bytes_each_time(project):
+    done(project.run("fetch"))
+    with zipfile.ZipFile(project.folder / "data/raw.zip") as archive:
+        names = archive.namelist()
+        assert {name: archive.read(name) for name in names} == dict(builtin.digits())
+        assert decode(archive.read("digits/0/0000.png")).shape == (32, 32, 3)
+    assert names == sorted(names) and len(names) == 1797
+    assert Counter(name.split("/")[1] for name in names)["3"] == 183
+
+
+@pytest.mark.slow
+def test_every_kind_of_source_gives_the_same_archive(project):
+    files = two_classes(2) | {"dog/a b ü\n.png": picture(1, 2, 3)}
+    litter = {"__MACOSX/cat/._000.png": b"x", "cat/.DS_Store": b"x", "dog/Thumbs.db": b"x", "._dog": b"x"}
+    pack(project.source / "a.zip", dict(reversed(list((files | litter).items()))))
+    for name, content in (files | litter).items():
+        path = project.source / "folder" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    for suffix in ("tar", "tar.gz", "tar.bz2", "tar.xz"):
+        with tarfile.open(project.source / f"a.{suffix}", f"w:{suffix.partition('.')[2]}") as archive:
+            archive.add(project.source / "folder", ".")
+    made = set()
+    for source in ("a.zip", "folder", "a.tar", "a.tar.gz", "a.tar.bz2", "a.tar.xz"):
+        done(project.set("data.source", source).run("fetch"))
+        made.add((project.folder / "data/raw.zip").read_bytes())
+    assert len(made) == 1
+    with zipfile.ZipFile(io.BytesIO(made.pop())) as archive:
+        assert archive.namelist() == sorted(files)
+        assert {entry.date_time[0] for entry in archive.infolist()} == {1980}
+        assert archive.read("cat/001.png") == files["cat/001.png"]
+    assert not (project.folder / ".work/fetch").exists()
+
+
+def large_archive(path: Path) -> bytes:
+    noise = np.random.default_rng(0).integers(0, 256, (2, 700, 700, 3), dtype=np.uint8)
+    return pack(path, {f"{name}/1.png": saved(Image.fromarray(array), "PNG")
+                       for name, array in zip(("cat", "dog"), noise, strict=True)}).read_bytes()
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_killed_download_goes_on_where_it_stopped(project, serve, ranges):
+    content = large_archive(project.folder / "set.zip")
+    server = serve(content, stall_after=1_500_000, ranges=ranges)
+    project.set("data.source", server.url).set("data.sha256", hashlib.sha256(content).hexdigest())
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    first = subprocess.Popen([sys.executable, "-m", "stages.fetch"], cwd=project.folder, env=environment,
+                             stderr=subprocess.DEVNULL)
+    part = wait_for(lambda: next((path for path in project.folder.glob(".work/fetch/*.part")
+                                  if path.stat().st_size >= 1_000_000), None))
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    have = part.stat().st_size
+    assert not (project.folder / "data/raw.zip").exists()
+    done(project.run("fetch"))
+    assert f"bytes={have}-" in server.asked
+    assert zipfile.ZipFile(project.folder / "data/raw.zip").namelist() == ["cat/1.png", "dog/1.png"]
+    assert not (project.folder / ".work/fetch").exists()
+
+
+def wait_for(condition, seconds: float = 15):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if result := condition():
+            return result
+        time.sleep(0.02)
+    raise AssertionError("the condition was never met")
+
+
+def test_file_url_is_checked_and_read_in_place(project):
+    archive = pack(project.folder / "set.zip", two_classes(2))
+    project.set("data.source", archive.as_uri()).set("data.sha256", hashlib.sha256(archive.read_bytes()).hexdigest())
+    done(project.run("fetch"))
+    assert archive.exists() and len(zipfile.ZipFile(project.folder / "data/raw.zip").namelist()) == 4
