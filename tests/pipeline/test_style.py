@@ -30,4 +30,4 @@ def test_no_file_of_leftovers():
 
 def test_every_requirement_is_pinned_with_its_reason():
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    assert not [line for line in lines if line and not re.fullmatch(r"#.*|[\w-]+==[\w.]+ +# .+", line)]
+    assert not [line for line in lines if line and not re.fullmatch(r"#.*|[\w.-]+==[\w.]+ +# .+", line)]
