@@ -51,6 +51,103 @@ except KeyboardInterrupt:
     sys.exit(130)
 
 
+# ── predict/formats.py ──
+
+@dataclass(frozen=True)
+class Layout:
+    """What the formats need to know besides the records."""
+
+    classes: list[str]
+    masks: bool
+    compare: bool
+    topk: int
+    path_width: int  # of the paths' column
+
+
+def as_text(records: Iterable[dict], layout: Layout) -> Iterator[str]:
+    """A line a picture; of masks, the `topk` largest classes that occur."""
+    width = min(24, max(len(printable(name)) for name in layout.classes))
+    for record in records:
+        path = printable(record["path"]).ljust(layout.path_width)
+        if "error" in record:
+            yield f"{path}  error: {printable(record['error'])}\n"
+        elif layout.masks:
+            shares = [(entry["class"], entry["share"]) for entry in record["shares"] if entry["share"]][:layout.topk]
+            yield f"{path}  {_columns(shares, width)}  mask: {printable(record['mask'])}{_comparison(record)}\n"
+        else:
+            percents = [(entry["class"], 100 * entry["probability"]) for entry in record["top"]]
+            yield f"{path}  {_columns(percents, width)}{_comparison(record)}\n"
+
+
+def _columns(entries: list[tuple[str, float]], width: int) -> str:
+    return "  ".join(f"{printable(name):<{width}} {percent:6.2f} %" for name, percent in entries)
+
+
+def _comparison(record: dict) -> str:
+    other = record.get("compare")
+    if not other:
+        return ""
+    if "agreement" in other:
+        return f"  {printable(other['model'])}: {other['agreement']:.2f} % of the pixels alike"
+    first = other["top"][0]
+    return f"  {'=' if other['same'] else '≠'} {printable(other['model'])}: " + _columns(
+        [(first["class"], 100 * first["probability"])], 0)
+
+
+def printable(text: str) -> str:
+    """On one line: unprintable characters are escaped as Python writes them."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
+def as_csv(records: Iterable[dict], layout: Layout) -> Iterator[str]:
+    """A row a picture and rank, or a picture and error."""
+    entries, value = ("shares", "share") if layout.masks else ("top", "probability")
+    columns = ["path", "rank", "class", value, *["mask"] * layout.masks, "error",
+               *["compare_class", f"compare_{value}"] * layout.compare]
+    yield _csv_row(columns)
+    for record in records:
+        rows = [{"error": record["error"]}] if "error" in record else []
+        others = record.get("compare", {}).get(entries, record.get(entries))
+        for rank, (entry, other) in enumerate(zip(record.get(entries, []), others or [], strict=True), 1):
+            rows.append({"rank": rank, "class": entry["class"], value: f"{entry[value]:.6f}",
+                         "mask": record.get("mask"),
+                         "compare_class": other["class"], f"compare_{value}": f"{other[value]:.6f}"})
+        for row in rows:
+            yield _csv_row([(row | {"path": record["path"]}).get(column, "") for column in columns])
+
+
+def _csv_row(values: list) -> str:
+    """Ends in a line feed. Were the writer told so, it wouldn't quote a carriage return in a name."""
+    line = io.StringIO()
+    csv.writer(line).writerow(values)
+    return line.getvalue().removesuffix("\r\n") + "\n"
+
+
+def as_json(records: Iterable[dict], _: Layout) -> Iterator[str]:
+    before = "[\n"
+    for record in records:
+        yield before + _dumped(record)
+        before = ",\n"
+    yield "\n]\n" if before == ",\n" else "[]\n"
+
+
+def as_jsonl(records: Iterable[dict], _: Layout) -> Iterator[str]:
+    for record in records:
+        yield _dumped(record) + "\n"
+
+
+def _dumped(record: dict) -> str:
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode()
+    except UnicodeEncodeError:  # a path that is no UTF-8: escaped, it still leads to the file
+        text = json.dumps(record, allow_nan=False)
+    return text
+
+
+FORMATS = {"text": as_text, "json": as_json, "jsonl": as_jsonl, "csv": as_csv}
+
+
 # ── stages/core/errors.py ──
 
 class UserError(Exception):
@@ -159,6 +256,20 @@ def _mirrored(positions: np.ndarray, side: int) -> np.ndarray:
     return np.minimum(positions, period - positions) if side > 1 else np.zeros_like(positions)
 
 
+# ── stages/deployment/onnx_model.py ──
+
+def session(model: Path | bytes, threads: int):
+    """An onnxruntime.InferenceSession on the CPU."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3  # errors only
+    # Waiting threads would otherwise spin, and take the cores from the next model that is measured.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
 # ── predict/model.py ──
 
 OUTSIDE = 255  # in a mask: a pixel that the model didn't see
@@ -229,16 +340,9 @@ class Model:
         if not path.is_file():
             raise UserError(f"there is no model {path}; name one with --model")
         try:
-            import onnxruntime
+            self.session = session(str(path), threads)
         except ImportError as error:
             raise UserError(f"{error}; run: pip install onnxruntime numpy pillow") from None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 3  # errors only
-        # Waiting threads would otherwise spin, and take the cores from the decoder and from the other model.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own classes share no base but this one
             raise UserError(f"{path} is no readable ONNX model ({one_line(error)}); copy it again") from None
         self.name, self.seconds = path.name, 0.0
@@ -618,7 +722,7 @@ def _legend(card: Card) -> Image.Image:
     return image
 
 
-# ── predict/answers.py ──
+# ── predict/records.py ──
 
 class Answer:
     """A picture's size and each model's answer, logits (C,) or a ClassMap; or the error in their place."""
@@ -681,105 +785,6 @@ def answers(sources: Iterable[Source], models: list[Model], batch: int) -> Itera
             yield from run_batch()
     yield from run_batch()
 
-
-# ── predict/formats.py ──
-
-@dataclass(frozen=True)
-class Layout:
-    """What the formats need to know besides the records."""
-
-    classes: list[str]
-    masks: bool
-    compare: bool
-    topk: int
-    path_width: int  # of the paths' column
-
-
-def as_text(records: Iterable[dict], layout: Layout) -> Iterator[str]:
-    """A line a picture; of masks, the `topk` largest classes that occur."""
-    width = min(24, max(len(printable(name)) for name in layout.classes))
-    for record in records:
-        path = printable(record["path"]).ljust(layout.path_width)
-        if "error" in record:
-            yield f"{path}  error: {printable(record['error'])}\n"
-        elif layout.masks:
-            shares = [(entry["class"], entry["share"]) for entry in record["shares"] if entry["share"]][:layout.topk]
-            yield f"{path}  {_columns(shares, width)}  mask: {printable(record['mask'])}{_comparison(record)}\n"
-        else:
-            percents = [(entry["class"], 100 * entry["probability"]) for entry in record["top"]]
-            yield f"{path}  {_columns(percents, width)}{_comparison(record)}\n"
-
-
-def _columns(entries: list[tuple[str, float]], width: int) -> str:
-    return "  ".join(f"{printable(name):<{width}} {percent:6.2f} %" for name, percent in entries)
-
-
-def _comparison(record: dict) -> str:
-    other = record.get("compare")
-    if not other:
-        return ""
-    if "agreement" in other:
-        return f"  {printable(other['model'])}: {other['agreement']:.2f} % of the pixels alike"
-    first = other["top"][0]
-    return f"  {'=' if other['same'] else '≠'} {printable(other['model'])}: " + _columns(
-        [(first["class"], 100 * first["probability"])], 0)
-
-
-def printable(text: str) -> str:
-    """On one line: unprintable characters are escaped as Python writes them."""
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
-
-
-def as_csv(records: Iterable[dict], layout: Layout) -> Iterator[str]:
-    """A row a picture and rank, or a picture and error."""
-    entries, value = ("shares", "share") if layout.masks else ("top", "probability")
-    columns = ["path", "rank", "class", value, *["mask"] * layout.masks, "error",
-               *["compare_class", f"compare_{value}"] * layout.compare]
-    yield _csv_row(columns)
-    for record in records:
-        rows = [{"error": record["error"]}] if "error" in record else []
-        others = record.get("compare", {}).get(entries, record.get(entries))
-        for rank, (entry, other) in enumerate(zip(record.get(entries, []), others or [], strict=True), 1):
-            rows.append({"rank": rank, "class": entry["class"], value: f"{entry[value]:.6f}",
-                         "mask": record.get("mask"),
-                         "compare_class": other["class"], f"compare_{value}": f"{other[value]:.6f}"})
-        for row in rows:
-            yield _csv_row([(row | {"path": record["path"]}).get(column, "") for column in columns])
-
-
-def _csv_row(values: list) -> str:
-    """Ends in a line feed. Were the writer told so, it wouldn't quote a carriage return in a name."""
-    line = io.StringIO()
-    csv.writer(line).writerow(values)
-    return line.getvalue().removesuffix("\r\n") + "\n"
-
-
-def as_json(records: Iterable[dict], _: Layout) -> Iterator[str]:
-    before = "[\n"
-    for record in records:
-        yield before + _dumped(record)
-        before = ",\n"
-    yield "\n]\n" if before == ",\n" else "[]\n"
-
-
-def as_jsonl(records: Iterable[dict], _: Layout) -> Iterator[str]:
-    for record in records:
-        yield _dumped(record) + "\n"
-
-
-def _dumped(record: dict) -> str:
-    text = json.dumps(record, ensure_ascii=False, allow_nan=False)
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # a path that is no UTF-8: escaped, it still leads to the file
-        text = json.dumps(record, allow_nan=False)
-    return text
-
-
-FORMATS = {"text": as_text, "json": as_json, "jsonl": as_jsonl, "csv": as_csv}
-
-
-# ── predict/records.py ──
 
 class Recorder:
     """Makes records, and counts for the summary."""

@@ -25,11 +25,10 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from predict.answers import answers
 from predict.formats import FORMATS, Layout, printable
 from predict.model import Model
 from predict.output import atomic_output
-from predict.records import Recorder
+from predict.records import Recorder, answers
 from predict.sources import find_sources
 from stages.core.errors import UserError, one_line
 

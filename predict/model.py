@@ -9,6 +9,7 @@ import numpy as np
 
 from stages.core.errors import UserError, one_line
 from stages.data.tiling import Sizing
+from stages.deployment.onnx_model import session
 
 OUTSIDE = 255  # in a mask: a pixel that the model didn't see
 
@@ -78,16 +79,9 @@ class Model:
         if not path.is_file():
             raise UserError(f"there is no model {path}; name one with --model")
         try:
-            import onnxruntime
+            self.session = session(str(path), threads)
         except ImportError as error:
             raise UserError(f"{error}; run: pip install onnxruntime numpy pillow") from None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        options.log_severity_level = 3  # errors only
-        # Waiting threads would otherwise spin, and take the cores from the decoder and from the other model.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own classes share no base but this one
             raise UserError(f"{path} is no readable ONNX model ({one_line(error)}); copy it again") from None
         self.name, self.seconds = path.name, 0.0

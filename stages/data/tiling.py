@@ -4,6 +4,7 @@ predict.py is built from it too.
 In: a picture or its mask, and a `Sizing`. Out: the squares, and for each a row of numbers that says where it lies.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
@@ -146,17 +147,10 @@ def assemble_pictures(rows: np.ndarray, batches: Iterable[tuple[np.ndarray, np.n
 
     Only the squares of one picture and one batch are in memory.
     """
-    ends = iter([*np.flatnonzero(np.diff(rows[:, 0])) + 1, len(rows)])
-    start, end = 0, next(ends)
-    logits, targets = [], []
-    for batch in batches:
-        for square_logits, square_targets in zip(*batch, strict=True):
-            logits.append(square_logits)
-            targets.append(square_targets)
-            if start + len(logits) == end:
-                yield blend(rows[start:end], np.stack(logits)), stitch(rows[start:end], np.stack(targets))
-                logits, targets = [], []
-                start, end = end, next(ends, None)
+    answered = (pair for batch in batches for pair in zip(*batch, strict=True))
+    for own_rows in np.split(rows, np.flatnonzero(np.diff(rows[:, 0])) + 1):
+        logits, targets = zip(*itertools.islice(answered, len(own_rows)), strict=True)
+        yield blend(own_rows, np.stack(logits)), stitch(own_rows, np.stack(targets))
 
 
 def _box(height: int, width: int, sizing: Sizing) -> tuple[float, float, float, float]:
