@@ -1,6 +1,5 @@
 """Image files as people have them: cut off, damaged, disguised, odd in size, mode, format and name. `corpus()` makes
-them all, the same bytes each time. What should become of each kind stands in
-data/test_strange_files.py.
+them all, the same bytes each time. What should become of each: data/test_strange_files.py.
 """
 
 import io

@@ -25,8 +25,8 @@ def digest(folder: Path) -> dict[str, str]:
             for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def prepared(project, split: str) -> np.ndarray:
-    return np.load(project.folder / f"data/prepared/{split}/images.npy", mmap_mode="r")
+def prepared(project, split: str, name: str = "images") -> np.ndarray:
+    return np.load(project.folder / f"data/prepared/{split}/{name}.npy", mmap_mode="r")
 
 
 def index(project) -> dict[str, list[dict[str, str]]]:
@@ -56,7 +56,7 @@ def test_split_is_stratified_and_repeatable_and_lists_its_rows(project):
     assert prepared(project, "unlabelled").shape == (0, 8, 8, 3)
     colours = {"cat": 10, "dog": 200, "owl": 90}
     for split in ("train", "val", "test"):
-        arrays, targets = prepared(project, split), np.load(project.folder / f"data/prepared/{split}/targets.npy")
+        arrays, targets = prepared(project, split), prepared(project, split, "targets")
         assert arrays.dtype == np.uint8 and arrays.shape == (len(rows[split]), 8, 8, 3) and targets.dtype == np.int64
         assert [row["path"] for row in rows[split]] == sorted(row["path"] for row in rows[split])
         for number, row in enumerate(rows[split]):
