@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.cleaning", description=__doc__.splitlines()[0])
     parser.add_argument("archive", type=Path)
     parser.add_argument("faults", type=Path, help="CSV: path, fault, folder_class, note")
-    parser.add_argument("--params", type=Path, help="used as params.yaml; otherwise the preset vehicles")
+    parser.add_argument("--params", type=Path, help="used as params.yaml (default: the preset vehicles)")
     parser.add_argument("--weights", type=Path, help="of the backbone, if not in data/weights/")
     options = parser.parse_args()
     truth = files.read_csv(options.faults)
@@ -71,7 +71,7 @@ def main() -> None:
 
 
 def run(folder: Path, archive: Path, params: str, weights: Path | None) -> dict:
-    """The stages up to clean. Returns the params that they ran with."""
+    """The stages up to clean. params: the text of params.yaml; returned parsed."""
     values = yaml.safe_load(params)
     (folder / "data/source").mkdir(parents=True)
     shutil.copytree(ROOT / "data/weights", folder / "data/weights")

@@ -1,22 +1,22 @@
 "use strict";
-// Runs the networks, away from the page, so that it never stalls. Behind onnxruntime-web and resize.js in one script.
-// In: {load: …} once, then {picture, number} each. Out: {ready, failed: why some network can't run}, then
-// {number, whole, answers, done} | {number, refused}; a slow network's answer comes behind, with {done: false} before it.
+// Runs the networks in a web worker, so that the page stays responsive. One script with onnxruntime-web and resize.js.
+// In: {load: …} once, then {picture, number} each. Out: {ready, failed: {network: reason}}, then {number, image,
+// answers, done} or {number, refused: reason}. The student's answer comes alone, with done: false, if the teacher is slow.
 
-// To tell its time a network is run in up to BLOCKS blocks of at least BLOCK ms, as long as all take no more than LONG;
-// one that isn't TOO_SLOW at least three times.
+// To time it, a network runs in up to BLOCKS blocks of at least BLOCK ms each, within LONG ms in all; three runs at
+// least, unless it takes TOO_SLOW ms.
 const LONG = 150, BLOCK = 2, BLOCKS = 9, TOO_SLOW = 500;
-const SLOW = 300; // ms, from which on a network's answer is worth waiting for on its own
-const sessions = {}, pace = {}; // name of a network → how to run it; ms for a square
-let facts, wanted, queue = Promise.resolve();
+const SLOW = 300; // ms
+const sessions = {}, pace = {}; // name of a network → its session; ms a square
+let config, latest, queue = Promise.resolve();
 
 onmessage = ({ data }) => {
-  if (data.picture) wanted = data.number;
-  queue = queue.then(() => (data.load ? load(data.load) : data.number === wanted && look(data.picture, data.number)));
+  if (data.picture) latest = data.number;
+  queue = queue.then(() => (data.load ? load(data.load) : data.number === latest && respond(data.picture, data.number)));
 };
 
-async function load({ module, binary, models, about }) {
-  facts = about;
+async function load({ module, binary, models, config: given }) {
+  config = given;
   Object.assign(ort.env.wasm, {
     numThreads: 1, wasmBinary: binary,
     wasmPaths: { mjs: URL.createObjectURL(new Blob([module], { type: "text/javascript" })) },
@@ -26,16 +26,16 @@ async function load({ module, binary, models, about }) {
   for (const [name, model] of Object.entries(models)) {
     try {
       sessions[name] = await ort.InferenceSession.create(new Uint8Array(model), { executionProviders: ["wasm"] });
-      pace[name] = (await timed(name, new Uint8Array(facts.sizing.size ** 2 * 3))).ms; // the first runs take longer
+      pace[name] = (await timed(name, new Uint8Array(config.sizing.size ** 2 * 3))).ms; // the first runs take longer
     } catch (error) {
       delete sessions[name];
-      failed[name] = line(error);
+      failed[name] = oneLine(error);
     }
   }
   postMessage({ ready: true, failed });
 }
 
-async function look(file, number) {
+async function respond(file, number) {
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
@@ -44,22 +44,22 @@ async function look(file, number) {
     return;
   }
   try {
-    const whole = resized(drawn(bitmap), facts.sizing), answers = {};
-    const squares = starts(whole.height, facts.sizing).length * starts(whole.width, facts.sizing).length;
+    const image = resized(readable(bitmap), config.sizing), answers = {};
+    const squares = starts(image.height, config.sizing).length * starts(image.width, config.sizing).length;
     for (const name of Object.keys(sessions)) {
-      if (answers.student && squares * pace[name] > SLOW) postMessage({ number, whole, answers, done: false });
-      answers[name] = await answer(name, whole, squares, number);
+      if (answers.student && squares * pace[name] > SLOW) postMessage({ number, image, answers, done: false });
+      answers[name] = await answer(name, image, squares, number);
     }
-    postMessage({ number, whole, answers, done: true });
+    postMessage({ number, image, answers, done: true });
   } catch (error) {
-    if (number === wanted) postMessage({ number, refused: `could not be worked on (${line(error)})` });
+    if (number === latest) postMessage({ number, refused: `could not be worked on (${oneLine(error)})` });
   } finally {
     bitmap.close();
   }
 }
 
-// The bitmap as `resized` reads it, transparency laid on white.
-function drawn(bitmap) {
+// The bitmap in the form that `resized` takes, transparency on white.
+function readable(bitmap) {
   const { width, height } = bitmap;
   const strip = Math.max(1, Math.floor(STRIP / width));
   const canvas = new OffscreenCanvas(width, Math.min(strip, height));
@@ -75,26 +75,26 @@ function drawn(bitmap) {
   }
 }
 
-// {ms, probabilities} of a classifier; {ms, height, width, found: the class of each pixel} of a segmenter.
-async function answer(name, whole, squares, number) {
-  const { size } = facts.sizing, { height, width } = whole;
-  if (facts.task === "classification") {
-    const { ms, logits } = await timed(name, cut(whole, 0, 0, size));
+// Classifier: {ms, probabilities}. Segmenter: {ms, height, width, labels: the class of each pixel}.
+async function answer(name, image, squares, number) {
+  const { size } = config.sizing, { height, width } = image;
+  if (config.task === "classification") {
+    const { ms, logits } = await timed(name, cut(image, 0, 0, size));
     return { ms, probabilities: softmax(logits) };
   }
   let ms = 0;
-  const found = await blended(height, width, facts.classes.length, facts.sizing, async (top, left) => {
-    if (squares > 1) await new Promise((resolve) => setTimeout(resolve)); // lets in what has arrived
-    if (number !== wanted) throw new Error("another picture is asked for");
-    const one = await (squares === 1 ? timed : run)(name, cut(whole, top, left, size));
-    ms += one.ms;
-    return one.logits;
+  const labels = await blended(height, width, config.classes.length, config.sizing, async (top, left) => {
+    if (squares > 1) await new Promise((resolve) => setTimeout(resolve)); // lets new messages in
+    if (number !== latest) throw new Error("another picture was requested");
+    const result = await (squares === 1 ? timed : run)(name, cut(image, top, left, size));
+    ms += result.ms;
+    return result.logits;
   });
-  return { ms, height, width, found };
+  return { ms, height, width, labels };
 }
 
-// What `run` gives, ms being the best mean of several blocks where runs are short: clocks in browsers are coarse, and
-// what else the machine does would fall on the slower network far more often.
+// As `run`, but ms is the best mean of several blocks of runs: browsers' clocks are coarse, and interruptions would hit
+// the slower network far more often.
 async function timed(name, square) {
   const first = await run(name, square);
   const each = Math.min(20, Math.ceil(BLOCK / Math.max(first.ms, 0.1)));
@@ -109,11 +109,11 @@ async function timed(name, square) {
 }
 
 async function run(name, square) {
-  const { size } = facts.sizing, image = new ort.Tensor("uint8", square, [1, size, size, 3]);
-  const begin = performance.now(), { logits } = await sessions[name].run({ image });
+  const { size } = config.sizing, tensor = new ort.Tensor("uint8", square, [1, size, size, 3]);
+  const begin = performance.now(), { logits } = await sessions[name].run({ image: tensor });
   return { ms: performance.now() - begin, logits: logits.data };
 }
 
-function line(error) {
+function oneLine(error) {
   return String(error?.message ?? error).replace(/\s+/g, " ").slice(0, 200);
 }

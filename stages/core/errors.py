@@ -25,8 +25,10 @@ def run(main: Callable[[], object]) -> None:
     script = Path(sys.argv[0])
     stage = script.parent.name if script.stem == "__main__" else script.stem  # python -m demo runs demo/__main__.py
     try:
-        main()
-        sys.stdout.flush()
+        try:
+            main()
+        finally:  # a main that ends with sys.exit too
+            sys.stdout.flush()
     except KeyboardInterrupt:
         print(f"{stage}: interrupted; run the same command again, and it goes on from its last checkpoint",
               file=sys.stderr)

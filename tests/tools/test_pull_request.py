@@ -136,8 +136,9 @@ def test_a_reader_that_stops_early_is_no_error(bare):
     read, write = os.pipe()
     os.close(read)
     try:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": ""}
         done = subprocess.run([sys.executable, "-m", "tools.pull_request", "HEAD"], cwd=bare, text=True,
-                              stdout=write, stderr=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(ROOT)})
+                              stdout=write, stderr=subprocess.PIPE, env=environment)
     finally:
         os.close(write)
     assert (done.returncode, done.stderr) == (141, "")

@@ -1,5 +1,5 @@
 // Drives the page in a headless browser: node demo_browser.mjs <page.html> <plan.json>
-// plan: {kit: folder of package.json, browser: its program, width, height, theme: light | dark, steps: [{do, …}],
+// plan: {packages: folder of package.json, browser: its program, width, height, theme: light | dark, steps: [{do, …}],
 // early: {files, when: page | worker}, dropped as soon as the one or the other is there, long before the networks}
 // Out, as JSON: {steps: what the page showed after each, requests: addresses asked for, problems: what the console said}.
 import { readFileSync } from "node:fs";
@@ -10,7 +10,7 @@ import { pathToFileURL } from "node:url";
 
 const [, , page, planned] = process.argv;
 const plan = JSON.parse(readFileSync(planned, "utf8"));
-const { chromium } = createRequire(resolve(plan.kit, "package.json"))("playwright-core");
+const { chromium } = createRequire(resolve(plan.packages, "package.json"))("playwright-core");
 
 // The steps that a plan may name: (tab, step) → what is to be noted beside what the page shows.
 const actions = {

@@ -32,10 +32,16 @@ from stages.data.tiling import Sizing
 from stages.deployment import onnx_model, quantize
 from stages.evaluation.palette import palette
 
-TESTS, KIT = ROOT / "tests", ROOT / "demo"
+HERE, DEMO = Path(__file__).parent, ROOT / "demo"
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 NODE = pytest.mark.skipif(not shutil.which("node"), reason="Node.js is not installed")
-IN_BROWSER = pytest.mark.skipif(not (BROWSER and shutil.which("npm")), reason="Chromium or npm is not installed")
+HAS_BROWSER = pytest.mark.skipif(not (BROWSER and shutil.which("npm")), reason="Chromium or npm is not installed")
+
+
+def in_browser(test):
+    return pytest.mark.slow(HAS_BROWSER(test))
+
+
 
 # (height, width), how they are brought to squares
 SIZED = [((32, 32), Sizing(32, "squash", 1.0, 0)), ((37, 211), Sizing(32, "squash", 1.0, 0)),
@@ -65,7 +71,7 @@ def test_squares_and_whole_answers_are_those_of_python(tmp_path):
         expected[name] = tiling.cut_image(image, sizing), tiling.blend(rows, logits).argmax(0)
         cases.append({"name": name, "height": height, "width": width, "classes": classes, "sizing": sizing._asdict()})
     (tmp_path / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
-    subprocess.run(["node", TESTS / "demo_squares.mjs", KIT / "resize.js", tmp_path], check=True)
+    subprocess.run(["node", HERE / "demo_squares.mjs", DEMO / "resize.js", tmp_path], check=True)
     for name, (squares, found) in expected.items():
         assert np.array_equal(np.fromfile(tmp_path / f"{name}.squares", np.uint8), squares.ravel()), name
         assert np.array_equal(np.fromfile(tmp_path / f"{name}.found", np.uint16), found.ravel()), name
@@ -86,7 +92,7 @@ def install(folder: Path) -> None:
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for name in ("package.json", "package-lock.json"):
-            shutil.copy(KIT / name, folder)
+            shutil.copy(DEMO / name, folder)
         if not installed(folder):
             done = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder,
                                   stdin=subprocess.DEVNULL, capture_output=True, text=True)
@@ -98,21 +104,33 @@ def install(folder: Path) -> None:
 def code(tmp_path_factory, pytestconfig) -> Path:
     """A copy of the code, and with it what npm fetches: the working tree, which other tests read meanwhile, stays as
     it is. The packages come from there if they are all there, else from pytest's cache."""
-    source = KIT
-    if not installed(KIT):
+    source = DEMO
+    if not installed(DEMO):
         if not shutil.which("npm"):
             pytest.skip("npm is not installed")
         source = pytestconfig.cache.mkdir("demo")
         install(source)
     copy = tmp_path_factory.mktemp("code")
-    shutil.copytree(ROOT / "stages", copy / "stages", ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
+    copy_code(copy)
     (copy / "demo/node_modules").symlink_to(source / "node_modules")
     return copy
 
 
+def copy_code(folder: Path) -> None:
+    for name in ("stages", "demo"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
+
+
+def run_demo(project: Project, *arguments: str, code: Path = ROOT, **environment: str) -> subprocess.CompletedProcess:
+    fixed = {"PYTHONPATH": str(code), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | fixed | environment
+    return subprocess.run([sys.executable, "-m", "demo", *arguments], cwd=project.folder, env=environment,
+                          capture_output=True, text=True)
+
+
 def build(project: Project, code: Path, *arguments: str, **environment: str) -> str:
-    """What the stage says, its page written."""
-    done = project.run("demo", arguments=arguments, env={"PYTHONPATH": str(code), **environment})
+    """Writes the page; returns what the command printed on stderr."""
+    done = run_demo(project, *arguments, code=code, **environment)
     assert not done.returncode, done.stderr
     return done.stderr
 
@@ -205,6 +223,20 @@ def write_teacher(folder: Path, card: onnx_model.Card, **changes) -> None:
 
 
 @pytest.fixture(scope="module")
+def page(tmp_path_factory) -> str:
+    """The page of a small classifier, without the runtime that npm would fetch."""
+    project = make(tmp_path_factory.mktemp("page"), "squash")
+    (project.folder / "package.json").write_text('{"version": "1.0.0"}', encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "web_runtime", lambda: dict.fromkeys(("script", "module", "binary"), b""))
+        patch.setattr(demo, "RUNTIME", project.folder)
+        patch.setattr(sys, "argv", ["demo"])
+        patch.chdir(project.folder)
+        demo.main()
+    return html(project)
+
+
+@pytest.fixture(scope="module")
 def pages(code, tmp_path_factory):
     """pages(kind): the project of that name with its page built, once."""
     @cache
@@ -220,6 +252,7 @@ def html(project: Project) -> str:
     return (project.folder / "demo/index.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_page_has_the_same_bytes_every_time_and_no_path_or_date(pages, code, tmp_path):
     project, text = pages("squash"), html(pages("squash"))
     shutil.copytree(project.folder, tmp_path / "elsewhere")
@@ -234,23 +267,23 @@ def test_the_page_has_the_same_bytes_every_time_and_no_path_or_date(pages, code,
             assert secret.encode() not in gzip.decompress(base64.b64decode(part))
 
 
-def test_the_page_asks_for_nothing(pages):
-    text = html(pages("squash"))
+def test_the_page_asks_for_nothing(page):
+    text = page
     assert not re.findall(r"""(?:src|href|action)=["'](?!data:)""", text)
     assert not re.findall(r"@import|url\(", text.partition("</style>")[0])
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text).group(1)
     assert policy.startswith("default-src 'none';") and "http" not in policy and "unsafe-inline" not in policy
 
 
-def test_names_and_titles_are_text_and_no_html(pages):
-    text = html(pages("squash"))
+def test_names_and_titles_are_text_and_no_html(page):
+    text = page
     assert "<cat>" not in text and "&lt;cat&gt; &amp; co" in text
-    facts = re.search(r'id="facts">(.*?)</script>', text).group(1)
-    assert json.loads(facts)["classes"] == list(CARDS["squash"].classes)
+    config = re.search(r'id="config">(.*?)</script>', text).group(1)
+    assert json.loads(config)["classes"] == list(CARDS["squash"].classes)
 
 
-def test_the_numbers_are_those_that_were_measured(pages):
-    text = re.sub(r"\s+", " ", html(pages("squash")).partition('<script type="application/json"')[0])
+def test_the_numbers_are_those_that_were_measured(page):
+    text = re.sub(r"\s+", " ", page.partition('<script type="application/json"')[0])
     size, quality = (files.read_json(ROOT / f"metrics/{name}.json") for name in ("size", "quality"))
     assert f"<strong>{size['ratio']['size']:.0f}<i>×</i></strong> <span>smaller" in text
     for name in ("teacher", "baseline", "student", "int8"):
@@ -258,13 +291,14 @@ def test_the_numbers_are_those_that_were_measured(pages):
     assert f"on {quality['test']['images']} test pictures" in text
 
 
-def test_the_gallery_shows_test_pictures_of_each_class_in_turn(pages):
-    truths = re.findall(r'data-name="(\d+).png" data-truth="([^"]*)"', html(pages("squash")))
+def test_the_gallery_shows_test_pictures_of_each_class_in_turn(page):
+    truths = re.findall(r'data-name="(\d+).png" data-truth="([^"]*)"', page)
     assert len(truths) == demo.GALLERY == len(set(truths))
     assert not {int(name) % 7 for name, _ in truths} & {0}, "a training picture"
     assert {truth for _, truth in truths[:6]} == {"ape", "bee", "&lt;cat&gt; &amp; co", "dög", "elk", "fox"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", quantize.FORMS.values())
 def test_the_student_is_called_what_it_is(code, tmp_path, form):
     project, card = make(tmp_path, "crop"), replace(CARDS["crop"], form=form)
@@ -275,6 +309,7 @@ def test_the_student_is_called_what_it_is(code, tmp_path, form):
     assert set(named) == {form} and len(named) == 4  # above the ratios, on the card, in the table, in the list
 
 
+@pytest.mark.slow
 def test_nobody_s_pictures_are_in_the_page_unless_asked_for(code, tmp_path):
     project = make(tmp_path, "crop").set("data.source", "mine.zip")
     hidden = PngImagePlugin.PngInfo()
@@ -289,7 +324,7 @@ def test_nobody_s_pictures_are_in_the_page_unless_asked_for(code, tmp_path):
     assert "3 pictures" in build(project, code, "--gallery", "3")
     shown = [base64.b64decode(found) for found in re.findall(r'src="data:image/\w+;base64,([^"]*)"', html(project))]
     assert len(shown) == 3 and not any(b"taken at home" in picture for picture in shown)
-    assert {Image.open(io.BytesIO(picture)).size for picture in shown} == {(demo.LONGEST, 19)}
+    assert {Image.open(io.BytesIO(picture)).size for picture in shown} == {(demo.MAX_SIDE, 19)}
 
 
 def spoilt(folder: Path, name: str) -> None:
@@ -324,16 +359,18 @@ def spoilt(folder: Path, name: str) -> None:
 def test_what_is_wrong_is_one_line(tmp_path, name, said):
     project = make(tmp_path, "crop")
     spoilt(tmp_path, name)
-    done = project.run("demo")
+    done = run_demo(project)
     assert done.returncode == 1 and said in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("demo: "), "the name of the command, not of __main__.py"
     assert not (tmp_path / "demo").exists()
 
 
 def test_no_number_of_pictures_is_a_usage_error(project):
-    done = project.run("demo", arguments=("--gallery", "-1"))
+    done = run_demo(project, "--gallery", "-1")
     assert done.returncode == 2 and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("paths", "said"), [
     ("", "npm is missing, which fetches onnxruntime-web 1.30.0; install Node.js"),
     pytest.param(os.environ["PATH"], "npm could not fetch onnxruntime-web 1.30.0 (", marks=pytest.mark.skipif(
@@ -341,18 +378,18 @@ def test_no_number_of_pictures_is_a_usage_error(project):
 ])
 def test_without_node_or_network_one_line_says_what_to_do(tmp_path, paths, said):
     code = tmp_path / "code"
-    shutil.copytree(ROOT / "stages", code / "stages", ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
+    copy_code(code)
     project = make(tmp_path / "project", "crop")
-    nowhere = {"PATH": paths, "PYTHONPATH": str(code), "npm_config_registry": "http://127.0.0.1:9",
+    nowhere = {"PATH": paths, "npm_config_registry": "http://127.0.0.1:9",
                "npm_config_fetch_retries": "0", "npm_config_cache": str(tmp_path / "cache")}
-    done = project.run("demo", env=nowhere)
+    done = run_demo(project, code=code, **nowhere)
     lines = [line for line in done.stderr.splitlines() if not line.endswith("from the npm registry, once")]
     assert done.returncode == 1 and len(lines) == 1 and said in lines[0], done.stderr
 
 
 def test_the_runtime_is_pinned_with_its_hash():
-    wanted = json.loads((KIT / "package.json").read_text(encoding="utf-8"))["dependencies"]
-    locked = json.loads((KIT / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    wanted = json.loads((DEMO / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    locked = json.loads((DEMO / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     for name, version in wanted.items():
         assert locked[f"node_modules/{name}"]["version"] == version
     assert all(found["integrity"].startswith("sha512-") for place, found in locked.items() if place)
@@ -360,11 +397,11 @@ def test_the_runtime_is_pinned_with_its_hash():
 
 @pytest.mark.parametrize(("name", "change"), [
     ("onnxruntime-web", {}), ("onnxruntime-web", {"version": "1.29.0"}), ("playwright-core", {"version": "1.65.0"}),
-    ("playwright-core", None),  # as the stage's `npm ci --omit=dev` leaves it
+    ("playwright-core", None),  # as the demo's `npm ci --omit=dev` leaves it
 ])
 def test_packages_of_another_lock_are_not_taken_for_installed(tmp_path, name, change):
-    shutil.copy(KIT / "package-lock.json", tmp_path)
-    packages = json.loads((KIT / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    shutil.copy(DEMO / "package-lock.json", tmp_path)
+    packages = json.loads((DEMO / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     for place in packages:
         (tmp_path / place if place else tmp_path / "node_modules").mkdir(parents=True, exist_ok=True)
     assert not installed(tmp_path)  # npm was stopped midway
@@ -380,12 +417,12 @@ def test_packages_of_another_lock_are_not_taken_for_installed(tmp_path, name, ch
 
 @pytest.fixture
 def drive(code):
-    """drive(project, steps, page=None, **options): what tests/demo_browser.mjs prints."""
+    """drive(project, steps, page=None, **options): what demo_browser.mjs prints."""
     def driven(project: Project, steps: list[dict], page: Path | None = None, **options) -> dict:
-        plan = {"kit": str(code / "demo"), "browser": BROWSER, "width": 1280, "height": 800,
+        plan = {"packages": str(code / "demo"), "browser": BROWSER, "width": 1280, "height": 800,
                 "theme": "light", "steps": steps}
         (project.folder / "plan.json").write_text(json.dumps(plan | options), encoding="utf-8")
-        done = subprocess.run(["node", TESTS / "demo_browser.mjs", page or project.folder / "demo/index.html",
+        done = subprocess.run(["node", HERE / "demo_browser.mjs", page or project.folder / "demo/index.html",
                                project.folder / "plan.json"], capture_output=True, text=True, timeout=300)
         assert not done.returncode, done.stderr
         return json.loads(done.stdout)
@@ -440,7 +477,7 @@ def strange_pictures(folder: Path) -> dict[str, tuple[Path, float]]:
     }
 
 
-@IN_BROWSER
+@in_browser
 @pytest.mark.parametrize("kind", ["squash", "crop"])
 def test_probabilities_in_the_browser_are_python_s(pages, drive, tmp_path, kind):
     project, pictures = pages(kind), strange_pictures(tmp_path)
@@ -456,7 +493,7 @@ def test_probabilities_in_the_browser_are_python_s(pages, drive, tmp_path, kind)
     assert not found["problems"]
 
 
-@IN_BROWSER
+@in_browser
 def test_no_request_leaves_the_page(pages, drive, tmp_path):
     project = pages("squash")
     own = [str(save(tmp_path / f"{number}.png", pattern(50, 50, number))) for number in range(2)]
@@ -468,7 +505,7 @@ def test_no_request_leaves_the_page(pages, drive, tmp_path):
     assert found["steps"][3]["blocked"] == [True, True, True] and not found["steps"][3]["reached"]
 
 
-@IN_BROWSER
+@in_browser
 @pytest.mark.parametrize(("kind", "width"), [("squash", 1280), ("squash", 390), ("tiles", 1280), ("tiles", 390)])
 def test_nothing_jumps_and_nothing_is_wider_than_the_screen(pages, drive, tmp_path, kind, width):
     own = str(save(tmp_path / "wide.png", pattern(40, 400, 1)))
@@ -479,7 +516,7 @@ def test_nothing_jumps_and_nothing_is_wider_than_the_screen(pages, drive, tmp_pa
     assert steps[0]["jumped"] < 0.001  # the browser's own measure, from the first paint to the first answer
 
 
-@IN_BROWSER
+@in_browser
 def test_masks_in_the_browser_are_python_s(pages, drive, tmp_path):
     project, card = pages("tiles"), CARDS["tiles"]
     chosen = [save(tmp_path / "wide.png", pattern(130, 311, 1)), save(tmp_path / "small.png", pattern(30, 41, 2))]
@@ -498,7 +535,7 @@ def test_masks_in_the_browser_are_python_s(pages, drive, tmp_path):
     assert found["steps"][-1]["opacity"] == "0.25" and not found["problems"]
 
 
-@IN_BROWSER
+@in_browser
 def test_bad_pictures_are_one_line_and_the_last_good_one_stays(pages, drive, tmp_path):
     whole = save(tmp_path / "good.png", pattern(60, 60, 1))
     (tmp_path / "cut.png").write_bytes(save(tmp_path / "noise.png", pattern(200, 200, 2)).read_bytes()[:3000])
@@ -517,7 +554,7 @@ def test_bad_pictures_are_one_line_and_the_last_good_one_stays(pages, drive, tmp
     assert not nearly["wrong"] and nearly["caption"] == "nearly.png, 7000 × 7000"
 
 
-@IN_BROWSER
+@in_browser
 @pytest.mark.parametrize("when", ["page", "worker"])
 def test_what_is_dropped_while_the_networks_load_is_shown(pages, drive, tmp_path, when):
     own = save(tmp_path / "own.png", pattern(50, 60, 1))
@@ -529,7 +566,7 @@ def test_what_is_dropped_while_the_networks_load_is_shown(pages, drive, tmp_path
     agrees(pages("squash"), step | {"wrong": False}, own.read_bytes(), 1e-3)
 
 
-@IN_BROWSER
+@in_browser
 def test_a_picture_that_is_overtaken_leaves_nothing_behind(pages, drive, tmp_path):
     """What was chosen can be chosen again, and what was wrong with the rest is said."""
     Image.new("1", (5000, 5000)).save(tmp_path / "slow.png")
@@ -546,7 +583,7 @@ def test_a_picture_that_is_overtaken_leaves_nothing_behind(pages, drive, tmp_pat
     assert bad["caption"] == again["caption"] and bad["hint"].startswith("broken.png is no picture")
 
 
-@IN_BROWSER
+@in_browser
 def test_pictures_that_find_no_room_are_counted(pages, drive, tmp_path):
     own = [str(save(tmp_path / f"{number:02d}.png", pattern(9, 9, number))) for number in range(27)]
     notes = [str(tmp_path / f"{number}.txt") for number in range(2)]
@@ -563,7 +600,7 @@ def test_pictures_that_find_no_room_are_counted(pages, drive, tmp_path):
     assert not full["wrong"]
 
 
-@IN_BROWSER
+@in_browser
 def test_keyboard_paste_and_dark_colours(pages, drive, tmp_path):
     pasted = save(tmp_path / "pasted.png", pattern(33, 44, 7))
     found = drive(pages("squash"), [
@@ -577,7 +614,7 @@ def test_keyboard_paste_and_dark_colours(pages, drive, tmp_path):
     assert theme["theme"] == "dark"
 
 
-@IN_BROWSER
+@in_browser
 @pytest.mark.parametrize("kind", ["squash", "tiles"])
 def test_a_large_teacher_s_answers_are_stored(code, drive, tmp_path, monkeypatch, kind):
     project = make(tmp_path / kind, kind)
@@ -603,7 +640,7 @@ def test_a_large_teacher_s_answers_are_stored(code, drive, tmp_path, monkeypatch
     assert not dropped["masks"]["teacher"]
 
 
-@IN_BROWSER
+@in_browser
 @pytest.mark.parametrize(("part", "said"), [("student", "The student can't be loaded: "), ("teacher", "")])
 def test_a_model_that_fails_to_load_is_one_line(pages, drive, tmp_path, part, said):
     project = pages("squash")
