@@ -22,7 +22,7 @@ from sources import pack
 from stages import clean, fetch, quantize, scan, split, verify
 from stages.core import files, workdir
 from stages.core.errors import UserError
-from stages.data import parallel
+from stages.data import parallel, prepared
 from stages.deployment import checks, onnx_model, predict_check
 from stages.models import factory
 
@@ -234,6 +234,33 @@ def test_params_are_checked(project, key, value, said):
 def test_pictures_are_spread_evenly(zoo, monkeypatch, count, rows):
     monkeypatch.chdir(zoo.folder)
     assert checks.Sample(count).rows == list(rows)
+
+
+@pytest.fixture
+def tiles(tmp_path, monkeypatch) -> None:
+    """Six pictures of four squares each, and one of train before them."""
+    monkeypatch.chdir(tmp_path)
+    rows = [{"split": "train", "row": 0, "windows": 3, "path": "train.png"}]
+    rows += [{"split": "test", "row": 4 * number, "windows": 4, "path": f"{number}.png"} for number in range(6)]
+    files.write_csv(checks.INDEX, ("split", "row", "windows", "path"), rows)
+    (prepared.FOLDER / "test").mkdir()
+    for name, shape in (("images", (24, 8, 8, 3)), ("targets", (24, 8, 8)), ("windows", (24, 5))):
+        np.save(prepared.FOLDER / "test" / f"{name}.npy", np.arange(np.prod(shape)).reshape(shape).astype(np.uint8))
+
+
+@pytest.mark.parametrize("count, pictures", [(1, [0]), (7, [0, 5]), (8, [0, 5]), (12, [0, 2, 5]), (99, range(6))])
+def test_about_as_many_squares_as_asked_for(tiles, count, pictures):
+    sample = checks.Sample(count)
+    assert sample.pictures == [(f"{number}.png", range(4 * number, 4 * number + 4)) for number in pictures]
+    assert sample.rows == [row for number in pictures for row in range(4 * number, 4 * number + 4)]
+
+
+def test_images_come_in_batches(tiles):
+    sample = checks.Sample(24)
+    batches = list(sample.batches(sample.rows))
+    assert [len(batch) for batch in batches] == [checks.BATCH, 24 - checks.BATCH] and checks.BATCH == 16
+    assert np.array_equal(np.concatenate(batches), sample.images) and batches[0].flags.c_contiguous
+    assert sample.size == 8 and sample.shape == (8, 8)
 
 
 @pytest.mark.slow

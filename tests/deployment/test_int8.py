@@ -72,15 +72,24 @@ def test_a_first_layer_in_float_keeps_its_normalisation():
 
 
 def test_every_image_is_calibrated_on_once():
-    images = pictures(2 * int8.BATCH + 3)
+    images = pictures(2 * int8.BATCH + 1)
     reader = int8._CalibrationReader(images)
     batches = [batch[onnx_model.IMAGE] for batch in iter(reader.get_next, None)]
-    assert [len(batch) for batch in batches] == [int8.BATCH, int8.BATCH, 3] and int8.BATCH == 16
+    assert [len(batch) for batch in batches] == [int8.BATCH, int8.BATCH, 1] and int8.BATCH == 16
     assert np.array_equal(np.concatenate(batches), images)
 
 
 def constants(graph: onnx.GraphProto) -> dict[str, np.ndarray]:
     return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+
+
+def test_layers_are_the_nodes_with_weights(tmp_path):
+    kinds = ("Conv", "Relu", "ConvTranspose", "MatMul", "Add", "Gemm")
+    graph = helper.make_graph([helper.make_node(kind, ["x", "w"], [kind], name=kind) for kind in kinds], "g", [], [])
+    ready = int8.Calibrated.__new__(int8.Calibrated)
+    ready.prepared = tmp_path / "prepared.onnx"
+    onnx.save(helper.make_model(graph), ready.prepared)
+    assert ready.layers() == ["Conv", "ConvTranspose", "MatMul", "Gemm"]
 
 
 def test_scales_are_one_a_channel_or_one_a_tensor():
@@ -151,6 +160,35 @@ def test_nothing_between_the_last_convolutions_and_the_logits_is_quantised():
     assert resize.input[0] == small.output[0] and set(constants(graph)) == {"s", "z", "w"}
 
 
+def segmenter() -> onnx.ModelProto:
+    """Images to logits at half their size, resized to theirs."""
+    random = np.random.default_rng(0)
+    values = {"mean": np.full((1, 3, 1, 1), 128, np.float32), "std": np.full((1, 3, 1, 1), 64, np.float32),
+              "w1": random.normal(0, 0.3, (8, 3, 3, 3)).astype(np.float32), "b1": np.zeros(8, np.float32),
+              "w2": random.normal(0, 0.3, (4, 8, 1, 1)).astype(np.float32), "b2": np.zeros(4, np.float32),
+              "scales": np.array([1, 1, 2, 2], np.float32)}
+    nodes = [helper.make_node("Transpose", ["image"], ["t"], perm=[0, 3, 1, 2]),
+             helper.make_node("Cast", ["t"], ["c"], to=1), helper.make_node("Sub", ["c", "mean"], ["u"]),
+             helper.make_node("Div", ["u", "std"], ["v"]),
+             helper.make_node("Conv", ["v", "w1", "b1"], ["h"], name="first", pads=[1] * 4, strides=[2, 2]),
+             helper.make_node("Relu", ["h"], ["r"]),
+             helper.make_node("Conv", ["r", "w2", "b2"], ["small"], name="last"),
+             helper.make_node("Resize", ["small", "", "scales"], ["logits"], mode="linear")]
+    graph = helper.make_graph(nodes, "g", [helper.make_tensor_value_info("image", 2, ["n", SIDE, SIDE, 3])],
+                              [helper.make_tensor_value_info("logits", 1, ["n", 4, SIDE, SIDE])],
+                              [numpy_helper.from_array(value, name) for name, value in values.items()])
+    return helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 18)])
+
+
+def test_a_segmenters_logits_stay_float():
+    model, images = segmenter(), pictures(20)
+    small = to_int8(model, images, centred=True, per_channel=True)
+    assert [node.op_type for node in small.graph.node][-2:] == ["Conv", "Resize"]
+    expected = answers(model, images)
+    assert np.abs(answers(small, images) - expected).max() < 0.05 * np.abs(expected).max()
+    assert len(np.unique(answers(small, images))) > 5000
+
+
 def test_quantisers_before_other_operators_stay():
     graph = chain(("Relu", ["x"], "r"), *pair("r", "logits"))
     int8._float_logits(graph)
@@ -158,8 +196,11 @@ def test_quantisers_before_other_operators_stay():
 
 
 def test_another_start_than_the_exported_one_is_an_error():
-    with pytest.raises(ValueError, match=r"doesn't start with .*export\.py"):
-        int8._normalisation(chain(("Transpose", ["image"], "t"), ("Sub", ["t", "s"], "u")))
+    for kinds in (("Transpose", "Cast", "Sub"), ("Transpose", "Cast", "Sub", "Mul")):
+        names = ["image", *"tuvw"]
+        steps = [(kind, [names[number]], names[number + 1]) for number, kind in enumerate(kinds)]
+        with pytest.raises(ValueError, match=r"doesn't start with .*export\.py"):
+            int8._normalisation(chain(*steps))
 
 
 def test_a_normalised_image_that_others_read_too_stays():
