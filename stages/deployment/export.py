@@ -4,7 +4,6 @@ import contextlib
 import copy
 import io
 import logging
-import warnings
 
 import torch
 from onnx import ModelProto, helper, numpy_helper
@@ -32,8 +31,9 @@ def to_onnx(network: nn.Module, image_size: int) -> ModelProto:
     network = copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format)
     # Two images or more: the exporter would take a batch of one for a constant.
     example = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
+    logging.disable(logging.WARNING)  # where it fails, the exporter logs and prints pages of graphs
     try:
-        with _quiet():
+        with contextlib.redirect_stderr(io.StringIO()):
             model = torch.onnx.export(
                 Deployed(network).eval(), (example,), dynamo=True, external_data=False, verbose=False,
                 input_names=[onnx_model.IMAGE], output_names=[onnx_model.LOGITS],
@@ -41,6 +41,8 @@ def to_onnx(network: nn.Module, image_size: int) -> ModelProto:
     except torch.onnx.OnnxExporterError as error:
         raise UserError(f"{type(network.net).__name__} can't be exported to ONNX ({one_line(error)[:200]}); "
                         "choose another model in params.yaml") from None
+    finally:
+        logging.disable(logging.NOTSET)
     _use_global_average_pool(model)
     return model
 
@@ -57,15 +59,3 @@ def _use_global_average_pool(model: ModelProto) -> None:
                 node.op_type = "GlobalAveragePool"
                 del node.input[1:], node.attribute[:]
     onnx_model.drop_unused(model.graph)
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Suppress what the exporter prints, warns and logs: nothing of it helps a user."""
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with warnings.catch_warnings(action="ignore"), contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.disable(level)

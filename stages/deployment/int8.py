@@ -37,12 +37,11 @@ class Calibrated:
     """A model that is calibrated once, and can then be quantised in several ways."""
 
     def __init__(self, model: onnx.ModelProto, images: np.ndarray, centred: bool, folder: Path):
-        self.centred, self.folder = centred, folder
+        self.images, self.centred, self.folder = images, centred, folder
         self.prepared, plain = folder / "prepared.onnx", folder / "plain.onnx"
         onnx.save(model, plain)
         # Symbolic shapes fail on Resize, and the quantiser needs none of them.
         quant_pre_process(plain, self.prepared, skip_symbolic_shape=True)
-        self.images: np.ndarray | None = images  # until the first call of `quantised` has measured the ranges
 
     def layers(self) -> list[str]:
         """The names of the nodes that have weights, from the image to the logits."""
@@ -61,12 +60,11 @@ class Calibrated:
                 _normalisation(onnx.load(self.prepared).graph)[-1].output[0]: [exact]}
         quantised = self.folder / "int8.onnx"
         quantization.quantize_static(
-            self.prepared, quantised, None if self.images is None else _CalibrationReader(self.images),
+            self.prepared, quantised, _CalibrationReader(self.images),
             quant_format=quantization.QuantFormat.QDQ, per_channel=per_channel,
             activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
             nodes_to_exclude=list(excluded_nodes), calibrate_method=quantization.CalibrationMethod.MinMax,
-            extra_options=options, calibration_cache_path=self.folder / "ranges.json")
-        self.images = None
+            extra_options=options, calibration_cache_path=self.folder / "ranges.json")  # read by later calls
         result = onnx.load(quantised)
         _float_logits(result.graph)
         _keep_float(result.graph, excluded_nodes)

@@ -49,7 +49,7 @@ def _compressed(model: ModelProto, compress: Callable[[np.ndarray, NodeProto], t
     """compress: (float32 weights, their node) → the array to store, and the scale to multiply it by or None."""
     model = copy.deepcopy(model)
     graph = model.graph
-    owners = {node.input[1]: node for node in reversed(graph.node) if node.op_type in CHANNEL_AXES}
+    owners = {node.input[1]: node for node in graph.node if node.op_type in CHANNEL_AXES}
     nodes = []
     for tensor in graph.initializer:
         name = tensor.name

@@ -20,7 +20,9 @@ def test_verdicts():
     verdicts = budget.verdicts(limits, SIZE, SPEED, QUALITY)
     assert [(verdict.what, verdict.measured, verdict.met) for verdict in verdicts] == [
         ("size, MB", 0.5, True), ("latency, ms", 2.0, False), ("accuracy kept, %", 90.0, True)]
-    assert not budget.verdicts(budget.BudgetParams(**dict.fromkeys(budget.BudgetParams.model_fields)), SIZE, SPEED)
+    unlimited = budget.BudgetParams(**dict.fromkeys(budget.BudgetParams.model_fields))
+    assert not budget.verdicts(unlimited, SIZE, SPEED, QUALITY)
+    assert len(budget.verdicts(limits, SIZE, SPEED)) == 2  # before evaluate has run nothing is known of accuracy
 
 
 def test_a_limit_is_kept_where_it_is_met_exactly():

@@ -22,7 +22,7 @@ from sources import pack
 from stages import clean, fetch, quantize, scan, split, verify
 from stages.core import files, workdir
 from stages.core.errors import UserError
-from stages.data import parallel
+from stages.data import parallel, prepared
 from stages.deployment import checks, onnx_model, predict_check
 from stages.models import factory
 
@@ -236,6 +236,33 @@ def test_pictures_are_spread_evenly(zoo, monkeypatch, count, rows):
     assert checks.Sample(count).rows == list(rows)
 
 
+@pytest.fixture
+def tiles(tmp_path, monkeypatch) -> None:
+    """Six pictures of four squares each, and one of train before them."""
+    monkeypatch.chdir(tmp_path)
+    rows = [{"split": "train", "row": 0, "windows": 3, "path": "train.png"}]
+    rows += [{"split": "test", "row": 4 * number, "windows": 4, "path": f"{number}.png"} for number in range(6)]
+    files.write_csv(checks.INDEX, ("split", "row", "windows", "path"), rows)
+    (prepared.FOLDER / "test").mkdir()
+    for name, shape in (("images", (24, 8, 8, 3)), ("targets", (24, 8, 8)), ("windows", (24, 5))):
+        np.save(prepared.FOLDER / "test" / f"{name}.npy", np.arange(np.prod(shape)).reshape(shape).astype(np.uint8))
+
+
+@pytest.mark.parametrize("count, pictures", [(1, [0]), (7, [0, 5]), (8, [0, 5]), (12, [0, 2, 5]), (99, range(6))])
+def test_about_as_many_squares_as_asked_for(tiles, count, pictures):
+    sample = checks.Sample(count)
+    assert sample.pictures == [(f"{number}.png", range(4 * number, 4 * number + 4)) for number in pictures]
+    assert sample.rows == [row for number in pictures for row in range(4 * number, 4 * number + 4)]
+
+
+def test_images_come_in_batches(tiles):
+    sample = checks.Sample(24)
+    batches = list(sample.batches(sample.rows))
+    assert [len(batch) for batch in batches] == [checks.BATCH, 24 - checks.BATCH] and checks.BATCH == 16
+    assert np.array_equal(np.concatenate(batches), sample.images) and batches[0].flags.c_contiguous
+    assert sample.size == 8 and sample.shape == (8, 8)
+
+
 @pytest.mark.slow
 def test_a_picture_comes_with_all_its_squares(town, monkeypatch):
     monkeypatch.chdir(town.folder)
@@ -364,7 +391,66 @@ def test_answers_of_the_wrong_kind(spoilt, nodes, said):
     assert not result.passed and said in result.message
 
 
-@pytest.mark.parametrize("name", ["teacher", "baseline", "student"])
+class Stub:
+    """A model under test of given answers: float32 logits (N,2) by image and by the number of images in the batch."""
+
+    rows, shape = [0, 1, 2], ()
+
+    def __init__(self, logits: Callable[[np.ndarray, int], np.ndarray], form: str, **settings: float):
+        self.sample, self.logits, self.form = self, logits, form
+        self.settings = checks.VerifyParams(**VERIFY | settings)
+
+    def take(self, rows: list[int]) -> np.ndarray:
+        return np.array(rows)
+
+    @property
+    def model(self) -> "Stub":
+        return self
+
+    card = model
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        return self.logits(images, len(images)).astype(np.float32)
+
+
+def in_batches(monkeypatch, form: str, logits: Callable[[np.ndarray, int], np.ndarray], **settings: float):
+    monkeypatch.setattr(checks.prepared, "classes", lambda: ["cat", "dog"])
+    return checks.batch_invariant(Stub(logits, form, **settings))
+
+
+def test_batches_may_differ_by_the_tolerance(monkeypatch):
+    def logits(images: np.ndarray, count: int) -> np.ndarray:
+        """±1, so that their deviation is 1; a 64th more where the batch is of two."""
+        return np.where(images[:, None] % 2, [1.0, -1.0], [-1.0, 1.0]) + (count == 2) / 64
+
+    assert in_batches(monkeypatch, "float", logits, tolerance=1 / 64).passed
+    result = in_batches(monkeypatch, "float", logits, tolerance=1 / 65)
+    assert not result.passed and result.figures == {"largest": 32, "error_below": 0.1}
+    assert result.message == ("in batches of 1, 2, 32 an image's logits differ by 1.6e-02 of all logits' deviation (at "
+                              "most 0.0153846)")
+
+
+def test_a_small_model_may_differ_where_the_classes_stay(monkeypatch):
+    def logits(images: np.ndarray, count: int) -> np.ndarray:
+        """Alone, each has logits twice as large; of two, the first has the other class."""
+        values = np.where(images[:, None] % 2, [1.0, -1.0], [-1.0, 1.0]) * (2 if count == 1 else 1)
+        values[:1] *= -1 if count == 2 else 1
+        return values
+
+    result = in_batches(monkeypatch, "int8", logits, least_agreement=50.0)
+    assert result.passed and result.figures["same_classes"] == 50 and "but 50.00 % of the classes" in result.message
+    assert not in_batches(monkeypatch, "int8", logits, least_agreement=50.1).passed
+    assert not in_batches(monkeypatch, "int8 weights", logits, least_agreement=50.0).passed
+
+
+def test_an_image_is_compared_with_itself_in_the_largest_batch(monkeypatch):
+    """Images differ, and the last ones of the largest batch are those of the smaller ones."""
+    result = in_batches(monkeypatch, "float", lambda images, count: np.stack([images, -images], 1))
+    assert result.passed and result.figures["error_below"] == 0
+
+
+@pytest.mark.parametrize("name", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("teacher", "baseline")),
+                                  "student"])
 def test_other_weights_than_the_networks(spoilt, name):
     """The card is right: only torch can tell."""
     change(name, lambda model: shifted(model, 0.05))
@@ -421,6 +507,7 @@ def rewritten(monkeypatch, old: str, new: str) -> None:
     monkeypatch.setattr(predict_check, "PREDICT", Path("other/predict.py"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("old, new, said", [
     ("Resampling.BILINEAR", "Resampling.NEAREST", "probabilities differ by"),
     ("powers / powers.sum()", "powers", "probabilities differ by"),
@@ -436,6 +523,7 @@ def test_a_predictor_that_says_something_else(spoilt, monkeypatch, old, new, sai
     assert said in failure("int8", "predict")
 
 
+@pytest.mark.slow
 def test_a_predictor_that_resizes_otherwise_stops_the_stage(spoilt, monkeypatch):
     rewritten(monkeypatch, "Resampling.BILINEAR", "Resampling.BOX")
     said = fault()

@@ -12,10 +12,11 @@ import onnx
 import pytest
 import torch
 from conftest import ROOT
-from exported_networks import CARD, exported, float_model, net, pictures
+from exported_networks import CARD, SIDE, exported, net, pictures
 
 from stages.core.errors import UserError
-from stages.deployment import latency, onnx_model
+from stages.deployment import export, latency, onnx_model
+from stages.models import factory
 
 
 @pytest.mark.parametrize("batch", [1, 2, 32])
@@ -66,3 +67,32 @@ def foreign(path: Path) -> onnx.ModelProto:
     model = onnx.load(path)
     del model.metadata_props[:]
     return model
+
+
+class Branching(torch.nn.Module):
+    """What it computes depends on the images' values."""
+
+    def forward(self, images):
+        return images.mean((2, 3)) if images.sum() > 3 else images.amax((2, 3))
+
+
+def test_a_network_that_cannot_be_exported_is_one_line(capfd):
+    with pytest.raises(UserError, match=r"^Branching can't be exported .*; choose another model in params\.yaml$"):
+        export.to_onnx(factory.Normalised(Branching(), *factory.CENTRED), SIDE)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_mean_over_height_and_width_becomes_a_pooling():
+    """And no other mean: onnxruntime has an int8 kernel for GlobalAveragePool alone."""
+    axes = {"hw": [2, 3], "wh": [-1, -2], "h": [2], "ch": [1, 2]}
+    nodes = [onnx.helper.make_node("ReduceMean", ["x", name], [name + "_mean"], keepdims=1) for name in axes]
+    nodes.append(onnx.helper.make_node("ReduceMean", ["x", "hw"], ["flat"], keepdims=0))
+    nodes.append(onnx.helper.make_node("ReduceMean", ["x"], ["all"]))
+    graph = onnx.helper.make_graph(nodes, "g", [], [], [onnx.numpy_helper.from_array(np.array(values), name)
+                                                        for name, values in axes.items()])
+    model = onnx.helper.make_model(graph)
+    export._use_global_average_pool(model)
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds == ["GlobalAveragePool", "GlobalAveragePool", "ReduceMean", "ReduceMean", "ReduceMean", "ReduceMean"]
+    assert list(model.graph.node[0].input) == ["x"] and not model.graph.node[0].attribute
+    assert {tensor.name for tensor in model.graph.initializer} == {"hw", "h", "ch"}  # "wh" is read by nothing any more

@@ -11,11 +11,11 @@ import onnx
 import pytest
 import torch
 from conftest import Project
-from exported_networks import SIDE, answers, deployed, net
+from exported_networks import SIDE, answers, deployed, float_model, net
 
 from stages.core import files
 from stages.data import prepared
-from stages.deployment import dataset, explore, export, onnx_model, quantize
+from stages.deployment import dataset, explore, export, onnx_model, quantize, weight_only
 
 SETTINGS = quantize.QuantizeParams(mode="static", per_channel=True, calibration_images=64, max_drop=0.5,
                                    remedy="layers")
@@ -132,6 +132,29 @@ def test_the_val_score_counts_every_image_once(spoilt, monkeypatch):
         assert quantize.ValScorer("classification")(spoilt) == 75
 
 
+@pytest.mark.parametrize("mode, way", [("weights", weight_only.int8_weights), ("fp16", weight_only.fp16_weights)])
+def test_the_other_modes_store_weights_small(mode, way):
+    model = float_model()
+    with quantize.quantiser(model, SETTINGS.model_copy(update={"mode": mode}), True) as ready:
+        assert ready.quantised() == way(model) and ready.calibrated is None
+
+
+def test_the_layer_whose_float_form_helps_most_is_the_worst(monkeypatch):
+    """By the squared error of the logits of 64 images; of equals the first by name."""
+    errors = {"a": 0.25, "b": -0.125, "c": 0.125, "d": -0.5, "all": 8.0, "float": 0.0}
+    ready, seen = Ready(0), []
+    ready.model, ready.layers, ready.quantised = "float", lambda: list("dcba"), lambda names: "".join(names) or "all"
+    monkeypatch.setattr(quantize, "_session", lambda model: model)
+
+    def run(model: str, images: np.ndarray) -> np.ndarray:
+        seen.append(images)
+        return images + errors[model]
+
+    monkeypatch.setattr(quantize.onnx_model, "run", run)
+    assert quantize._worst_first(ready, np.arange(127.0)) == ["b", "c", "a", "d"]
+    assert all(np.array_equal(images, np.arange(0, 127, 2)) for images in seen) and len(seen) == 5
+
+
 @pytest.mark.parametrize("total, count, indices", [
     (10, 4, [0, 3, 6, 9]), (10, 1, [0]), (10, 2, [0, 9]), (3, 3, [0, 1, 2]), (3, 9, [0, 1, 2]), (8, 3, [0, 4, 7]),
 ])
@@ -141,6 +164,7 @@ def test_evenly_spaced(total, count, indices):
 
 def test_calibration_sees_evenly_spaced_training_images(spoilt, monkeypatch):
     images = []
+    np.save(prepared.FOLDER / "val/images.npy", plain(64)[::-1])
     monkeypatch.setattr(quantize.int8, "calibrated", lambda model, batch, centred: nullcontext(images.append(batch)))
     with quantize.quantiser(spoilt, SETTINGS.model_copy(update={"calibration_images": 3}), True):
         assert np.array_equal(images[0], plain(64)[[0, 32, 63]])
@@ -193,6 +217,7 @@ def test_another_way_goes_through_the_stage(deployed, tmp_path):
         files.write_json(models / name / "seeds.json", {"best": 1, "val": {"1": {}}})
     done = project.set("quantize.mode", "weights").run("quantize")
     assert not done.returncode, done.stderr
+    assert not done.stdout and all(line.startswith("quantize: models/") for line in done.stderr.splitlines())
     card = onnx_model.open_model(models / "student.int8.onnx", 1).card
     assert card.form == "int8 weights" and card.role == "student"
     assert (models / "student.int8.onnx").stat().st_size < 0.5 * (models / "student.onnx").stat().st_size

@@ -72,7 +72,8 @@ def test_each_output_channel_has_a_scale_of_its_own(transposed):
     integers[0] = -127
     weight = (integers * 2.0 ** np.arange(-16, 16)).astype(np.float32)  # (inputs, outputs)
     weight[:, 3] = 0
-    small = weight_only.int8_weights(gemm(weight.T.copy() if transposed else weight, transB=transposed))
+    with np.errstate(all="raise"):
+        small = weight_only.int8_weights(gemm(weight.T.copy() if transposed else weight, transB=transposed))
     constants = stored(small)
     assert constants["w.stored"].dtype == np.int8 and constants["w.stored"].min() == -127
     assert constants["w.scale"].shape == ((32, 1) if transposed else (1, 32))
@@ -92,6 +93,11 @@ def test_the_axis_of_the_output_channels():
 def test_small_tensors_stay_as_they_are(way):
     assert list(stored(way(gemm(np.ones((15, 17), np.float32))))) == ["w"]  # 255 numbers
     assert "w.stored" in stored(way(gemm(np.ones((16, 16), np.float32))))
+
+
+@pytest.mark.parametrize("way", [weight_only.int8_weights, weight_only.fp16_weights])
+def test_weights_that_are_no_float32_stay_as_they_are(way):
+    assert list(stored(way(gemm(np.ones((16, 16), np.float16))))) == ["w"]
 
 
 def test_halves_that_would_overflow_stay_floats():
