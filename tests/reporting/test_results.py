@@ -57,6 +57,7 @@ def test_gain_of_one_seed(value, low, high, level):
     assert text.startswith(f"With one seed, the distilled student's accuracy is 2.00 points {level} the baseline's")
     assert text.endswith("points, does not contain 0: these two networks differ, but one seed cannot show whether "
                          "others would.")
+    assert gain(2.0, 1.0, 3.0, seeds=2).startswith("Averaged over 2 seeds, the")
     assert gain(0.5, -1.0, 2.0, seeds=1).endswith("no difference can be shown with 1000 test images and 1 seed.")
 
 
@@ -91,12 +92,17 @@ EVIDENCE = "gain in accuracy 2.00 points, 95 % interval 0.80 to 3.20)"
     ({"test__seeds": 1, "distillation__p_value": 0.5, "distillation__paired_gain_low": -0.5},
      "Of the deployed networks, the student scores 92.00 % and the baseline 90.00 %: no difference can be shown with "
      "1000 test images (McNemar's exact test, p = 0.5000; gain in accuracy 2.00 points, 95 % interval −0.50 to 3.20)."),
-    ({"test__seeds": 1, "baseline__deployed": 92.004},
+    ({"test__seeds": 1, "baseline__deployed": 91.996},
      "Of the deployed networks, the student scores 92.00 % and the baseline 92.00 %; but image by image, the student "
      f"is 2.00 points ahead on average, a significant difference (McNemar's exact test, p = 0.0010; {EVIDENCE}."),
     ({"test__seeds": 1, "baseline__deployed": 93.0},
      "Of the deployed networks, the student scores 92.00 % and the baseline 93.00 %; but image by image, the student "
      f"is 2.00 points ahead on average, a significant difference (McNemar's exact test, p = 0.0010; {EVIDENCE}."),
+    ({"test__seeds": 2, "baseline__deployed": 93.0, "distillation__paired_gain": 0.5,
+      "distillation__paired_gain_low": None},
+     "Of the deployed networks (each the best of its seeds on val), the student scores 92.00 % and the baseline 93.00 "
+     "%; but image by image, the student is 0.50 points ahead on average, a significant difference (McNemar's exact "
+     "test, p = 0.0010; gain in accuracy 0.50 points)."),
     ({"test__seeds": 1, "distillation__paired_gain": -1.0, "distillation__paired_gain_low": None},
      "Of the deployed networks, the student scores 92.00 % and the baseline 90.00 %; but image by image, the student "
      "is 1.00 point behind on average, a significant difference (McNemar's exact test, p = 0.0010; gain in accuracy "
@@ -158,6 +164,7 @@ def test_errors_of_the_teacher():
     assert results.teacher_errors(quality(**shares)) == (
         "Of the test images, the teacher gets 50 wrong; of these, the others get right: baseline 10.0 %, student "
         "20.0 % and small student 5.0 % (means over the seeds).")
+    assert results.teacher_errors(quality(**shares, test__seeds=2)).endswith("5.0 % (means over the seeds).")
     assert results.teacher_errors(quality(**shares, test__seeds=1)).endswith("small student 5.0 %.")
     assert results.teacher_errors(quality(test__teacher_errors=0)) == (
         "The teacher gets all of the test images right: it makes no errors to compare the others on.")
@@ -240,15 +247,17 @@ def test_calibration_of_each_model():
     start = ("The expected calibration error (ECE), the average distance between a model's confidence and its "
              "accuracy, is 1.0 points (teacher), 2.0 points (baseline), 3.0 points (student) and 4.0 points (small "
              "student)")
-    assert results.calibration(errors) == f"{start}; means over the seeds."
-    errors["test"]["seeds"] = 1
-    assert results.calibration(errors) == f"{start}."
+    for seeds, end in ((3, "; means over the seeds."), (2, "; means over the seeds."), (1, ".")):
+        errors["test"]["seeds"] = seeds
+        assert results.calibration(errors) == start + end
 
 
 def test_what_intervals_are_for():
     start = "95 % intervals, by 2000 bootstrap resamples, are for new images and"
-    assert results.intervals(quality()) == (
-        f"{start} newly trained networks; those of the teacher and of the deployed pair account for new images only.")
+    for seeds in (2, 3):
+        assert results.intervals(quality(test__seeds=seeds)) == (
+            f"{start} newly trained networks; those of the teacher and of the deployed pair account for new images "
+            "only.")
     assert results.intervals(quality(test__seeds=1)) == (
         f"{start} the same networks: one seed cannot show how newly trained ones would do.")
     assert results.intervals({"teacher": {"accuracy": 1.0}, "test": {"seeds": 3}}) == ""

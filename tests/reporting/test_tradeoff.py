@@ -21,7 +21,7 @@ def panels(tmp_path, monkeypatch) -> list:
         ("teacher", 95.0, 8.0), ("baseline", 90.0, 1.0), ("student", 92.0, 2.0), ("int8", 91.0, 4.0))]
     quality = {"teacher": {"accuracy": 95.0, "accuracy_low": 93.0, "accuracy_high": 96.0, "accuracy_std": 9.0},
                "baseline": {"accuracy": 90.0, "accuracy_std": 0.5}, "student": {"accuracy": 92.0},
-               "int8": {"accuracy": 91.0}, "test": {"primary": "accuracy", "named": "accuracy"}}
+               "int8": {"accuracy": 91.0}, "test": {"primary": "accuracy", "named": "top-1"}}
     tradeoff.draw(points, quality, tmp_path / "tradeoff.png")
     return axes
 
@@ -37,14 +37,18 @@ def test_bars_are_intervals_or_else_deviations(panels):
     ends = {name: [tuple(segment[:, 1]) for segment in lines[0].get_segments()]
             for name, lines in bars.items() if lines}
     assert ends == {"teacher": [(93.0, 96.0)], "baseline": [(89.5, 90.5)]}
+    widths = {name: lines[0].get_linewidths()[0] for name, lines in bars.items() if lines}
+    assert widths == {"teacher": 1.5, "baseline": 4}, "the student's bar is drawn over the baseline's"
 
 
 def test_axes_are_logarithmic_with_a_margin(panels):
     sizes, latencies = panels
+    assert sizes.get_subplotspec().get_geometry() == (1, 2, 0, 0) and [*sizes.figure.get_size_inches()] == [10, 4]
+    assert sizes.get_shared_y_axes().joined(sizes, latencies)
     assert sizes.get_xscale() == "log" == latencies.get_xscale()
     assert sizes.get_xlim() == pytest.approx((1 / 1.6, 8 * 1.6))
     assert latencies.get_xlim() == pytest.approx((1.25 / 1.6, 10 * 1.6))
     assert (sizes.get_xlabel(), latencies.get_xlabel()) == ("size of the file, MB", "latency, ms")
-    assert sizes.get_ylabel() == "accuracy, %"
+    assert sizes.get_ylabel() == "top-1, %"
     _, labels = sizes.get_legend_handles_labels()
     assert labels == ["teacher", "baseline", "student", "small student"]
