@@ -16,6 +16,7 @@ def test_threads_are_the_cores_or_fewer(monkeypatch, limit, count):
     assert device.thread_count() == count
 
 
+@pytest.mark.slow
 def test_peak_memory_counts_what_was_freed():
     before = device.peak_memory_mb()
     np.ones(int(before * 1e6) // 8 + 10_000_000)

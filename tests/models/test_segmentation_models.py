@@ -60,6 +60,7 @@ def answer(model: onnx.ModelProto, images: np.ndarray) -> np.ndarray:
     return session.run(None, {"image": images})[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("params", [unet(1, 2), unet(4, 2, "bilinear"), torchvision(LRASPP), torchvision(DEEPLAB),
                                     torchvision(FCN)], ids=lambda params: "-".join(map(str, params.options.values())))
 def test_an_answer_for_each_pixel_at_odd_sizes_too(params):
@@ -97,6 +98,7 @@ def test_what_can_not_be_built_is_one_line(params, said):
         built(params, size=16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", [LRASPP, DEEPLAB, FCN])
 def test_torchvisions_own_weights_fit_and_give_its_own_answer(architecture):
     theirs = models.get_model(architecture, weights=None, weights_backbone=None, num_classes=4).eval()
@@ -108,6 +110,7 @@ def test_torchvisions_own_weights_fit_and_give_its_own_answer(architecture):
         assert torch.allclose(ours(images), theirs(images)["out"], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "backbone"), [(LRASPP, "mobilenet_v3_large"), (FCN, "resnet50")])
 def test_imagenet_weights_are_those_of_the_backbone(architecture, backbone, monkeypatch):
     theirs, asked = models.get_model(backbone, weights=None).state_dict(), []
@@ -149,6 +152,7 @@ def stored(tmp_path, monkeypatch):
     return put
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("params", "heads"), [
     (unet(2, 3), {"head.weight", "head.bias"}),
     (torchvision(LRASPP), {f"classifier.{level}_classifier.{kind}" for level in ("low", "high")
@@ -187,6 +191,7 @@ def agrees(net: factory.Normalised, model: onnx.ModelProto, size: int) -> None:
         assert np.abs(answer(model, images) - expected).max() < 1e-4 * max(1, np.abs(expected).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("upsampling", ["nearest", "bilinear"])
 def test_the_exported_unet_agrees_with_torch(upsampling):
     """At 36 pixels: levels of 36, 18, 9 and 4."""
@@ -194,6 +199,7 @@ def test_the_exported_unet_agrees_with_torch(upsampling):
     agrees(net, export.to_onnx(net, 36), 36)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("upsampling", ["nearest", "bilinear"])
 def test_int8_agrees_with_float_pixel_by_pixel(upsampling):
     net = trained(unet(2, 4, upsampling), 32)
@@ -212,6 +218,7 @@ def test_int8_agrees_with_float_pixel_by_pixel(upsampling):
     assert kinds[-1] == "Conv" and kinds.count("Conv") == 11 and "Cast" not in kinds
 
 
+@pytest.mark.slow
 def test_an_exported_network_of_torchvision_whose_logits_are_added_and_resized():
     net = trained(torchvision(LRASPP), 64, steps=3)
     model = export.to_onnx(net, 64)

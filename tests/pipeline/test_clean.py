@@ -15,6 +15,7 @@ from stages.cleaning import exact_rules
 REAL = ROOT.parent / "shared" / "data"
 
 
+@pytest.mark.slow
 def test_every_finding_is_decided_as_the_policy_says(project):
     files = {
         "train/cat/a.png": picture(1, 0, 0), "train/cat/b.bmp": picture(1, 0, 0, format="BMP"),  # the same

@@ -15,6 +15,8 @@ from stages.core import files
 from stages.data.prepared import IGNORED
 from stages.deployment import onnx_model
 
+pytestmark = pytest.mark.slow
+
 SIZES = {"train": 12, "val": 3, "test": 4}
 MASKS = {"classes": {"ground": [0, 0, 0], "house": [200, 30, 30], "lake": [30, 30, 200]}, "ignored": [[255, 255, 255]],
          "unknown": "stop", "other_size": "stop"}

@@ -41,6 +41,7 @@ def compare(folder: Path, *arguments: str):
     return run(folder, "python", "-m", "tools.pull_request", *arguments, check=False)
 
 
+@pytest.mark.slow
 def test_a_branch_beside_main(origin, tmp_path):
     folder = clone(origin, tmp_path / "branch", "--branch", "warmer")
     done = compare(folder, "origin/main")
@@ -131,6 +132,7 @@ def test_a_base_has_to_be_named(bare):
     assert done.returncode == 2 and "required: BASE" in done.stderr, "which one is the default, the Makefile says"
 
 
+@pytest.mark.slow
 def test_a_reader_that_stops_early_is_no_error(bare):
     """As `| head`: its end of the pipe is closed before the first line."""
     read, write = os.pipe()
