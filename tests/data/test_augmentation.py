@@ -66,6 +66,43 @@ def test_a_resized_view_of_a_ramp_is_a_ramp():
     assert (steps.max(1) - steps.min(1) <= 2).all()
 
 
+def drawn(monkeypatch, **draws: float) -> None:
+    """Draws of a view as given, in place of random ones; 0 for the others."""
+    names = ("top", "left", "mirror", "area", "aspect", "brightness", "contrast", "saturation", "turn")
+    monkeypatch.setattr(rng, "uniform", lambda *_: np.array([[draws.get(name, 0.0) for name in names]]))
+
+
+def test_padding_moves_rows_and_columns_each_by_its_own_draw(monkeypatch):
+    drawn(monkeypatch, top=0.0, left=0.99)
+    image = np.add.outer(10 * np.arange(4), np.arange(4)).astype(np.uint8)  # the digits of a pixel: its row, its column
+    augment = Augment(**NOTHING | {"crop": "pad", "padding": 1})
+    view = augmentation.view(ImageArrays(image[None, ..., None].repeat(3, 3)), np.array([0]), augment, 0, 0)
+    assert view[0, ..., 0].tolist() == image[np.ix_([1, 0, 1, 2], [1, 2, 3, 2])].tolist()
+
+
+@pytest.mark.parametrize(("area", "aspect", "shares"), [
+    (0.0, 1.0, (0.25**0.5 * (3 / 4)**0.5, 0.25**0.5 * (4 / 3)**0.5)),  # a quarter of the area, 4:3
+    (0.0, 0.0, (0.25**0.5 * (4 / 3)**0.5, 0.25**0.5 * (3 / 4)**0.5)),  # the same, 3:4
+    (1.0, 1.0, ((3 / 4)**0.5, 1.0))])  # all of the area: no side is longer than the image
+def test_a_resized_crop_by_hand(monkeypatch, area, aspect, shares):
+    drawn(monkeypatch, top=0.25, left=0.75, area=area, aspect=aspect)
+    side = np.arange(32)
+    augment = Augment(**NOTHING | {"crop": "resized", "min_area": 0.25})
+    for axis, (share, start) in enumerate(zip(shares, (0.25, 0.75), strict=True)):
+        ramp = np.broadcast_to(7 * side[:, None] if axis == 0 else 7 * side, (32, 32)).astype(np.uint8)
+        view = augmentation.view(ImageArrays(ramp[None, ..., None].repeat(3, 3)), np.array([0]), augment, 0, 0)
+        line = view[0, :, 5, 0] if axis == 0 else view[0, 5, :, 0]
+        expected = 7 * np.clip((side + 0.5) * share + start * 32 * (1 - share) - 0.5, 0, 31)
+        assert np.abs(line - expected).max() <= 0.501
+
+
+@pytest.mark.parametrize("quarter", range(4))
+def test_quarter_turns_by_hand(monkeypatch, stored, quarter):
+    drawn(monkeypatch, turn=quarter / 4 + 0.1)
+    view = augmentation.view(stored, np.array([3]), Augment(**NOTHING | {"turns": True}), 0, 0)
+    assert (view[0] == np.rot90(stored.parts[0][3], quarter)).all()
+
+
 @pytest.mark.parametrize(("draws", "image", "expected"), [
     # Brightness × 1.5.
     ((1, 0.5, 0.5), [[100, 50, 20]], [[150, 75, 30]]),
@@ -73,6 +110,8 @@ def test_a_resized_view_of_a_ramp_is_a_ramp():
     ((0.5, 1, 0.5), [[120, 120, 120], [40, 40, 40]], [[140, 140, 140], [20, 20, 20]]),
     # Saturation × 0.5 about the pixel's own luma, 0.299 · 100 + 0.587 · 50 + 0.114 · 20 = 61.53.
     ((0.5, 0.5, 0), [[100, 50, 20]], [[81, 56, 41]]),
+    # Saturation × 1.5: the last would be −0.8.
+    ((0.5, 0.5, 1), [[100, 50, 20]], [[119, 44, 0]]),
     # Each in its turn: 120, 60, 24, less contrast × 0.5 about 73.8 (luma), then saturation × 1.5 about the same.
     ((0.7, 0, 1), [[100, 50, 20]], [[108, 63, 36]])])
 def test_colour_by_hand(monkeypatch, draws, image, expected):
