@@ -58,7 +58,7 @@ class Sample:
                          for row in chosen]
         self.rows = [row for picture in self.pictures for row in picture.rows]
         self.images, self.windows = prepared.images("test"), prepared.windows("test")
-        self.size, self.shape = self.images.shape[1], prepared.targets("test").shape[1:]  # shape: S of the targets
+        self.shape = prepared.targets("test").shape[1:]  # S of the targets
 
     def take(self, rows: Sequence[int]) -> np.ndarray:
         """uint8 (N,H,W,3)."""
@@ -137,8 +137,7 @@ def no_local_paths(subject: ModelUnderTest) -> CheckResult:
 def card_matches(subject: ModelUnderTest) -> CheckResult:
     """Its card says what params.yaml, the arrays and the weights say."""
     card, classes, listed = subject.model.card, tuple(prepared.classes()), onnx_model.FOLDER / "classes.txt"
-    expected = dataset.card_fields() | {"image_size": subject.sample.size, "role": subject.role,
-                                        "weights_sha256": files.sha256(subject.weights)}
+    expected = dataset.card_fields() | {"role": subject.role, "weights_sha256": files.sha256(subject.weights)}
     for field, right in expected.items():
         if (value := getattr(card, field)) != right:
             return CheckResult(False, f"its card says {field} {reprlib.repr(value)}, but it is {reprlib.repr(right)}",

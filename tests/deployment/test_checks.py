@@ -1,5 +1,6 @@
 """A deployed file that is not what it claims to be stops the pipeline, whatever is wrong with it, in one line."""
 
+import hashlib
 import io
 import json
 import os
@@ -23,7 +24,7 @@ from stages import clean, fetch, quantize, scan, split, verify
 from stages.core import files, workdir
 from stages.core.errors import UserError
 from stages.data import parallel, prepared
-from stages.deployment import checks, onnx_model, predict_check
+from stages.deployment import checks, int8, onnx_model, predict_check
 from stages.models import factory
 
 RESNET = {"model": "small_resnet", "options": {"depth": 8, "width": 8, "stride": 2}, "weights": "none"}
@@ -228,6 +229,77 @@ def test_params_are_checked(project, key, value, said):
     assert done.returncode == 1 and said in done.stderr and len(done.stderr.splitlines()) == 1
 
 
+# ── What quantize leaves ──
+
+def test_the_seed_best_on_val_is_deployed_and_all_are_kept(zoo, monkeypatch):
+    monkeypatch.chdir(zoo.folder)
+    assert sorted(path.name for path in onnx_model.SEEDS.iterdir()) == [
+        "baseline-0.onnx", "int8-0.onnx", "int8-1.onnx", "student-0.onnx", "student-1.onnx"]
+    for name, seed in (("baseline", 0), ("student", 1), ("int8", 1)):
+        assert onnx_model.DEPLOYED[name].read_bytes() == (onnx_model.SEEDS / f"{name}-{seed}.onnx").read_bytes()
+    assert (MODELS / "classes.txt").read_text(encoding="utf-8") == "ape\nbee\ndög\n"
+
+
+def test_sizes_and_cost_on_val(zoo, monkeypatch):
+    monkeypatch.chdir(zoo.folder)
+    size, cost = files.read_json(quantize.SIZE), files.read_json(quantize.COST)
+    bytes_of = {name: path.stat().st_size for name, path in onnx_model.DEPLOYED.items()}
+    count = factory.count(factory.build(factory.NetworkParams(**RESNET), 3, (32, 32), 0))
+    assert {name: size[name] for name in onnx_model.DEPLOYED} == {
+        name: {"parameters_m": round(count / 1e6, 4), "size_mb": round(number / 1e6, 4)}
+        for name, number in bytes_of.items()}
+    assert size["ratio"] == {"parameters": 1.0, "size": round(bytes_of["teacher"] / bytes_of["int8"], 2)}
+    scorer = quantize.quantize.ValScorer("classification")
+    val = {name: scorer(onnx.load(onnx_model.DEPLOYED[name])) for name in ("student", "int8")}
+    assert cost == {"form": "int8", "float_layers": [], "val": {
+        name: round(value, 4) for name, value in val.items()} | {
+            "drop": round(val["student"] - val["int8"], 4), "max_drop": 100.0}}
+
+
+def test_cards_tell_how_a_file_was_made(zoo, monkeypatch):
+    """settings_sha256: of the card's common fields and the network's section; of the small file, of that hash, the
+    section quantize and the layers in float.
+    """
+    monkeypatch.chdir(zoo.folder)
+
+    def sha256(*parts: object) -> str:
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    cards = {name: onnx_model.open_model(path, 1).card for name, path in onnx_model.DEPLOYED.items()}
+    common, settings = [["ape", "bee", "dög"], 32, "crop", 1.0, 0, "classification"], zoo.params()
+    assert cards["teacher"].settings_sha256 == sha256(common, settings["teacher"])
+    assert cards["student"].settings_sha256 == cards["baseline"].settings_sha256 == sha256(common, settings["student"])
+    assert cards["int8"].settings_sha256 == sha256(cards["student"].settings_sha256, settings["quantize"], [])
+    assert [cards[name].form for name in cards] == ["float", "float", "float", "int8"]
+    assert [cards[name].model for name in cards] == ["small_resnet"] * 4
+    assert all(card.mean == (128.0,) * 3 and card.std == (64.0,) * 3 and card.centred() for card in cards.values())
+
+
+@pytest.mark.parametrize("val, warns", [(99.0, False), (98.9, True)])
+def test_a_drop_beyond_the_limit_is_said(zoo, tmp_path, monkeypatch, capsys, val, warns):
+    """Layers that the best seed leaves in float are left so in all seeds."""
+    with inside(zoo, tmp_path / "zoo"):
+        settings = quantize.params.load("quantize", quantize.QuantizeParams).model_copy(update={"max_drop": 1.0})
+        limits, excluded = [], []
+
+        def candidates(ready, scorer, least):
+            limits.append(least)
+            layer = ready.calibrated.layers()[1]
+            return [quantize.quantize.Candidate(settings, [layer], ready.quantised([layer]), val)]
+
+        def quantised(self, per_channel, excluded_nodes=(), original=int8.Calibrated.quantised):
+            excluded.append(list(excluded_nodes))
+            return original(self, per_channel, excluded_nodes)
+
+        monkeypatch.setattr(quantize.quantize, "candidates", candidates)
+        monkeypatch.setattr(quantize.quantize.ValScorer, "__call__", lambda self, model: 100.0)
+        monkeypatch.setattr(int8.Calibrated, "quantised", quantised)
+        cost = quantize.make_small(settings, "classification")
+    assert limits == [99.0] and len(excluded) == 2 and excluded[0] == excluded[1] == cost["float_layers"] != []
+    assert cost["val"] == {"student": 100.0, "int8": val, "drop": pytest.approx(100 - val), "max_drop": 1.0}
+    assert ("points behind" in capsys.readouterr().err) == warns
+
+
 # ── What the files are tried on ──
 
 @pytest.mark.parametrize("count, rows", [(1, [0]), (2, [0, 11]), (3, [0, 6, 11]), (12, range(12)), (10**6, range(12))])
@@ -260,7 +332,7 @@ def test_images_come_in_batches(tiles):
     batches = list(sample.batches(sample.rows))
     assert [len(batch) for batch in batches] == [checks.BATCH, 24 - checks.BATCH] and checks.BATCH == 16
     assert np.array_equal(np.concatenate(batches), sample.images) and batches[0].flags.c_contiguous
-    assert sample.size == 8 and sample.shape == (8, 8)
+    assert sample.shape == (8, 8)
 
 
 @pytest.mark.slow
@@ -280,6 +352,8 @@ def test_a_picture_comes_with_all_its_squares(town, monkeypatch):
     (lambda path: path.write_bytes(path.read_bytes()[:path.stat().st_size // 2]), ""),
     (lambda _: change("teacher", lambda model: model.graph.node[-1].input.append("nowhere")), "nowhere"),
     (lambda _: change("teacher", lambda model: setattr(model.graph.node[0], "op_type", "Turn")), "Turn"),
+    (lambda _: change("teacher", lambda model: setattr(model.graph.output[0].type.tensor_type.shape.dim[1], "dim_value",
+                                                       7)), "(7)"),
 ])
 def test_a_broken_file(spoilt, damage, said):
     damage(onnx_model.DEPLOYED["teacher"])
@@ -305,6 +379,18 @@ def test_a_path_or_a_date_in_it(spoilt, edit, said):
     assert f"holds {said}" in failure("baseline", "strings")
 
 
+@pytest.mark.parametrize("folder", [Path.cwd, lambda: checks.ROOT, Path.home, lambda: Path(sys.prefix),
+                                    lambda: Path("/scratch")])
+def test_each_of_this_machines_folders(spoilt, monkeypatch, folder):
+    """At the end of a string as in a longer path; but not where a longer name only starts like it."""
+    monkeypatch.setattr(checks.tempfile, "gettempdir", lambda: "/scratch")
+    change("baseline", lambda model: setattr(model.graph.node[0], "name", f"{folder()}-2/a"))
+    assert outcome("baseline", "strings").passed
+    for text in (f"at {folder()}", f"{folder()}/a"):
+        change("baseline", lambda model, text=text: setattr(model.graph.node[0], "name", text))
+        assert f"a path of this machine, {folder()}, in " in failure("baseline", "strings")
+
+
 def test_all_strings_are_read_but_no_numbers():
     tensor = numpy_helper.from_array(np.frombuffer(b"2024-05-17 at 09:41", np.uint8).copy(), "weights")
     node = helper.make_node("Upsample", ["x"], ["y"], mode="linear", names=["a", "b"], values=tensor)
@@ -322,7 +408,8 @@ def test_names_of_classes_may_be_dates_and_paths(spoilt):
     ("student", "image_size", "64"), ("student", "resize", "squash"), ("student", "scale", "0.5"),
     ("int8", "overlap", "4"), ("teacher", "task", "segmentation"), ("baseline", "role", "student"),
     ("teacher", "weights_sha256", 64 * "0"), ("student", "form", "int8"), ("int8", "form", "float"),
-    ("int8", "settings_sha256", "none"), ("int8", "colours", "[[0, 0, 0], [1, 1, 1], [2, 2, 2]]"),
+    ("int8", "settings_sha256", "none"), ("int8", "settings_sha256", 65 * "0"),
+    ("int8", "colours", "[[0, 0, 0], [1, 1, 1], [2, 2, 2]]"),
     ("teacher", "mean", "[128.0]"), ("teacher", "std", "[64.0, 64.0]"),
 ])
 def test_a_card_that_lies(spoilt, name, entry, value):
@@ -443,6 +530,27 @@ def test_a_small_model_may_differ_where_the_classes_stay(monkeypatch):
     assert not in_batches(monkeypatch, "int8 weights", logits, least_agreement=50.0).passed
 
 
+def test_answers_are_finite_float32(monkeypatch):
+    def logits(images: np.ndarray, count: int) -> np.ndarray:
+        values = np.stack([images, -images], 1).astype(np.float64)
+        values[0, 0] = np.inf if count == 2 else 0
+        return values
+
+    assert in_batches(monkeypatch, "float", logits).message == "logits of 2 images are not all finite"
+    monkeypatch.setattr(Stub, "__call__", lambda self, images: self.logits(images, len(images)))
+    assert in_batches(monkeypatch, "float", logits).message == (
+        "32 images get float64 (32, 2), and should get float32 (32, 2)")
+
+
+def test_the_weights_are_those_of_the_best_seed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for role in ("baseline", "student"):
+        files.write_json(MODELS / role / "seeds.json", {"best": 1, "val": {"0": {}, "1": {}, "2": {}}})
+    weights = {name: checks.ModelUnderTest(name, None, None).weights for name in onnx_model.DEPLOYED}
+    assert weights == {"teacher": MODELS / "teacher.safetensors", "baseline": MODELS / "baseline/seed-1.safetensors",
+                       "student": MODELS / "student/seed-1.safetensors", "int8": MODELS / "student/seed-1.safetensors"}
+
+
 def test_an_image_is_compared_with_itself_in_the_largest_batch(monkeypatch):
     """Images differ, and the last ones of the largest batch are those of the smaller ones."""
     result = in_batches(monkeypatch, "float", lambda images, count: np.stack([images, -images], 1))
@@ -470,6 +578,11 @@ def test_the_error_is_measured_by_the_deviation_of_the_logits(spoilt):
     assert not outcome("student", "torch", tolerance=0.9 * expected).passed
 
 
+def test_an_error_of_the_tolerance_passes(spoilt, monkeypatch):
+    monkeypatch.setattr(checks, "relative_error", lambda error, deviation: 0.25)
+    assert outcome("student", "torch", tolerance=0.25).passed and not outcome("student", "torch", tolerance=0.24).passed
+
+
 def test_figures_without_last_bits():
     powers = [checks.power_of_ten_above(value) for value in (1.4e-6, 9.9e-6, 0.03, 2.0, 0.0)]
     assert powers == [1e-5, 1e-5, 0.1, 10.0, 0.0]
@@ -495,6 +608,27 @@ def test_agreement_is_counted_image_by_image(spoilt):
                for name in ("student", "int8")]
     percent = 100 * float(np.mean(answers[0] == answers[1]))
     assert outcome("int8", "agreement").figures == {"images": 8, "percent": round(percent, 2)}
+    assert outcome("int8", "agreement", least_agreement=percent).passed
+
+
+def test_agreement_of_masks_is_counted_pixel_by_pixel(monkeypatch):
+    def logits(images: np.ndarray, count: int) -> np.ndarray:
+        """(N,2,2): the second pixel of image 2 is another class in int8."""
+        values = np.zeros((count, 2, 2))
+        values[:, 0] = [1, 1]
+        return values
+
+    def other(images: np.ndarray, count: int) -> np.ndarray:
+        values = logits(images, count)
+        values[images == 2, 1, 1] = 2
+        return values
+
+    monkeypatch.setattr(Stub, "shape", (2,))
+    monkeypatch.setattr(Stub, "batches", lambda self, rows: map(np.array, (rows[:2], rows[2:])), raising=False)
+    monkeypatch.setattr(checks.onnx_model, "open_model", lambda path, threads: Stub(logits, "float"))
+    result = checks.same_as_float(Stub(other, "int8"))
+    assert result.figures == {"images": 3, "percent": 83.33}
+    assert result.message.startswith("83.33 % of the pixels of 3 test images get the float student's class (at least ")
 
 
 # ── predict.py, changed ──
