@@ -40,8 +40,7 @@ class Calibrated:
         self.images, self.centred, self.folder = images, centred, folder
         self.prepared, plain = folder / "prepared.onnx", folder / "plain.onnx"
         onnx.save(model, plain)
-        # Symbolic shapes fail on Resize, and the quantiser needs none of them.
-        quant_pre_process(plain, self.prepared, skip_symbolic_shape=True)
+        quant_pre_process(plain, self.prepared, skip_symbolic_shape=True)  # the quantiser doesn't need them
 
     def layers(self) -> list[str]:
         """The names of the nodes that have weights, from the image to the logits."""

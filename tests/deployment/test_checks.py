@@ -73,6 +73,8 @@ def made(project: Project, section: dict, classes: int, seeds: int) -> Project:
         for seed in range(count):
             trained(section, classes, 10 * count + seed, models / name / f"seed-{seed}.safetensors")
         files.write_json(models / name / "seeds.json", {"best": seed, "val": {str(at): {} for at in range(count)}})
+    (models / "seeds").mkdir()
+    (models / "seeds/student-7.onnx").write_text("of a seed that has left params.yaml")
     run_inside(project, quantize)
     return project
 
@@ -254,6 +256,16 @@ def test_sizes_and_cost_on_val(zoo, monkeypatch):
     assert cost == {"form": "int8", "float_layers": [], "val": {
         name: round(value, 4) for name, value in val.items()} | {
             "drop": round(val["student"] - val["int8"], 4), "max_drop": 100.0}}
+
+
+def test_ratios_are_the_teachers_numbers_over_the_small_students(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    MODELS.mkdir()
+    for path, size in zip(onnx_model.DEPLOYED.values(), (3_000_000, 500_000, 400_000, 120_000), strict=True):
+        path.write_bytes(bytes(size))
+    table = quantize.sizes({"teacher": 700_000, "baseline": 90_000, "student": 80_000, "int8": 70_000})
+    assert table["ratio"] == {"parameters": 10.0, "size": 25.0}
+    assert table["teacher"] == {"parameters_m": 0.7, "size_mb": 3.0} and table["int8"]["size_mb"] == 0.12
 
 
 def test_cards_tell_how_a_file_was_made(zoo, monkeypatch):

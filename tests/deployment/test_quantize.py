@@ -182,6 +182,7 @@ def row(mode: str | None, val: float, size: int, latency: float) -> quantize.Can
     ([row("static", 89.4, 30, 0.4), row("weights", 90, 25, 1.0)], "weights"),  # loses too much
     ([row("static", 90, 30, 1.3), row("fp16", 90, 50, 1.0)], "fp16"),  # slower than what it replaces
     ([row("static", 80, 30, 0.4), row("weights", 90, 25, 1.2)], None),
+    ([row("static", 89.5, 30, 1.05), row("weights", 89.4, 25, 1.0)], "static"),  # at both limits
 ])
 def test_what_is_recommended(small, best):
     rows = [row(None, 90, 100, 1.0), *small]
@@ -190,6 +191,26 @@ def test_what_is_recommended(small, best):
     table = explore.table(rows, SETTINGS)
     assert len(table.splitlines()) == 3 + len(rows)
     assert (f"quantize.mode to {best}" if best else "the float student is the one to deploy") in table
+
+
+def test_the_table_of_what_was_tried():
+    float_row = row(None, 90, 100_000, 2e-3)
+    small = row("static", 88.5, 40_000, 5e-4)._replace(excluded_nodes=["a", "b"])
+    rows, settings = [float_row, small, row("weights", 90, 30_000, 2e-3)], SETTINGS.model_copy(update={"max_drop": 2.0})
+    assert explore.table(rows, settings).splitlines() == [
+        "way                                  val, %    drop  size, MB  latency, ms  speed-up",
+        "float                                 90.00    0.00     0.100        2.000     1.00×",
+        "int8, a scale a channel, 2 layers float    88.50    1.50     0.040        0.500     4.00×",
+        "int8 weights                          90.00    0.00     0.030        2.000     1.00×",
+        "",
+        "Best here: int8, a scale a channel, 2 layers float. In params.yaml, set quantize.mode to static, "
+        "quantize.per_channel to true, quantize.remedy to layers."]
+    tensor = small._replace(settings=small.settings.model_copy(update={"per_channel": False}), excluded_nodes=[])
+    assert explore.table([float_row, tensor], settings).endswith(
+        "Best here: int8, a scale a tensor. In params.yaml, set quantize.mode to static, quantize.per_channel to false."
+    )
+    assert explore.table([float_row, rows[2]], SETTINGS).endswith(
+        "Best here: int8 weights. In params.yaml, set quantize.mode to weights.")
 
 
 @pytest.mark.slow
