@@ -14,8 +14,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-from stages.benchmark import processor
 from stages.core import errors
+from stages.core.device import processor
 from stages.deployment import export, latency, onnx_model
 from stages.models import factory
 

@@ -32,7 +32,7 @@ from stages.data import prepared
 from stages.data.augmentation import ImageArrays
 from stages.distillation import kd_losses, teacher_logits
 from stages.distillation.objective import DistillationLoss
-from stages.distillation.teacher import TeacherLogits
+from stages.distillation.teacher import Teacher
 from stages.models import factory
 from stages.tasks.classification.metric import Score
 from stages.training.batches import ImageBatches
@@ -101,7 +101,7 @@ class Ways:
         targets = self._targets(mode)
         passes = teacher_logits.pass_count(targets, self.recipe.augment)
         np.save(teacher_logits.LOGITS, np.zeros((passes, len(self.images), CLASSES), np.float16))
-        teacher = TeacherLogits(self.teacher, self.images, targets, self.recipe.augment, Path("models"))
+        teacher = Teacher(self.teacher, self.images, targets, self.recipe.augment, Path("models"))
         return self._fit(ImageBatches(self.recipe, 0, self.device, images=self.images, teacher=teacher),
                          DistillationLoss(self.recipe, self.distill, targets.stride, self.class_counts))
 

@@ -15,8 +15,8 @@ from statistics import median
 import numpy as np
 from tqdm import tqdm
 
-from stages.benchmark import processor
 from stages.core import errors
+from stages.core.device import processor
 from stages.data import prepared
 from stages.deployment import onnx_model
 

@@ -9,18 +9,15 @@ benchmark.budget, and ends with status 1 where one doesn't, as a gate for CI.
 import argparse
 import importlib.metadata
 import platform
-import re
-import subprocess
 import sys
 from contextlib import ExitStack
-from pathlib import Path
 from statistics import median
 
 import numpy as np
 import pydantic
 
 from stages.core import errors, files, params
-from stages.core.device import thread_count
+from stages.core.device import processor, thread_count
 from stages.deployment import budget, latency
 from stages.deployment.onnx_model import DEPLOYED
 
@@ -82,16 +79,6 @@ def machine(threads: int) -> dict[str, object]:
     return {"processor": processor(), "cores": thread_count(), "threads": threads,
             "onnxruntime": importlib.metadata.version("onnxruntime"), "python": platform.python_version(),
             "system": f"{platform.system()} {platform.machine()}"}
-
-
-def processor() -> str:
-    """Its maker's name for it; platform.processor() is empty on most Linux systems."""
-    if Path("/proc/cpuinfo").exists():
-        if name := re.search(r"^model name\s*: *(.*)", Path("/proc/cpuinfo").read_text(errors="replace"), re.MULTILINE):
-            return name[1].strip()
-    elif platform.system() == "Darwin":
-        return subprocess.check_output(["sysctl", "-n", "machdep.cpu.brand_string"], text=True).strip()
-    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

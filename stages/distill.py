@@ -7,11 +7,10 @@ from pathlib import Path
 
 from stages.core import errors, params, plugins, workdir
 from stages.core.device import choose_device, thread_count
-from stages.core.files import write_json
 from stages.data import augmentation, prepared
 from stages.distillation import kd_losses, teacher_logits
 from stages.distillation.objective import DistillationLoss, debias_hint
-from stages.distillation.teacher import TeacherLogits
+from stages.distillation.teacher import Teacher
 from stages.models import factory
 from stages.training import batches, multi_seed
 from stages.training.optim import Recipe
@@ -34,13 +33,13 @@ def main() -> None:
     unlabelled = [prepared.images("unlabelled")] if distill.unlabelled else []
     images = augmentation.ImageArrays(prepared.images("train"), *unlabelled)
     weights = batches.sample_weights("student_training", recipe, class_counts, sum(map(len, unlabelled)))
-    network = factory.load(params.load("teacher", factory.TeacherParams), factory.TEACHER, classes).to(device)
+    teacher_network = factory.load(params.load("teacher", factory.TeacherParams), factory.TEACHER, classes).to(device)
     inputs = [*(prepared.FOLDER / split for split in ("train", "val", "unlabelled")), factory.WEIGHTS, factory.TEACHER,
               teacher_logits.LOGITS]
     key = [student, recipe, distill, targets, classes, thread_count(), device]
     histories = {}
     with workdir.folder("distill", key, inputs) as folder:
-        teacher = TeacherLogits(network, images, targets, recipe.augment, folder)
+        teacher = Teacher(teacher_network, images, targets, recipe.augment, folder)
         teacher.check_cache()
         for seed in recipe.seeds:
             network = factory.build(student, classes, prepared.image_size(), seed).to(device)
@@ -48,9 +47,7 @@ def main() -> None:
             loss = DistillationLoss(recipe, distill, targets.stride, class_counts)
             histories[seed] = Trainer("student", network, data, loss, metric, recipe, seed, folder).fit()
             factory.save(network, FOLDER / f"seed-{seed}.safetensors")
-        write_json(FOLDER / "seeds.json", multi_seed.ranking(histories, recipe, metric.primary))
-        multi_seed.write_curves(Path("plots/student.csv"), histories, metric.primary)
-        multi_seed.write_timing("distill", histories, device)
+        multi_seed.write_results("student", "distill", histories, recipe, metric.primary, device)
 
 
 if __name__ == "__main__":

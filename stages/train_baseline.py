@@ -6,7 +6,6 @@ from pathlib import Path
 
 from stages.core import errors, params, plugins, workdir
 from stages.core.device import choose_device, thread_count
-from stages.core.files import write_json
 from stages.data import prepared
 from stages.models import factory
 from stages.training import batches, multi_seed
@@ -34,9 +33,7 @@ def main() -> None:
             loss = LabelLoss(recipe, class_counts)
             histories[seed] = Trainer("baseline", network, data, loss, metric, recipe, seed, folder).fit()
             factory.save(network, FOLDER / f"seed-{seed}.safetensors")
-        write_json(FOLDER / "seeds.json", multi_seed.ranking(histories, recipe, metric.primary))
-        multi_seed.write_curves(Path("plots/baseline.csv"), histories, metric.primary)
-        multi_seed.write_timing("train_baseline", histories, device)
+        multi_seed.write_results("baseline", "train_baseline", histories, recipe, metric.primary, device)
 
 
 if __name__ == "__main__":

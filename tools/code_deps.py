@@ -20,7 +20,7 @@ from stages.core import errors
 
 ROOT = Path(__file__).resolve().parent.parent
 PIPELINE = ROOT / "dvc.yaml"
-FOLDERS = ("stages/core", "stages/training", "stages/distillation", "stages/reporting")
+FOLDERS = ("stages/core", "stages/evaluation", "stages/training", "stages/distillation", "stages/reporting")
 
 # The keys of params.yaml by which `plugins.module(pattern, …)` may choose.
 CHOSEN_BY = {"models/zoo/*": ("teacher.model", "student.model"), "data/layouts/*": ("data.layout",),

@@ -1,7 +1,10 @@
 """Where training runs: device, number of threads, precision; and how much memory this process took."""
 
 import os
+import platform
+import re
 import resource
+import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -51,3 +54,13 @@ def peak_memory_mb() -> float:
     if status.exists():
         return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024 / 1e6  # in KiB there
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # in bytes on macOS
+
+
+def processor() -> str:
+    """Its maker's name for it; platform.processor() is empty on most Linux systems."""
+    if Path("/proc/cpuinfo").exists():
+        if name := re.search(r"^model name\s*: *(.*)", Path("/proc/cpuinfo").read_text(errors="replace"), re.MULTILINE):
+            return name[1].strip()
+    elif platform.system() == "Darwin":
+        return subprocess.check_output(["sysctl", "-n", "machdep.cpu.brand_string"], text=True).strip()
+    return platform.processor() or platform.machine()

@@ -30,7 +30,7 @@ def run(main: Callable[[], object]) -> None:
         finally:  # a main that ends with sys.exit too
             sys.stdout.flush()
     except KeyboardInterrupt:
-        print(f"{stage}: interrupted; run the same command again, and it goes on from its last checkpoint",
+        print(f"{stage}: interrupted; run the same command again (training resumes from its checkpoint)",
               file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:  # whoever reads the output has seen enough, as `| head`

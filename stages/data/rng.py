@@ -23,7 +23,7 @@ def permutation(seed: int, epoch: int, samples: int) -> np.ndarray:
 
 
 def weighted_sample(weights: np.ndarray, seed: int, epoch: int, count: int) -> np.ndarray:
-    """int64 (count,), shuffled: each sample as often as its share of all weights (N,) has it, rounded up or down.
+    """int64 (count,), shuffled: sample i comes ⌊count · w⌋ or ⌈count · w⌉ times, w its share of all weights (N,).
 
     Systematic sampling of a shuffled list: Madow, "On the theory of systematic sampling, II", 1949. Equal weights and a
     count of N give each sample once; independent draws would leave out a third of them.

@@ -50,6 +50,6 @@ def debias_hint(student: Recipe, teacher: Recipe, params: kd_losses.DistillParam
     fitting = max(0.0, student.logit_adjustment - teacher.logit_adjustment)
     if abs(fitting - params.debias) < 0.01:
         return ""
-    return (f"the teacher's answers prefer other classes than the student's labels do: with imbalance "
+    return (f"the teacher's predictions prefer other classes than the student's labels do: with imbalance "
             f"{student.imbalance} beside a teacher's {teacher.imbalance}, distill.debias should be {fitting:g}, "
             f"not {params.debias:g}")

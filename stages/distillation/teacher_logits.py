@@ -1,7 +1,7 @@
 """The teacher's raw logits: which passes over the images a mode needs, and one pass. Knows no loss and no temperature.
 
 A pass is a number: in `clean` mode 0 is the image as stored and 1 its mirror image; else the number of a seeded view.
-Of an answer for each pixel, every stride-th row and column is kept: neighbours say much the same.
+Of per-pixel logits every stride-th row and column is kept, since neighbours are much alike.
 """
 
 from collections.abc import Iterator
@@ -23,12 +23,12 @@ ABOUT = Path("models/targets.json")
 
 
 class TargetParams(Section):
-    """What the student is taught with."""
+    """How the teacher's logits are computed and cached."""
 
     mode: Literal["clean", "views", "online"]  # the image and its mirror | seeded views, cycled | nothing cached
     views: int = pydantic.Field(ge=1)  # V, for views: view e mod V in epoch e
     seed: int = pydantic.Field(ge=0, lt=2**31)  # of the views, in modes views and online
-    stride: int = pydantic.Field(ge=1)  # segmentation: answers for every stride-th row and column are kept
+    stride: int = pydantic.Field(ge=1)  # segmentation: every stride-th row and column of the logits is kept
     batch_size: int = pydantic.Field(ge=1)
     precision: Literal["fp32", "bf16"]
 
@@ -42,6 +42,11 @@ def about(params: TargetParams, augment: augmentation.Augment, images: dict[str,
     """What the cached logits depend on, as targets.json holds it. images: how many each split has."""
     return {**params.model_dump(), "augment": augment.model_dump(), "teacher_sha256": teacher_sha256,
             "passes": pass_count(params, augment), "images": images}
+
+
+def load(path: Path) -> np.ndarray:
+    """float16 (V,N,C,*S), mapped from the file."""
+    return np.load(path, mmap_mode="r")
 
 
 def view_number(params: TargetParams, epoch: int) -> int:
@@ -66,19 +71,19 @@ def logits(teacher: nn.Module, images: augmentation.ImageArrays, samples: np.nda
            augment: augmentation.Augment, number: int) -> Iterator[np.ndarray]:
     """The teacher's logits of these images in pass `number`, in chunks of float16 (≤ batch_size,C,*S).
 
-    Raises UserError where logits for pixels would be kept of an image that the student is shown otherwise, or where
-    the stride would leave hardly any.
+    Raises UserError for mode clean with per-pixel logits, which don't follow the student's crops, and for a stride
+    larger than half the map.
     """
     device = next(teacher.parameters()).device
     for start in range(0, len(samples), params.batch_size):
         chunk = samples[start:start + params.batch_size]
         batch = torch.from_numpy(teacher_view(images, chunk, params, augment, number)).to(device).permute(0, 3, 1, 2)
         with torch.inference_mode(), autocast(device, params.precision):
-            answer = teacher(batch)
-        if params.mode == "clean" and answer.ndim > 2:
-            raise UserError("params.yaml: targets.mode is clean, but this teacher answers for each pixel, and pixels "
+            output = teacher(batch)
+        if params.mode == "clean" and output.ndim > 2:
+            raise UserError("params.yaml: targets.mode is clean, but this teacher outputs a class per pixel, and pixels "
                             "move with the student's crops; use views or online")
-        if 2 * params.stride > min(answer.shape[2:], default=2 * params.stride):
-            raise UserError(f"params.yaml: targets.stride is {params.stride}, so that of answers for "
-                            f"{'×'.join(map(str, answer.shape[2:]))} pixels hardly any would be kept; lower it")
-        yield subsample(answer, answer.ndim - 2, params.stride).half().cpu().numpy()
+        if 2 * params.stride > min(output.shape[2:], default=2 * params.stride):
+            raise UserError(f"params.yaml: targets.stride is {params.stride}, so that of logits for "
+                            f"{'×'.join(map(str, output.shape[2:]))} pixels hardly any would be kept; lower it")
+        yield subsample(output, output.ndim - 2, params.stride).half().cpu().numpy()

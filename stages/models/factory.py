@@ -144,7 +144,7 @@ def _weights(params: NetworkParams) -> tuple[dict[str, torch.Tensor], tuple]:
 
 
 def _adopt(net: nn.Module, state: dict[str, torch.Tensor], classes: int, source: str) -> None:
-    """Load `state` strictly, but for heads made for another number of classes, which stay as drawn.
+    """Load `state` strictly, except heads for another number of classes, which stay as initialised.
 
     A head is a tensor whose shape differs in the first dimension alone, which is `classes` here. A hidden layer can't
     be taken for one: the next layer's input would differ too.

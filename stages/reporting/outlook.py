@@ -24,7 +24,7 @@ def more_images(quality: Mapping) -> str:
     The standard error falls with the square root of the number of images. Empty where the difference is significant.
     """
     table, test = quality["distillation"], quality["test"]
-    gain, within = table["paired_gain"], f"in {results.PAIRED[test['primary']]}"
+    gain, within = table["paired_gain"], f"in {results.paired_score(test)}"
     if table["p_value"] < results.SIGNIFICANT:
         return ""
     if not round(gain, 2):

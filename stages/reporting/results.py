@@ -10,9 +10,13 @@ from stages.reporting import numbers
 from stages.reporting.numbers import bounds, bracketed, counted, escaped, interval, listed, points, signed, span, spread
 
 SIGNIFICANT = 0.05  # the p-value below which a difference is called significant
-PAIRED = {"accuracy": "accuracy", "miou": "mean IoU per image"}  # what paired_gain is a gain in
 FORMS = {"int8": "In int8", "int8 weights": "With int8 weights", "fp16 weights": "With half-float weights"}
 Row = Mapping[str, str]
+
+
+def paired_score(test: Mapping) -> str:
+    """What paired_gain is a gain in. test: of quality.json."""
+    return "mean IoU per image" if test["primary"] == "miou" else test["primary"]
 
 
 def sentences(quality: Mapping, quantisation: Mapping, teachers: int) -> list[str]:
@@ -64,7 +68,7 @@ def chance(quality: Mapping) -> str:
     scores = f"Of the deployed networks{chosen}, the student scores {student:.2f} % and the baseline {baseline:.2f} %"
     within = interval(table, "paired_gain")
     evidence = bracketed(f"{test['paired_test']}, p {'< 0.0001' if p < 0.0001 else f'= {p:.4f}'}",
-                         f"gain in {PAIRED[test['primary']]} {signed(table['paired_gain'], 2)} points"
+                         f"gain in {paired_score(test)} {signed(table['paired_gain'], 2)} points"
                          f"{within and ', '}{within}")
     if within and (p < SIGNIFICANT) == (side(table, "paired_gain") == "unclear"):
         evidence += f", a borderline case: the interval {'contains' if p < SIGNIFICANT else 'does not contain'} 0"

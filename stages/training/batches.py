@@ -5,7 +5,7 @@ In: the prepared arrays. Out: `Batch`, the same ones for the same seed and epoch
 
 import math
 from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -26,20 +26,12 @@ class Batch(NamedTuple):
     teacher_logits: torch.Tensor | None = None  # float16 (B,C,*S), or every stride-th row and column of it
 
 
-class Teacher(Protocol):
-    """Where a distilled student's batches get their views and teacher logits: stages/distillation/teacher.py."""
-
-    def start_epoch(self, epoch: int) -> None: ...
-    def view_key(self, seed: int, epoch: int) -> tuple[int, int]: ...
-    def logits(self, samples: np.ndarray, seed: int, epoch: int) -> np.ndarray: ...
-
-
 class Batches:
     """The order of samples, epoch by epoch. Subclasses make batches of them."""
 
     def __init__(self, samples: int, labelled: int, recipe: Recipe, seed: int, weights: np.ndarray | None = None):
         """samples: how many there are, N. labelled: how many of them have labels; an epoch is as long as these.
-        weights: float64 (N,), how much more often than another a sample is drawn; None: all alike.
+        weights: float64 (N,), relative sampling weights; None: every sample once in a pass.
 
         Raises UserError where there are too few labelled images for BatchNorm.
         """
@@ -69,8 +61,10 @@ class ImageBatches(Batches):
     """Augmented views of the training images; with a teacher also its logits for the same views."""
 
     def __init__(self, recipe: Recipe, seed: int, device: torch.device, weights: np.ndarray | None = None,
-                 images: ImageArrays | None = None, teacher: Teacher | None = None):
-        """images: train's, and behind them unlabelled ones; None: train's alone. teacher: None for the baseline."""
+                 images: ImageArrays | None = None, teacher=None):
+        """images: train's, and behind them unlabelled ones; None: train's alone. teacher: a Teacher of
+        stages/distillation/teacher.py, which sets the views and gives its logits for them; None for the baseline.
+        """
         self.images = images or ImageArrays(prepared.images("train"))
         self.labels, self.device, self.teacher = prepared.targets("train"), device, teacher
         super().__init__(len(self.images), len(self.labels), recipe, seed, weights)
@@ -111,11 +105,11 @@ def to_tensor(images: np.ndarray, device: torch.device) -> torch.Tensor:
 
 def sample_weights(section: str, recipe: Recipe, class_counts: np.ndarray | None,
                    unlabelled: int = 0) -> np.ndarray | None:
-    """How much more often than another an epoch shows a training image, float64 (N,); None: all alike.
+    """Relative sampling weights of the training images, float64 (N,); None where recipe.imbalance isn't
+    weighted_sampler.
 
-    weighted_sampler: the share of an image's class among the labels (class_counts: (C,)) to the power
-    −class_weight_power. The unlabelled images, which come last, are drawn as often as the average labelled one, so that
-    their part of an epoch stays what it is without weights.
+    The weight of an image is its class's share of the labels (class_counts: (C,)) to the power −class_weight_power, on
+    average 1. Unlabelled images, which come last, weigh 1, so that their part of an epoch is the same without weights.
     Raises UserError for masks, naming the section of params.yaml.
     """
     if recipe.imbalance != "weighted_sampler":

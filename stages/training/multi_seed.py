@@ -23,6 +23,14 @@ def ranking(histories: dict[int, History], recipe: Recipe, primary: str) -> dict
     return {"best": max(val, key=lambda seed: (val[seed][primary], -val[seed]["loss"])), "val": val}
 
 
+def write_results(role: str, stage: str, histories: dict[int, History], recipe: Recipe, primary: str,
+                  device: torch.device) -> None:
+    """What baseline and student leave beside their weights: the ranking, the curves, the timing."""
+    write_json(Path("models", role, "seeds.json"), ranking(histories, recipe, primary))
+    write_curves(Path("plots", f"{role}.csv"), histories, primary)
+    write_timing(stage, histories, device)
+
+
 def write_curves(path: Path, histories: dict[int, History], primary: str) -> None:
     """A row an epoch a seed: seed, epoch, learning_rate, parts of the loss, scores in %. No times: two runs agree.
 

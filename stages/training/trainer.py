@@ -117,10 +117,10 @@ class Trainer:
 
     def _check_shapes(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
         if logits.shape[2:] != labels.shape[1:]:
-            kinds = ["one for each pixel" if len(shape) else "one for an image"
+            kinds = ["one per pixel" if len(shape) else "one per image"
                      for shape in (logits.shape[2:], labels.shape[1:])]
-            raise UserError(f"params.yaml: the network of {self.name} gives answers of another kind ({kinds[0]}) than "
-                            f"the labels ({kinds[1]}); choose a model made for data.task")
+            raise UserError(f"params.yaml: the network of {self.name} outputs {kinds[0]}, but the labels are "
+                            f"{kinds[1]}; choose a model made for data.task")
 
     def _finite(self, parts: dict[str, torch.Tensor], epoch: int, step: int, rate: float):
         """Name and value of each part of the loss; UserError at the first that is not finite."""

@@ -15,7 +15,7 @@ from stages.data.rng import permutation
 from stages.distillation import teacher_logits
 from stages.distillation.kd_losses import DistillParams, distillation_loss
 from stages.distillation.objective import DistillationLoss, debias_hint
-from stages.distillation.teacher import TeacherLogits
+from stages.distillation.teacher import Teacher
 from stages.models import factory
 from stages.training.batches import ImageBatches
 from stages.training.losses import LabelLoss
@@ -33,8 +33,8 @@ def data(tmp_path, monkeypatch) -> Path:
 
 
 @pytest.fixture
-def teacher_of(data) -> Callable[[str], TeacherLogits]:
-    """Makes the targets of a mode in data/, as `teacher_targets` does, and the TeacherLogits that reads them."""
+def teacher_of(data) -> Callable[[str], Teacher]:
+    """Makes the targets of a mode in data/, as `teacher_targets` does, and the Teacher that reads them."""
     folder = data / "models"
     folder.mkdir()
     factory.save(factory.build(NET, 3, (16, 16), seed=1), folder / "teacher.safetensors")
@@ -42,13 +42,13 @@ def teacher_of(data) -> Callable[[str], TeacherLogits]:
     augment = recipe().augment.model_copy(update={"crop": "none"})
     images = augmentation.ImageArrays(prepared.images("train"), prepared.images("unlabelled"))
 
-    def make(mode: str) -> TeacherLogits:
+    def make(mode: str) -> Teacher:
         params = teacher_logits.TargetParams(mode=mode, views=4, seed=7, stride=1, batch_size=16, precision="fp32")
         cropped = augment if mode == "clean" else augment.model_copy(update={"crop": "pad"})
         passes = [np.concatenate(list(teacher_logits.logits(network, images, np.arange(68), params, cropped, number)))
                   for number in range(teacher_logits.pass_count(params, cropped))]
         np.save(teacher_logits.LOGITS, np.array(passes or np.zeros((0, 68, 3)), np.float16))
-        return TeacherLogits(network, images, params, cropped, data)
+        return Teacher(network, images, params, cropped, data)
 
     return make
 
@@ -63,7 +63,7 @@ def test_the_logits_are_those_of_the_pixels_that_the_student_sees(teacher_of, mo
     distinct = set()
     for epoch in range(6):
         batch = next(data.epoch(epoch))
-        assert torch.allclose(teacher.teacher(batch.images), batch.teacher_logits.float(), atol=2e-3), epoch
+        assert torch.allclose(teacher.network(batch.images), batch.teacher_logits.float(), atol=2e-3), epoch
         samples = permutation(3, epoch, 68)[:8]
         assert batch.labels.tolist() == [sample % 3 if sample < 48 else prepared.UNLABELLED for sample in samples]
         distinct.add(teacher.logits(np.arange(68), 3, epoch).tobytes())

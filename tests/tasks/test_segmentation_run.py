@@ -154,7 +154,7 @@ def test_views_cycled_over_all_epochs_are_online(town):
     ("data.masks.classes", MASKS["classes"] | {"road": [9, 9, 9]}, "no training image shows 'road'"),
     ("split.overlap", 32, "it must be smaller than image_size"),
     ("student", {"model": "small_resnet", "options": {"depth": 8, "width": 4, "stride": 2}, "weights": "none"},
-     "answers of another kind (one for an image) than the labels (one for each pixel)"),
+     "outputs one per image, but the labels are one per pixel"),
 ], ids=["clean", "stride", "colour", "class", "overlap", "model"])
 def test_what_cannot_be_is_said_in_one_line(town, tmp_path, key, value, said):
     project = small(tmp_path).set(key, value)

@@ -39,8 +39,8 @@ def build(options: Options, classes: int, pretrained: bool) -> nn.Module:
 
 
 def imagenet(options: Options) -> dict[str, torch.Tensor]:
-    """ImageNet weights of the backbone, in a whole state dict; the rest is as drawn, with heads of one class, which fit
-    no data set.
+    """A state dict with ImageNet weights for the backbone only; the head gets one class, so it never fits and stays
+    random.
     """
     net = build(options, classes=1, pretrained=True)
     state = imagenet_weights(options.architecture.partition("_")[2])  # fcn_resnet50 → resnet50

@@ -1,4 +1,4 @@
-"""U-Net of plain convolution, BatchNorm and ReLU: an answer for each pixel, of images of any size.
+"""U-Net of plain convolution, BatchNorm and ReLU: per-pixel logits for images of any size.
 
 Ronneberger, Fischer and Brox, "U-Net: Convolutional Networks for Biomedical Image Segmentation", MICCAI 2015, section
 2; but convolutions are padded and followed by BatchNorm, and maps are resized, not up-convolved, on the way up.
