@@ -467,7 +467,7 @@ def _read(content: bytes, convert: Callable[[Image.Image], Result]) -> Result:
 
 
 def _has_end_marker(jpeg: bytes) -> bool:
-    """Whether it follows the start of the picture data: where data are missing, libjpeg makes up pixels."""
+    """Whether an end-of-image marker (FFD9) follows the scan data: where data are missing, libjpeg makes up pixels."""
     at = 2  # behind the start marker; segments are skipped, among them thumbnails with end markers of their own
     while jpeg[at:at + 1] == b"\xff" and jpeg[at + 1] != 0xDA:
         at += 1 if jpeg[at + 1] == 0xFF else 2 + int.from_bytes(jpeg[at + 2:at + 4], "big")
@@ -486,7 +486,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 
 def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """Its first row and pixels, of each strip: so a large picture needs no second copy while it is converted."""
+    """(top, image) of each horizontal strip, so that no second full copy is made in converting."""
     rows = max(1, STRIP // image.width)
     for top in range(0, image.height, rows):
         yield top, image.crop((0, top, image.width, min(top + rows, image.height)))

@@ -17,10 +17,10 @@ import numpy as np
 
 from stages.cleaning import exact_rules, figures, heuristic_rules, near_duplicates, overrides
 from stages.cleaning.decide import decide, out_of_fold_accuracy
-from stages.cleaning.exact_rules import RAW
 from stages.cleaning.findings import REMOVED, CleanContext, CleanParams, Finding, Row
 from stages.core import errors, files, params, plugins
 from stages.core.errors import UserError
+from stages.data.archive import RAW
 
 SCAN, THUMBNAILS = Path("data/scan.csv"), Path("data/thumbnails.npy")
 MANIFEST, DECISIONS, METRICS = Path("data/manifest.csv"), Path("data/decisions.csv"), Path("metrics/data.json")
@@ -142,12 +142,12 @@ def _counts(rows: Sequence[Row], kept: Sequence[Row], findings: Sequence[Finding
             accuracy: float | None) -> dict[str, dict]:
     reported = Counter(finding.issue for finding in findings)
     acted_on = Counter(finding.issue for finding in findings if finding.action != "kept")
-    judged = sum(bool(row["predicted"]) for row in rows)
+    checked = sum(bool(row["predicted"]) for row in rows)
     return {
         "images": {"found": len(rows), "kept": len(kept), "dropped": len(rows) - len(kept)},
         "findings": {issue: reported[issue] for issue in issues},
         "acted_on": {issue: acted_on[issue] for issue in issues if acted_on[issue]},
-        **({"labels": {"judged": judged, "out_of_fold_accuracy": round(accuracy, 2)}} if judged else {}),
+        **({"labels": {"judged": checked, "out_of_fold_accuracy": round(accuracy, 2)}} if checked else {}),
     }
 
 

@@ -7,6 +7,7 @@ writes  metrics/quality.json, and what stages/tasks/<task>/figures.py puts under
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from stages.evaluation.confusion import Predictions
 
 
 class EvaluateParams(params.Section):
-    batch_size: int = pydantic.Field(ge=1)  # images a run; memory, not results, depends on it
+    batch_size: int = pydantic.Field(ge=1)  # squares per call of a model; memory, not results, depends on it
     ece_bins: int = pydantic.Field(ge=1)  # of the expected calibration error and the reliability table
     resamples: int = pydantic.Field(ge=100)  # of the test images, behind the intervals
     seed: int = pydantic.Field(ge=0)  # of the resampling
@@ -54,7 +55,7 @@ def main() -> None:
     quality["test"] = {"images": len(np.unique(test.windows[:, 0])), "seeds": len(results["student"]),
                        "teacher_errors": deployed["teacher"].errors(), "resamples": settings.resamples, **scores.WORDS}
     files.write_json(QUALITY, rounded(quality))
-    figures.draw(deployed, scores, test.classes, settings.ece_bins, test.photograph, PLOTS, CONFUSED)
+    figures.draw(deployed, scores, test.classes, settings.ece_bins, test.image, PLOTS, CONFUSED)
     line = ", ".join(f"{name} {quality[name][scores.PRIMARY]:.2f} %" for name in deployed)
     print(f"evaluate: {line}", file=sys.stderr)
 
@@ -68,24 +69,25 @@ class Result:
 
 
 class TestSplit:
-    """The test split and each file's results on it. The teacher is to be the first that predicts."""
+    """The test split and each file's results on it."""
 
     def __init__(self, settings: EvaluateParams, scores):
-        self.images, self.targets, self.windows = (read("test") for read in (
+        self.squares, self.targets, self.windows = (read("test") for read in (
             prepared.images, prepared.targets, prepared.windows))
         self.classes, self.settings, self.scores = prepared.classes(), settings, scores
-        self.results, self.teacher = {}, None  # results: by the file's hash
+        self.results = {}  # by the file's hash
+
+    @cached_property
+    def teacher(self) -> Predictions:
+        """The deployed teacher's predictions, which where_teacher_errs of all other files needs."""
+        return self._run(onnx_model.DEPLOYED["teacher"])
 
     def predict(self, path: Path) -> Predictions:
-        model = onnx_model.open_model(path, thread_count())
-        if list(model.card.classes) != self.classes:
-            raise errors.UserError(f"{path} was made for other classes than {prepared.FOLDER}/classes.txt; "
-                                   "run dvc repro")
-        predictions = self.scores.collect(self._batches(model), self.windows)
+        """The file's predictions; its result is kept."""
+        is_teacher = path == onnx_model.DEPLOYED["teacher"]
+        predictions = self.teacher if is_teacher else self._run(path)
         table = self.scores.measure(predictions, self.classes, self.settings.ece_bins)
-        if path == onnx_model.DEPLOYED["teacher"]:
-            self.teacher = predictions
-        elif (share := predictions.accuracy_where_wrong(self.teacher)) is not None:
+        if not is_teacher and (share := predictions.accuracy_where_wrong(self.teacher)) is not None:
             table["where_teacher_errs"] = share
         self.results[files.sha256(path)] = Result(table, self.scores.sufficient_stats(predictions))
         return predictions
@@ -97,15 +99,22 @@ class TestSplit:
             self.predict(path)
         return self.results[content]
 
-    def photograph(self, picture: int) -> np.ndarray:
-        """uint8 (H,W,3), joined from its squares."""
-        squares = np.flatnonzero(self.windows[:, 0] == picture)
-        return tiling.stitch(self.windows[squares], self.images[squares])
+    def image(self, number: int) -> np.ndarray:
+        """A test image, uint8 (H,W,3), joined from its squares."""
+        rows = np.flatnonzero(self.windows[:, 0] == number)
+        return tiling.stitch(self.windows[rows], self.squares[rows])
+
+    def _run(self, path: Path) -> Predictions:
+        model = onnx_model.open_model(path, thread_count())
+        if list(model.card.classes) != self.classes:
+            raise errors.UserError(f"{path} was made for other classes than {prepared.FOLDER}/classes.txt; "
+                                   "run dvc repro")
+        return self.scores.collect(self._batches(model), self.windows)
 
     def _batches(self, model: onnx_model.Model) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for start in range(0, len(self.images), self.settings.batch_size):
+        for start in range(0, len(self.squares), self.settings.batch_size):
             rows = slice(start, start + self.settings.batch_size)
-            yield model(np.ascontiguousarray(self.images[rows])), np.asarray(self.targets[rows])
+            yield model(np.ascontiguousarray(self.squares[rows])), np.asarray(self.targets[rows])
 
 
 def seed_files(name: str) -> list[Path]:
@@ -156,8 +165,8 @@ def distillation(quality: dict[str, dict], draws: dict[str, np.ndarray], primary
 
 
 def paired(first: Predictions, second: Predictions, scores, settings: EvaluateParams) -> dict[str, float]:
-    """p_value: that they do equally well. paired_gain: by how many points the second is ahead on the mean image; its
-    interval is for new images and these two networks.
+    """p_value: that they do equally well. paired_gain: by how many points the second is ahead on the mean test image;
+    its interval is for new test images and these two networks.
     """
     ahead = np.subtract(*(scores.score_of(scores.sufficient_stats(own)) for own in (second, first)))  # (U,)
     draws = statistics.resample({"ahead": [ahead[:, None]]}, lambda totals: totals[..., 0] / len(ahead),

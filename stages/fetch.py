@@ -13,7 +13,7 @@ from stages.core import errors, files, params, workdir
 from stages.core.errors import UserError, one_line
 from stages.data import archive, builtin
 
-SOURCE, RAW = Path("data/source"), Path("data/raw.zip")
+SOURCE = Path("data/source")
 HTTP = ("http://", "https://")
 TIMEOUT = (10, 60)  # seconds to connect, and to the next bytes
 
@@ -50,13 +50,13 @@ def main() -> None:
         if data.source in builtin.SETS:
             members = (archive.Member(path, len(content), partial(io.BytesIO, content))
                        for path, content in builtin.SETS[data.source]())
-            archive.write(RAW, data.source, members, limit)
+            archive.write(archive.RAW, data.source, members, limit)
             return
         source = _path(data.source, scratch)
         if data.sha256:
             _verify(source, data)
         with archive.open_members(source, scratch, limit) as members:
-            archive.write(RAW, str(source), tqdm(members, "fetch", unit=" files", disable=None), limit)
+            archive.write(archive.RAW, str(source), tqdm(members, "fetch", unit=" files", disable=None), limit)
 
 
 def _path(source: str, scratch: Path) -> Path:

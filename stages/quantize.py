@@ -17,7 +17,8 @@ import sys
 from pathlib import Path
 
 from stages.core import errors, files, params, workdir
-from stages.deployment import dataset, explore, onnx_model, quantize
+from stages.deployment import explore, onnx_model, quantize
+from stages.deployment.card_fields import card_fields
 from stages.deployment.onnx_model import DEPLOYED, FOLDER, SEEDS, Card
 from stages.deployment.quantize import QuantizeParams
 from stages.evaluation.palette import palette
@@ -39,7 +40,7 @@ def main() -> None:
 def make_files(settings: QuantizeParams) -> None:
     from stages.models import factory
 
-    common = dataset.card_fields()
+    common = card_fields()
     teacher, student = params.load("teacher", factory.TeacherParams), params.load("student", factory.NetworkParams)
     with workdir.folder("quantize", [], []):  # for its lock: an orphan of a killed run must not write beside this one
         shutil.rmtree(SEEDS, ignore_errors=True)  # seeds that have left params.yaml must not count
@@ -64,7 +65,7 @@ def export_seeds(role: str, common: dict, wanted) -> int:
 
 
 def export_float(role: str, common: dict, wanted, weights: Path, path: Path) -> int:
-    """wanted: a factory.NetworkParams. common: of dataset.card_fields. Returns the number of parameters."""
+    """wanted: a factory.NetworkParams. common: of `card_fields`. Returns the number of parameters."""
     from stages.deployment import export
     from stages.models import factory
 

@@ -1,8 +1,8 @@
 """Inspects every image; decides nothing. In: data/raw.zip; data/weights/ for a backbone. Out: data/scan.csv, a row per
 file, and data/thumbnails.npy, uint8 (N,32,32,3), in the order of the rows, black for unreadable files.
 
-Every image is decoded once, and few are in memory at a time. Then the labels of training images are judged by a
-classifier that was trained on other images.
+Every image is decoded once, and few are in memory at a time. Then the labels of training images are
+checked: each is compared with the prediction of a classifier that was trained on other images.
 """
 
 import hashlib
@@ -23,10 +23,11 @@ from stages.core import errors, files, params, plugins, workdir
 from stages.core.device import choose_device
 from stages.core.errors import UserError
 from stages.data import parallel, tiling
+from stages.data.archive import RAW
 from stages.data.decode import Header, Unreadable, decode_with_header
 from stages.data.sample import Sample
 
-RAW, SCAN, THUMBNAILS = Path("data/raw.zip"), Path("data/scan.csv"), Path("data/thumbnails.npy")
+SCAN, THUMBNAILS = Path("data/scan.csv"), Path("data/thumbnails.npy")
 THUMBNAIL = (near_duplicates.SIDE, near_duplicates.SIDE, 3)
 # label: equal for samples with the same label. pixels: hash of the decoded image. hash, mirror: perceptual hashes.
 # issue, reason: `unreadable`, or one of labels.ISSUES about its mask, and why.
@@ -36,9 +37,9 @@ Row = dict[str, object]
 
 
 class ScanParams(params.Section):
-    """How labels are judged. Nothing else about the scan is configurable."""
+    """How labels are checked. Nothing else about the scan is configurable."""
 
-    backbone: str = pydantic.Field(min_length=1)  # gives features to judge by: none (pixels) | a torchvision network
+    backbone: str = pydantic.Field(min_length=1)  # none (pixel features) | a torchvision network
     weights: str = pydantic.Field(min_length=1)  # of it: imagenet | a .safetensors file in data/weights/; else none
     image_size: int = pydantic.Field(ge=32, le=1024)  # height and width in pixels of its input
     folds: int = pydantic.Field(ge=2, le=20)  # of the out-of-fold predictions
@@ -55,7 +56,7 @@ class ScanParams(params.Section):
 class Inspection(NamedTuple):
     """What the scan gets from one file."""
 
-    row: Row  # COLUMNS; those of the judgement are empty
+    row: Row  # COLUMNS; those of label_errors are still empty
     thumbnail: np.ndarray  # uint8 (32,32,3)
     square: np.ndarray | None  # uint8 (size,size,3), the backbone's input
 
@@ -63,7 +64,7 @@ class Inspection(NamedTuple):
 def main() -> None:
     choice, task = params.load("scan", ScanParams), params.load_word("data.task")
     samples = _samples(params.load_word("data.layout"))
-    has_classes = not plugins.module("tasks/*/labels", task, "data.task").shape(1)  # masks are not judged
+    has_classes = not plugins.module("tasks/*/labels", task, "data.task").shape(1)  # masks are not checked
     backbone = (features.backbone(choice.backbone, choice.weights, choice.image_size, choose_device("scan"))
                 if has_classes and choice.backbone != "none" else None)
     rows, deep = [], label_errors.BatchedFeatures(backbone) if backbone else None
@@ -79,11 +80,11 @@ def main() -> None:
 
     with workdir.folder("scan", [], []):  # for its lock alone
         files.write_array(THUMBNAILS, (len(samples), *THUMBNAIL), "uint8", thumbnails())
-        judgements, summary = {}, "no classes to judge"
+        label_scores, summary = {}, "no class labels to check"
         if has_classes:
             stored = np.load(THUMBNAILS, mmap_mode="r")
-            judgements, summary = label_errors.judge_rows(rows, stored, deep, choice.folds, choice.seed)
-        files.write_csv(SCAN, COLUMNS, (row | judgements.get(number, {}) for number, row in enumerate(rows)))
+            label_scores, summary = label_errors.find_label_errors(rows, stored, deep, choice.folds, choice.seed)
+        files.write_csv(SCAN, COLUMNS, (row | label_scores.get(number, {}) for number, row in enumerate(rows)))
     unreadable = sum(row["issue"] == "unreadable" for row in rows)
     print(f"scan: {len(samples)} images, {unreadable} unreadable; {summary}", file=sys.stderr)
 
@@ -107,7 +108,7 @@ def inspect(sample: Sample, task: str, size: int) -> Inspection:
     thumbnail = near_duplicates.thumbnail(image)
     row["hash"], row["mirror"] = near_duplicates.fingerprints(thumbnail)  # equal to those of the image
     row |= {name: f"{value:.6g}" for name, value in image_quality.measure(image).items()}
-    if not size or not label_errors.can_train(row):
+    if not size or not label_errors.is_labelled_training(row):
         return Inspection(row, thumbnail, None)
     return Inspection(row, thumbnail, tiling.cut_image(image, tiling.Sizing(size, "squash", scale=1.0, overlap=0))[0])
 

@@ -23,10 +23,11 @@ from tqdm import tqdm
 from stages.core import errors, files, params, plugins, workdir
 from stages.core.errors import UserError
 from stages.data import prepared, tiling
+from stages.data.archive import RAW
 from stages.data.decode import decode
 from stages.data.parallel import map_in_threads
 
-RAW, MANIFEST = Path("data/raw.zip"), Path("data/manifest.csv")
+MANIFEST = Path("data/manifest.csv")
 INDEX = ("split", "row", "windows", "path", "sha256", "target")
 Row = dict[str, str]  # of the manifest; a draw changes its `split`
 

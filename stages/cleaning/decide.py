@@ -27,7 +27,7 @@ def decide(rows: Sequence[Row], context: CleanContext) -> tuple[list[Row], list[
 
 
 def out_of_fold_accuracy(rows: Iterable[Row]) -> float | None:
-    """Share of the labels that the out-of-fold prediction agrees with, in %; None if no label was judged."""
+    """Share of the labels that the out-of-fold prediction agrees with, in %; None if no label was checked."""
     correct = [row["predicted"] == row["target"] for row in rows if row["predicted"]]
     return 100 * sum(correct) / len(correct) if correct else None
 

@@ -6,13 +6,12 @@ A rule is a function from rows of data/scan.csv to findings.
 import difflib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 from stages.cleaning import overrides
-from stages.cleaning.findings import HELD_OUT, CleanContext, Finding, Row, can_train
+from stages.cleaning.findings import HELD_OUT, CleanContext, Finding, Row, is_held_out
 from stages.core.errors import UserError
+from stages.data.archive import RAW
 
-RAW = Path("data/raw.zip")
 ISSUES = ("unreadable", "leak", "conflicting_label", "duplicate")
 ACTIONS = {"keep": "kept", "drop": "dropped", "relabel": "relabelled"}  # of an override and its finding
 
@@ -53,7 +52,7 @@ def unusable(rows: Sequence[Row], context: CleanContext) -> Iterator[Finding]:
 
 def leaks(rows: Sequence[Row], context: CleanContext) -> Iterator[Finding]:
     """The same pixels in several splits. Training and unlabelled copies are dropped; val and test are never touched."""
-    held_out = [row for row in rows if not can_train(row)]
+    held_out = [row for row in rows if is_held_out(row)]
     keepers = _first(sorted(held_out, key=lambda row: (HELD_OUT[row["split"]], row["path"])), lambda row: row["pixels"])
     for row in rows:
         if (keeper := keepers.get(row["pixels"])) and keeper["split"] != row["split"]:

@@ -1,7 +1,7 @@
-"""Features of images from which labels are judged. In: uint8 (N,H,W,3), RGB. Out: float32 (N,D).
+"""Features of images by which labels are checked. In: uint8 (N,H,W,3), RGB. Out: float32 (N,D).
 
-Both kinds together (`np.hstack`) judge better than a backbone alone where shapes tell the classes apart (vehicles), and
-about as well elsewhere (scenes).
+Both kinds together (`np.hstack`) find wrong labels better than a backbone alone where shapes tell the classes apart
+(vehicles), and about as well elsewhere (scenes).
 """
 
 import json

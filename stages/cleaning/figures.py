@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from stages.cleaning.exact_rules import RAW
 from stages.cleaning.findings import Finding, Row
+from stages.data.archive import RAW
 from stages.data.decode import Unreadable, decode
 from stages.evaluation import plotting
 

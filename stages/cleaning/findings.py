@@ -74,9 +74,9 @@ class CleanContext:
 
     def may_remove(self, row: Row) -> bool:
         """False for images of val and test, and for those that the user has decided on."""
-        return can_train(row) and row["path"] not in self.overrides
+        return not is_held_out(row) and row["path"] not in self.overrides
 
 
-def can_train(row: Row) -> bool:
-    """Whether the image is in training, or may get there: it has no split yet."""
-    return row["split"] not in HELD_OUT
+def is_held_out(row: Row) -> bool:
+    """Whether the image is in val or test. Training, unlabelled and undivided images are not."""
+    return row["split"] in HELD_OUT

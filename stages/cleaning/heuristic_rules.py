@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 
 from stages.cleaning import image_quality
-from stages.cleaning.findings import HELD_OUT, REMOVED, CleanContext, Finding, Row, can_train
+from stages.cleaning.findings import HELD_OUT, REMOVED, CleanContext, Finding, Row, is_held_out
 from stages.core.errors import UserError
 from stages.core.params import FILE
 
@@ -21,7 +21,7 @@ class Allowance:
 
     def __init__(self, rows: Iterable[Row], context: CleanContext):
         """rows: all that the exact rules have left."""
-        counts = Counter(context.stratum(row) for row in rows if can_train(row))
+        counts = Counter(context.stratum(row) for row in rows if not is_held_out(row))
         self.limits = {name: int(context.policy.max_share * count + 1e-9) for name, count in counts.items()}
         self.taken = defaultdict(set)  # class → paths
 
@@ -53,11 +53,11 @@ def near_copies(rows: Sequence[Row], context: CleanContext, allowance: Allowance
 
 
 def _near_copy(pair: Iterable[Row], score: float, context: CleanContext) -> Finding:
-    """About the image that may go: of two that can train the later one, otherwise the one less held out."""
+    """About the image that may go: of two outside val and test the later by path, otherwise the one less held out."""
     keeper, row = sorted(pair, key=lambda row: (HELD_OUT.get(row["split"], 2), row["path"] not in context.overrides,
                                                 row["path"]))
     conflict = context.classes and row["label"] and keeper["label"] and row["label"] != keeper["label"]
-    leak = row["split"] != keeper["split"] and not can_train(keeper)
+    leak = row["split"] != keeper["split"] and is_held_out(keeper)
     reason = f"nearly this picture of {keeper['split'] or 'the set'}, labelled {keeper['target'] or 'nothing'}"
     return Finding(row, "near_leak" if leak else "near_conflict" if conflict else "near_duplicate", "dropped",
                    keeper["path"], reason, score, context.policy.near_likeness)
@@ -67,7 +67,7 @@ def label_suspects(rows: Sequence[Row], context: CleanContext, allowance: Allowa
     """Images that look like another class. Raises UserError if the predictions are too poor to act on them."""
     choice, accuracy = context.policy.label_suspects, context.accuracy
     if choice != "report" and (accuracy is None or accuracy < context.policy.min_accuracy):
-        why = "no label could be judged" if accuracy is None else (
+        why = "no label could be checked" if accuracy is None else (
             f"labels were predicted with an accuracy of only {accuracy:.1f} %, and clean.min_accuracy is "
             f"{context.policy.min_accuracy:g}")
         raise UserError(f"{FILE}: clean.label_suspects is {choice}, but {why}; set it to report, or give scan.backbone "

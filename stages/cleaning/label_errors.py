@@ -1,7 +1,7 @@
 """Finds labels that look wrong. In: rows of data/scan.csv, features of their images. Out: further columns of it.
 
 Out-of-fold probabilities of a classifier are compared with the labels by cleanlab. Copies of one image form a group:
-no image is judged by a classifier that was trained on its copy.
+no label is predicted by a classifier that was trained on a copy of the image.
 
 The classifier is logistic regression on a radial kernel of the features, approximated by a few hundred columns so that
 time and memory grow linearly with N. Kernel and columns use no labels. Williams and Seeger, "Using the Nyström Method
@@ -16,8 +16,8 @@ import numpy as np
 
 from stages.cleaning import features
 
-COLUMNS = ("predicted", "label_score", "suspect")  # a class; 0–1, low is suspicious; 1 or empty. Empty: not judged
-MIN_IMAGES = 50  # with fewer, nothing is judged
+COLUMNS = ("predicted", "label_score", "suspect")  # a class; 0–1, low is suspicious; 1 or empty. Empty: not checked
+MIN_IMAGES = 50  # with fewer, no label is checked
 BATCH = 32  # images per call of the backbone
 LANDMARKS = 500  # images that all images are compared with: the kernel's columns
 GAMMA = 0.3  # of the kernel: exp(−0.3 · mean squared difference of standardised features)
@@ -50,31 +50,31 @@ class BatchedFeatures:
         self.images = []
 
 
-def can_train(row: Row) -> bool:
-    """Whether the image is, or may become, a labelled training image."""
+def is_labelled_training(row: Row) -> bool:
+    """Whether the image has a label and is in training, or has no split yet and may be drawn for training."""
     return row["split"] in ("train", "") and bool(row["target"])
 
 
-def judge_rows(rows: Sequence[Row], thumbnails: np.ndarray, deep: BatchedFeatures | None, folds: int,
-               seed: int) -> tuple[dict[int, dict[str, str]], str]:
-    """COLUMNS by row number, and a summary. Judged are readable images that can train, in classes of at least `folds`
-    different images.
+def find_label_errors(rows: Sequence[Row], thumbnails: np.ndarray, deep: BatchedFeatures | None, folds: int,
+                      seed: int) -> tuple[dict[int, dict[str, str]], str]:
+    """COLUMNS by row number, and a summary. Labels of readable training images are checked, in classes of at least
+    `folds` different images.
 
     thumbnails: uint8 (rows,32,32,3). deep: has been given those same images, in this order; None without a backbone.
     """
-    numbers = np.array([number for number, row in enumerate(rows) if row["pixels"] and can_train(row)], int)
+    numbers = np.array([number for number, row in enumerate(rows) if row["pixels"] and is_labelled_training(row)], int)
     targets, pixels = (np.array([rows[number][name] for number in numbers]) for name in ("target", "pixels"))
     names, labels = np.unique(targets, return_inverse=True)
     enough = np.array([len(set(pixels[labels == label])) >= folds for label in range(len(names))], bool)
     chosen = enough[labels]
     if enough.sum() < 2 or chosen.sum() < MIN_IMAGES:
-        return {}, (f"labels not judged: that takes two classes of {folds} different training images each, and "
+        return {}, (f"labels not checked: that takes two classes of {folds} different training images each, and "
                     f"{MIN_IMAGES} images in all")
     inputs = features.pixel_features(thumbnails[numbers[chosen]])
     if deep:
         inputs = np.hstack([deep.result()[chosen], inputs])
     group_of = {value: group for group, value in enumerate(dict.fromkeys(pixels))}  # copies are one group
-    result = judge(inputs, labels[chosen], np.array([group_of[value] for value in pixels[chosen]]), folds, seed)
+    result = score_labels(inputs, labels[chosen], np.array([group_of[value] for value in pixels[chosen]]), folds, seed)
     columns = {number: dict(zip(COLUMNS, (names[label], f"{score:.6f}", "1" if suspect else ""), strict=True))
                for number, label, score, suspect in zip(numbers[chosen].tolist(), *result, strict=True)}
     left_out = "" if enough.all() else f"; classes left out, of too few images: {(~enough).sum()}"
@@ -82,17 +82,19 @@ def judge_rows(rows: Sequence[Row], thumbnails: np.ndarray, deep: BatchedFeature
                      f"from other images, {result.suspect.sum()} suspect{left_out}")
 
 
-class Judgement(NamedTuple):
+class LabelScores(NamedTuple):
+    """Of N labels."""
+
     predicted: np.ndarray  # (N,): the label that the other images suggest
     score: np.ndarray  # float64 (N,), 0–1: probability of the given label; the lowest are the likeliest errors
     suspect: np.ndarray  # bool (N,): the lowest scores, as many as the estimated number of errors
 
 
-def judge(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> Judgement:
-    """An out-of-fold judgement on each label.
+def score_labels(inputs: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> LabelScores:
+    """Compares each label with an out-of-fold prediction.
 
-    features: float32 (N,D). labels: integers (N,), at least two different ones, each in at least `folds` groups.
-    groups: integers (N,); an image is judged by classifiers that were trained on no image of its group.
+    inputs: float32 (N,D), features of the images. labels: integers (N,), at least two different ones, each in at least
+    `folds` groups. groups: integers (N,); an image's label is predicted by classifiers that saw no image of its group.
 
     The lowest scores are suspect; their number is estimated by confident learning. Northcutt, Jiang and Chuang, JAIR
     70, 2021. Scores are not adjusted for frequent classes: a rare class has more errors per image.
@@ -104,8 +106,8 @@ def judge(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: i
     from sklearn.preprocessing import StandardScaler
 
     classes, given = np.unique(labels, return_inverse=True)
-    kernel = Nystroem(gamma=GAMMA / features.shape[1], n_components=min(LANDMARKS, len(features)), random_state=seed)
-    columns = kernel.fit_transform(StandardScaler().fit_transform(features))  # (N,≤500)
+    kernel = Nystroem(gamma=GAMMA / inputs.shape[1], n_components=min(LANDMARKS, len(inputs)), random_state=seed)
+    columns = kernel.fit_transform(StandardScaler().fit_transform(inputs))  # (N,≤500)
     divisions = [StratifiedGroupKFold(folds, shuffle=True, random_state=seed + number).split(given, given, groups)
                  for number in range(ROUNDS)]
     probabilities = np.mean([_out_of_fold(columns, given, list(division)) for division in divisions], axis=0,
@@ -113,7 +115,7 @@ def judge(features: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: i
     predicted = probabilities.argmax(1)
     score = get_label_quality_scores(given, probabilities, method="self_confidence")
     suspect = find_label_issues(given, probabilities, filter_by="low_self_confidence", n_jobs=1)
-    return Judgement(classes[predicted], score, suspect & (predicted != given))
+    return LabelScores(classes[predicted], score, suspect & (predicted != given))
 
 
 def _out_of_fold(columns: np.ndarray, labels: np.ndarray, division: list[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

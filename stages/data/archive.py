@@ -22,6 +22,7 @@ from typing import BinaryIO, NamedTuple
 from stages.core.errors import UserError, one_line
 from stages.core.files import atomic_write
 
+RAW = Path("data/raw.zip")
 CHUNK = 1 << 20  # bytes read at a time
 BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
 DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}  # by the file's first bytes

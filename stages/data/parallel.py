@@ -31,8 +31,9 @@ def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) ->
 def map_in_processes(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """function(item) for each item, in order. Few items are in memory at a time; with one core, no process is started.
 
-    function: of a module, or a `partial` of one. Processes are spawned, not forked, so they inherit no threads, locks
-    or open files. Raises what the function raises, and UserError if the system kills a process.
+    function: a module-level function or a `partial` of one, since it is pickled. Processes are spawned, not forked, so
+    they inherit no threads, locks or open files. Raises what the function raises, and UserError if the system kills a
+    process.
     """
     if WORKERS == 1:
         yield from map(function, items)

@@ -55,3 +55,11 @@ def labelled_count() -> int:
 
 def classes() -> list[str]:
     return (FOLDER / "classes.txt").read_text(encoding="utf-8").splitlines()
+
+
+def evenly_spaced(total: int, count: int) -> np.ndarray:
+    """Indices of `count` of `total` items, first and last included, or of all where there are fewer. int64 (count,).
+
+    Items sorted by class are likely to give every class.
+    """
+    return np.linspace(0, total - 1, min(count, total)).round().astype(int)

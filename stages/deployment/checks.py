@@ -19,7 +19,8 @@ import pydantic
 from stages.core import files, params
 from stages.core.device import thread_count
 from stages.data import prepared
-from stages.deployment import dataset, onnx_model
+from stages.deployment import onnx_model
+from stages.deployment.card_fields import card_fields
 
 INDEX = prepared.FOLDER / "index.csv"
 BATCH = 16  # images at a time, where only the answers count; memory depends on it
@@ -53,7 +54,7 @@ class Sample:
         """Evenly spaced pictures that make about `count` squares, one picture at least."""
         index = [row for row in files.read_csv(INDEX) if row["split"] == "test"]
         squares = sum(int(row["windows"]) for row in index)
-        chosen = [index[at] for at in dataset.evenly_spaced(len(index), max(1, round(count * len(index) / squares)))]
+        chosen = [index[at] for at in prepared.evenly_spaced(len(index), max(1, round(count * len(index) / squares)))]
         self.pictures = [Picture(row["path"], range(int(row["row"]), int(row["row"]) + int(row["windows"])))
                          for row in chosen]
         self.rows = [row for picture in self.pictures for row in picture.rows]
@@ -137,7 +138,7 @@ def no_local_paths(subject: ModelUnderTest) -> CheckResult:
 def card_matches(subject: ModelUnderTest) -> CheckResult:
     """Its card says what params.yaml, the arrays and the weights say."""
     card, classes, listed = subject.model.card, tuple(prepared.classes()), onnx_model.FOLDER / "classes.txt"
-    expected = dataset.card_fields() | {"role": subject.role, "weights_sha256": files.sha256(subject.weights)}
+    expected = card_fields() | {"role": subject.role, "weights_sha256": files.sha256(subject.weights)}
     for field, right in expected.items():
         if (value := getattr(card, field)) != right:
             return CheckResult(False, f"its card says {field} {reprlib.repr(value)}, but it is {reprlib.repr(right)}",

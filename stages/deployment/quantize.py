@@ -15,7 +15,7 @@ from onnx import ModelProto
 from stages.core import params, plugins
 from stages.core.device import thread_count
 from stages.data import prepared
-from stages.deployment import dataset, int8, onnx_model, weight_only
+from stages.deployment import int8, onnx_model, weight_only
 
 FORMS = {"static": "int8", "weights": "int8 weights", "fp16": "fp16 weights"}  # as the card has them
 WEIGHT_ONLY = {"weights": weight_only.int8_weights, "fp16": weight_only.fp16_weights}
@@ -63,7 +63,7 @@ def quantiser(model: ModelProto, settings: QuantizeParams, centred: bool) -> Ite
         yield Quantiser(model, settings, None)
         return
     images = prepared.images("train")
-    calibration = np.ascontiguousarray(images[dataset.evenly_spaced(len(images), settings.calibration_images)])
+    calibration = np.ascontiguousarray(images[prepared.evenly_spaced(len(images), settings.calibration_images)])
     with int8.calibrated(model, calibration, centred) as calibrated:
         yield Quantiser(model, settings, calibrated)
 
@@ -111,7 +111,7 @@ def best(tried: list[Candidate]) -> Candidate:
 
 def _worst_first(ready: Quantiser, images: np.ndarray) -> list[str]:
     """The layers, first the one that, staying float alone, brings the logits nearest to the float model's."""
-    images = np.ascontiguousarray(images[dataset.evenly_spaced(len(images), RANKING_IMAGES)])
+    images = np.ascontiguousarray(images[prepared.evenly_spaced(len(images), RANKING_IMAGES)])
     expected = onnx_model.run(_session(ready.model), images)
     errors = {name: np.square(onnx_model.run(_session(ready.quantised([name])), images) - expected).mean()
               for name in ready.calibrated.layers()}

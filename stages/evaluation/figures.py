@@ -29,7 +29,7 @@ class Pair(NamedTuple):
 def draw(models: Mapping[str, confusion.Predictions], scores: ModuleType, classes: Sequence[str], bins: int,
          folder: Path, *, unit: str, step: int, columns: Sequence[str], title: str,
          cell: Callable[[int, float], str]) -> list[Pair]:
-    """All but classes.png and the test pictures; returns what the last model confuses, whose confusion is drawn.
+    """All but classes.png and the test images; returns what the last model confuses, whose confusion is drawn.
 
     scores: stages/tasks/<task>/scores.py. unit: "images" or "pixels". step: every step-th goes into the confusion
     tables, whose rows DVC's template counts. columns: of classes.csv. title: what follows "<model>: <accuracy> % of ".
@@ -125,7 +125,7 @@ def confused(counts: np.ndarray, classes: Sequence[str], unit: str, path: Path) 
 
 
 def examples(rows: Sequence[tuple[str, Sequence[np.ndarray]]], path: Path) -> None:
-    """A row for each (title, pictures uint8 (H,W,3)), the title above."""
+    """A row for each (title, test images uint8 (H,W,3)), the title above."""
     step = LINE + SIDE + GAP
     canvas = np.full((len(rows) * step, max(5 * SIDE, *(len(some) * (SIDE + GAP) for _, some in rows)) + GAP, 3), 255,
                      np.uint8)
@@ -133,9 +133,9 @@ def examples(rows: Sequence[tuple[str, Sequence[np.ndarray]]], path: Path) -> No
     with figure(path, wide / DPI, high / DPI) as drawn:
         for top, (title, some) in zip(range(0, high, step), rows, strict=True):
             drawn.text(GAP / wide, 1 - (top + LINE / 2) / high, title, va="center", fontsize=8)
-            for left, picture in zip(range(GAP, wide, SIDE + GAP), some, strict=False):
-                height, width = (max(1, round(SIDE * side / max(picture.shape[:2]))) for side in picture.shape[:2])
-                canvas[top + LINE:top + LINE + height, left:left + width] = Image.fromarray(picture).resize(
+            for left, image in zip(range(GAP, wide, SIDE + GAP), some, strict=False):
+                height, width = (max(1, round(SIDE * side / max(image.shape[:2]))) for side in image.shape[:2])
+                canvas[top + LINE:top + LINE + height, left:left + width] = Image.fromarray(image).resize(
                     (width, height), Image.Resampling.BILINEAR)
         drawn.figimage(canvas, zorder=-1)
 

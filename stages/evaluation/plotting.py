@@ -1,4 +1,4 @@
-"""Pictures for the report, by matplotlib. In: numbers, maps, a path. Out: a PNG, of the same bytes every time."""
+"""Figures for the report, by matplotlib. In: numbers, maps, a path. Out: a PNG, of the same bytes every time."""
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from stages.evaluation.palette import palette
 
 COLOURS = {"teacher": "tab:gray", "baseline": "tab:blue", "student": "tab:orange", "int8": "tab:green"}
 DPI = 110
-SIDE, NARROWEST, GAP = 320, 160, 6  # of a sheet, in pixels: a picture's longest side, a column, the white between
+SIDE, NARROWEST, GAP = 320, 160, 6  # of a sheet, in pixels: an image's longest side, a column, the white between
 
 
 @contextmanager
@@ -52,11 +52,11 @@ def confusion(counts: np.ndarray, written: Callable[[int, float], str], classes:
                           color="white" if share[row, column] > 50 else "black")
 
 
-def sheet(numbers: Sequence[int], photographs: Callable[[int], np.ndarray], maps: Mapping[str, Sequence[np.ndarray]],
+def sheet(numbers: Sequence[int], images: Callable[[int], np.ndarray], maps: Mapping[str, Sequence[np.ndarray]],
           notes: Mapping[str, Sequence[str]], classes: Sequence[str], path: Path) -> None:
-    """A row for each of these pictures: the photograph uint8 (H,W,3), and its map (H,W) of classes under each title.
+    """A row for each of these test images: the image, uint8 (H,W,3), and its map (H,W) of classes under each title.
 
-    Maps are hatched where they are below 0: ignored pixels. notes: texts for the corners of some titles' maps. Pictures
+    Maps are hatched where they are below 0: ignored pixels. notes: texts for the corners of some titles' maps. Images
     are resized to fit SIDE; the legend has the classes that occur.
     """
     first = next(iter(maps.values()))
@@ -69,7 +69,7 @@ def sheet(numbers: Sequence[int], photographs: Callable[[int], np.ndarray], maps
     corners = []
     for number, (height, width), top in zip(numbers, sizes, tops, strict=False):
         left = (column - width) // 2
-        canvas[top:top + height, left:left + width] = Image.fromarray(photographs(number)).resize(
+        canvas[top:top + height, left:left + width] = Image.fromarray(images(number)).resize(
             (width, height), Image.Resampling.LANCZOS)
         for title, drawn in maps.items():
             left += column + GAP
@@ -112,7 +112,7 @@ def _write_sheet(canvas: np.ndarray, column: int, titles: Sequence[str], corners
 
 
 def _fitted(sizes: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """(height, width) of each picture on the sheet: all of one width where their shapes allow it."""
+    """(height, width) of each test image on the sheet: all of one width where their shapes allow it."""
     column = float(np.clip(min(SIDE * width / height for height, width in sizes), NARROWEST, SIDE))
     scales = [min(column / width, SIDE / height) for height, width in sizes]
     return [(max(1, round(scale * height)), max(1, round(scale * width)))

@@ -1,8 +1,8 @@
 """Paired tests, the gap recovered, and intervals from a few seeds and one test split.
 
 An interval answers: what would this be on other test images from the same source, with networks trained anew? In
-simulations of two networks at 90 %, 3 seeds each, the 95 % interval of a gain of one point held it so often (tests
-repeat a part; 2000 trials of 360 images, 800 of 2000, 150 of 10,000):
+simulations of two networks at 90 %, 3 seeds each, with a true gain of one point, the 95 % interval contained the true
+gain in this share of trials (tests repeat a part; 2000 trials of 360 images, 800 of 2000, 150 of 10,000):
 
     images                                     360    2000    2000    10,000
     standard deviation over seeds, points      0.5     0.5     1.0       0.5
@@ -11,9 +11,9 @@ repeat a part; 2000 trials of 360 images, 800 of 2000, 150 of 10,000):
     images, seeds by Student's t: `resample`  99 %    98 %    97 %      96 %
 
 With 5 seeds the last row is 98 to 99 %. With one seed an interval is for new images alone. For the mean IoU of few
-photographs it holds less than it says (85 % of 10, 91 % of 50), since rare classes may be in none of them; for a gain
-in it 93 to 95 %. The teacher is one network, the best of its seeds on val: how other teachers would fare is in none of
-the intervals.
+images, coverage is below nominal (85 % with 10, 91 % with 50), since rare classes may be in none of them; for a gain in
+mean IoU it is 93 to 95 %. The teacher is one network, the best of its seeds on val: the intervals don't cover how other
+teachers would fare.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,9 +38,9 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def wilcoxon(first: np.ndarray, second: np.ndarray) -> float:
-    """Two-sided p-value that two models do equally well on a picture. In: float (P,), each picture's score.
+    """Two-sided p-value that two models do equally well on a test image. In: float (N,), each image's score.
 
-    Pictures with equal scores are dropped; 1 where all are equal. Exact for up to 50 differences (13 where some are of
+    Images with equal scores are dropped; 1 where all are equal. Exact for up to 50 differences (13 where some are of
     equal size), beyond that by scipy's normal approximation.
     Wilcoxon, "Individual comparisons by ranking methods", Biometrics Bulletin 1, 1945.
     """
@@ -60,7 +60,7 @@ def resample(models: Mapping[str, Sequence[np.ndarray]], score_of: Callable[[np.
              seed: int) -> dict[str, np.ndarray]:
     """Draws (B,) of each model's mean score over its seeds; percentiles of any function of them are its interval.
 
-    models: for each seed of a model sufficient statistics (U,K) of U units (images, photographs), which add up.
+    models: for each seed of a model sufficient statistics (U,K) of U units (test images), which add up.
     score_of: totals (*,K) → scores (*). A draw takes the same units and seeds for all models, which pairs them.
 
     Units are resampled (Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7, 1979), and

@@ -122,7 +122,7 @@ def test_label_suspects_are_reported_dropped_or_relabelled_the_worst_first():
 
 
 def test_label_suspects_are_not_acted_on_if_predictions_are_poor():
-    for accuracy, reason in ((69.9, "accuracy of only 69.9 %"), (None, "no label could be judged")):
+    for accuracy, reason in ((69.9, "accuracy of only 69.9 %"), (None, "no label could be checked")):
         with pytest.raises(UserError, match=f"clean.label_suspects is drop, but .*{reason}.*report"):
             decided(suspects(3), label_suspects="drop", accuracy=accuracy)
         assert len(decided(suspects(3), accuracy=accuracy)[0]) == 11

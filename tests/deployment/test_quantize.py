@@ -15,7 +15,7 @@ from exported_networks import SIDE, answers, deployed, float_model, net
 
 from stages.core import files
 from stages.data import prepared
-from stages.deployment import dataset, explore, export, onnx_model, quantize, weight_only
+from stages.deployment import explore, export, onnx_model, quantize, weight_only
 
 SETTINGS = quantize.QuantizeParams(mode="static", per_channel=True, calibration_images=64, max_drop=0.5,
                                    remedy="layers")
@@ -159,7 +159,7 @@ def test_the_layer_whose_float_form_helps_most_is_the_worst(monkeypatch):
     (10, 4, [0, 3, 6, 9]), (10, 1, [0]), (10, 2, [0, 9]), (3, 3, [0, 1, 2]), (3, 9, [0, 1, 2]), (8, 3, [0, 4, 7]),
 ])
 def test_evenly_spaced(total, count, indices):
-    assert dataset.evenly_spaced(total, count).tolist() == indices
+    assert prepared.evenly_spaced(total, count).tolist() == indices
 
 
 def test_calibration_sees_evenly_spaced_training_images(spoilt, monkeypatch):

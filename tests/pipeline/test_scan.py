@@ -1,4 +1,4 @@
-"""scan, through the command: a row per file, judged labels, the same bytes with more processes."""
+"""scan, through the command: a row per file, checked labels, the same bytes with more processes."""
 
 import csv
 import hashlib
@@ -96,7 +96,7 @@ def test_the_same_bytes_again_with_more_processes(project):
 @pytest.mark.slow
 def test_unreadable_files_have_rows_too(project):
     rows = scan(project, {"cat/1.jpg": b"", "cat/2.png": b"<html>", "dog/3.gif": b"GIF89a"})
-    assert rows.pop("")["summary"].startswith("scan: 3 images, 3 unreadable; labels not judged: ")
+    assert rows.pop("")["summary"].startswith("scan: 3 images, 3 unreadable; labels not checked: ")
     assert [row["issue"] for row in rows.values()] == ["unreadable"] * 3 and all(row["reason"] for row in rows.values())
     assert not thumbnails(project).any() and len(thumbnails(project)) == 3
 
@@ -121,7 +121,7 @@ def test_params_out_of_range_are_refused(change):
 
 
 @pytest.mark.slow
-def test_labels_of_training_images_are_judged_by_other_images(project):
+def test_labels_of_training_images_are_predicted_from_other_images(project):
     """Red cats and green dogs; one dog among the cats, twice; three owls, too few for five folds."""
     chance = np.random.default_rng(0)
 
@@ -138,20 +138,20 @@ def test_labels_of_training_images_are_judged_by_other_images(project):
         **{f"{place}/t.png": shaded(60, 200, 60) for place in ("test/cat", "test/dog", "unlabelled")}})
     assert rows.pop("")["summary"] == ("scan: 69 images, 1 unreadable; 96.8 % of 62 labels predicted from other "
                                        "images, 2 suspect; classes left out, of too few images: 1")
-    judged = {path: row for path, row in rows.items() if row["predicted"]}
-    assert judged.keys() == {*files, "train/cat/wrong.png", "train/cat/wrong-again.png"}
-    suspects = {path: row for path, row in judged.items() if row["suspect"] == "1"}
+    checked = {path: row for path, row in rows.items() if row["predicted"]}
+    assert checked.keys() == {*files, "train/cat/wrong.png", "train/cat/wrong-again.png"}
+    suspects = {path: row for path, row in checked.items() if row["suspect"] == "1"}
     assert suspects.keys() == {"train/cat/wrong.png", "train/cat/wrong-again.png"}
     assert all(row["predicted"] == "dog" and float(row["label_score"]) < 0.5 for row in suspects.values())
-    assert all(row["predicted"] == row["target"] and row["suspect"] == "" for path, row in judged.items()
+    assert all(row["predicted"] == row["target"] and row["suspect"] == "" for path, row in checked.items()
                if path not in suspects)
-    assert not any(row[name] for path, row in rows.items() if path not in judged
+    assert not any(row[name] for path, row in rows.items() if path not in checked
                    for name in ("predicted", "label_score", "suspect"))
 
 
 @pytest.mark.slow
-def test_too_few_images_are_not_judged(project):
+def test_labels_of_too_few_images_are_not_checked(project):
     rows = scan(project, two_classes(24))
-    assert rows.pop("")["summary"] == ("scan: 48 images, 0 unreadable; labels not judged: that takes two classes of 5 "
+    assert rows.pop("")["summary"] == ("scan: 48 images, 0 unreadable; labels not checked: that takes two classes of 5 "
                                     "different training images each, and 50 images in all")
     assert not any(row["predicted"] for row in rows.values())

@@ -1,4 +1,4 @@
-"""Tables and pictures of a classifier's predictions for the test split. In: each model's predictions. Out: CSVs, PNGs.
+"""Tables and figures of a classifier's predictions for the test split. In: each model's predictions. Out: CSVs, PNGs.
 
 plots/test    confusion/<model>.csv, classes.csv, reliability/<model>.csv, precision_recall/<model>.csv, confused.csv,
               confusion.png, reliability.png, precision_recall.png; classes.png unless there are too many classes
@@ -19,21 +19,21 @@ MAX_BARS = 50  # classes whose bars are drawn: more can't be read
 EXAMPLES = 8  # images of a pair
 
 
-def draw(models: Mapping, scores, classes: list[str], bins: int, photographs: Callable[[int], np.ndarray],
+def draw(models: Mapping, scores, classes: list[str], bins: int, images: Callable[[int], np.ndarray],
          folder: Path, confused_folder: Path) -> None:
-    """models: name → Predictions of `scores`, the module beside this. photographs: a picture's number → uint8 (H,W,3).
-    folder: of all but the images, which go to `confused_folder`.
+    """models: name → Predictions of `scores`, the module beside this. images: a test image's number → uint8 (H,W,3).
+    folder: of all but the examples, which go to `confused_folder`.
     """
     last = list(models.values())[-1]
     pairs = figures.draw(models, scores, classes, bins, folder, unit="images", step=1, columns=confusion.AVERAGED,
                          title=f"{len(last.targets)} test images right", cell=lambda images, share: str(images))
     if len(classes) <= MAX_BARS:
         figures.class_bars(models, classes, folder / "classes.png")
-    _draw_confused(pairs, last, classes, photographs, confused_folder)
+    _draw_confused(pairs, last, classes, images, confused_folder)
 
 
 def _draw_confused(pairs: Sequence[figures.Pair], predictions, classes: list[str],
-                   photographs: Callable[[int], np.ndarray], folder: Path) -> None:
+                   images: Callable[[int], np.ndarray], folder: Path) -> None:
     """A row for each pair: the images about which the model was surest."""
     if not pairs:
         with files.atomic_write(folder / "none.txt") as file:
@@ -41,9 +41,9 @@ def _draw_confused(pairs: Sequence[figures.Pair], predictions, classes: list[str
         return
     rows = []
     for pair in pairs:
-        images = np.flatnonzero((predictions.targets == pair.actual) & (predictions.predicted == pair.predicted))
-        surest = images[np.argsort(-predictions.probabilities[images, pair.predicted], kind="stable")[:EXAMPLES]]
+        numbers = np.flatnonzero((predictions.targets == pair.actual) & (predictions.predicted == pair.predicted))
+        surest = numbers[np.argsort(-predictions.probabilities[numbers, pair.predicted], kind="stable")[:EXAMPLES]]
         title = (f"{classes[pair.actual]} → {classes[pair.predicted]}: {pair.count} image{'s' * (pair.count > 1)}, "
                  f"{pair.percent:.1f} % of {classes[pair.actual]}")
-        rows.append((title, [photographs(image) for image in surest.tolist()]))
+        rows.append((title, [images(number) for number in surest.tolist()]))
     figures.examples(rows, folder / "pairs.png")

@@ -1,5 +1,5 @@
 """Scores of a segmenter. In: logits (N,C,H,W) of squares, targets (N,H,W), < 0: ignored. Out: numbers, which figures.py
-draws. Squares are joined into whole pictures first.
+draws. Squares are joined into test images first.
 """
 
 from collections.abc import Iterable
@@ -17,16 +17,16 @@ WORDS = {"primary": PRIMARY, "named": "mean IoU", "paired_test": "Wilcoxon's sig
 # There are too many pixels to keep the confidence of each, so that they are summed in fine bins. Their number is a
 # multiple of every `ece_bins` up to 12, and of 14, 15, 16, 18, 20, 24, for which the calibration error is exact.
 FINE_BINS = 55440
-# Precision and recall come from the probabilities of every STEP-th pixel (a prime, to meet all columns of a picture),
+# Precision and recall come from the probabilities of every STEP-th pixel (a prime, to meet all columns of an image),
 # counted in so many bins.
 STEP, CURVE_BINS = 31, 1000
 
 
 @dataclass(frozen=True)
 class Predictions(confusion.Predictions):
-    """A model's predictions for a split of P pictures: all that the scores need, and no logits."""
+    """A model's predictions for a split of P test images: all that the scores need, and no logits."""
 
-    confusions: np.ndarray  # int64 (P,C,C): pixels of each picture, actual by predicted
+    confusions: np.ndarray  # int64 (P,C,C): pixels of each test image, actual by predicted
     calibration: np.ndarray  # float64 (3,FINE_BINS), as `calibration.bin_sums` has them
     log_loss: float  # nats, summed over the pixels
     brier: float  # squared distances of probabilities from the truth, summed over classes and pixels
@@ -74,7 +74,7 @@ def collect(batches: Iterable[tuple[np.ndarray, np.ndarray]], windows: np.ndarra
 
 
 def sufficient_stats(predictions: Predictions) -> np.ndarray:
-    """int64 (P,C·C): the confusion of each photograph with a labelled pixel; `statistics.resample` adds these up."""
+    """int64 (P,C·C): the confusion of each test image with a labelled pixel; `statistics.resample` adds these up."""
     return predictions.confusions[predictions.confusions.any((1, 2))].reshape(-1, predictions.confusions[0].size)
 
 
@@ -85,11 +85,11 @@ def score_of(totals: np.ndarray) -> np.ndarray:
 
 
 def compare(first: Predictions, second: Predictions) -> float:
-    """p-value that two models have equal mean IoU on a photograph, by Wilcoxon's signed-rank test.
+    """p-value that two models have equal mean IoU on a test image, by Wilcoxon's signed-rank test.
 
-    Not over pixels, since those of one photograph aren't independent. Csurka et al., "What is a good evaluation measure
-    for semantic segmentation?", BMVC 2013, compare models by each photograph's own IoU. Photographs without a labelled
-    pixel are left out; 1 where all are equal.
+    Not over pixels, since those of one image aren't independent. Csurka et al., "What is a good evaluation measure
+    for semantic segmentation?", BMVC 2013, compare models by each image's own IoU. Test images without a labelled pixel
+    are left out; 1 where all are equal.
     """
     return statistics.wilcoxon(score_of(sufficient_stats(first)), score_of(sufficient_stats(second)))
 

@@ -1,6 +1,4 @@
-"""What the deployed files take from the prepared data set: fields of their cards, and even samples of images."""
-
-import numpy as np
+"""The fields of a deployed model's card that all models of a run share, from the prepared data set and params.yaml."""
 
 from stages.core import params
 from stages.data import prepared
@@ -18,11 +16,3 @@ def card_fields() -> dict[str, object]:
     """The fields of onnx_model.Card that are the same for all models of a run, in the card's order."""
     return {"classes": tuple(prepared.classes()), "image_size": prepared.image_size()[0],
             **params.load("split", Resizing).model_dump(), "task": params.load_word("data.task")}
-
-
-def evenly_spaced(total: int, count: int) -> np.ndarray:
-    """Indices of `count` of `total` items, first and last included, or of all where there are fewer. int64 (count,).
-
-    Items sorted by class are likely to give every class.
-    """
-    return np.linspace(0, total - 1, min(count, total)).round().astype(int)
