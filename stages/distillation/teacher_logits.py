@@ -81,7 +81,7 @@ def logits(teacher: nn.Module, images: augmentation.ImageArrays, samples: np.nda
         with torch.inference_mode(), autocast(device, params.precision):
             output = teacher(batch)
         if params.mode == "clean" and output.ndim > 2:
-            raise UserError("params.yaml: targets.mode is clean, but this teacher outputs a class per pixel, and pixels "
+            raise UserError("params.yaml: targets.mode is clean, but this teacher's logits are per pixel, and pixels "
                             "move with the student's crops; use views or online")
         if 2 * params.stride > min(output.shape[2:], default=2 * params.stride):
             raise UserError(f"params.yaml: targets.stride is {params.stride}, so that of logits for "
