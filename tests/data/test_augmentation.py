@@ -130,21 +130,6 @@ def test_two_arrays_are_addressed_as_one():
     assert len(ImageArrays(first, second[:0])) == 3
 
 
-def test_draws_are_uniform_and_uncorrelated():
-    drawn = rng.uniform(7, np.arange(20000), 3, 4)
-    assert drawn.min() >= 0 and drawn.max() < 1
-    assert abs(drawn.mean(0) - 0.5).max() < 0.01 and abs(drawn.var(0) - 1 / 12).max() < 0.005
-    assert abs(np.corrcoef(drawn.T) - np.eye(4)).max() < 0.03
-    assert abs(np.corrcoef(drawn[:-1, 0], drawn[1:, 0])[0, 1]) < 0.03
-
-
-def test_the_order_is_a_permutation_of_its_own_for_each_seed_and_epoch():
-    orders = [rng.permutation(seed, epoch, 10) for seed in (0, 1) for epoch in (0, 1)]
-    assert all(sorted(order) == list(range(10)) for order in orders)
-    assert len({tuple(order) for order in orders}) == 4
-    assert (rng.permutation(1, 1, 10) == orders[3]).all()
-
-
 def test_turns_are_the_eight_symmetries_of_a_square(stored):
     image = ImageArrays(stored.parts[0][:1].repeat(400, 0))
     seen = augmentation.view(image, np.arange(400), KINDS["turns"], 0, 0)

@@ -95,16 +95,6 @@ def test_the_sampler_evens_the_classes_out(recipe):
     assert np.bincount(labels[weighted_sample(halved, 0, 0, 1000)]) / 1000 == pytest.approx(roots, abs=0.02)
 
 
-def test_the_sampler_shuffles_anew_each_epoch_and_the_same_again():
-    weights = np.repeat([1.0, 9.0], [90, 10])
-    orders = [weighted_sample(weights, seed, epoch, 100).tolist() for seed in (0, 1) for epoch in (0, 1)]
-    assert len(set(map(tuple, orders))) == 4 and orders[3] == weighted_sample(weights, 1, 1, 100).tolist()
-    assert sorted(weighted_sample(np.ones(100), 0, 0, 100)) == list(range(100))
-    # What comes up often does not come up in a row: of 100 draws one in two is of the last ten.
-    rare = np.array(orders[0]) >= 90
-    assert 35 < (rare[1:] != rare[:-1]).sum() < 65
-
-
 def test_unlabelled_images_keep_their_part_of_an_epoch(recipe):
     labels = np.repeat([0, 1], [90, 10])
     weights = sampled(recipe("weighted_sampler", class_weight_power=1.0), labels, np.array([90, 10]), unlabelled=300)
