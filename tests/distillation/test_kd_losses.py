@@ -25,15 +25,15 @@ def settings(**changes) -> DistillParams:
 def test_kd_by_hand():
     # softmax([ln 3, 0]) = (3/4, 1/4) against (1/2, 1/2): 3/4 ln(3/2) + 1/4 ln(1/2)
     teacher, student = torch.tensor([[math.log(3), 0.0]]), torch.zeros(1, 2)
-    found = distillation_loss(student, teacher, torch.tensor([0]), settings())
-    assert found == pytest.approx(0.75 * math.log(1.5) + 0.25 * math.log(0.5), abs=1e-6)
+    loss = distillation_loss(student, teacher, torch.tensor([0]), settings())
+    assert loss == pytest.approx(0.75 * math.log(1.5) + 0.25 * math.log(0.5), abs=1e-6)
 
 
 def test_kd_by_hand_at_temperature_two():
     # Logits (2 ln 3, 0) at T = 2 are (ln 3, 0) again; the divergence is scaled by T² = 4.
     teacher, student = torch.tensor([[2 * math.log(3), 0.0]]), torch.zeros(1, 2)
-    found = distillation_loss(student, teacher, torch.tensor([0]), settings(temperature=2.0))
-    assert found == pytest.approx(4 * (0.75 * math.log(1.5) + 0.25 * math.log(0.5)), abs=1e-6)
+    loss = distillation_loss(student, teacher, torch.tensor([0]), settings(temperature=2.0))
+    assert loss == pytest.approx(4 * (0.75 * math.log(1.5) + 0.25 * math.log(0.5)), abs=1e-6)
 
 
 def test_dkd_by_hand():
@@ -42,8 +42,8 @@ def test_dkd_by_hand():
     teacher, student = torch.log(torch.tensor([[1 / 2, 1 / 3, 1 / 6]])), torch.zeros(1, 3)
     pair = 0.5 * math.log(0.5 * 3) + 0.5 * math.log(0.5 * 1.5)
     rest = 2 / 3 * math.log(4 / 3) + 1 / 3 * math.log(2 / 3)
-    found = distillation_loss(student, teacher, torch.tensor([0]), settings(loss="dkd", dkd_beta=8.0))
-    assert found == pytest.approx(pair + 8 * rest, abs=1e-6)
+    loss = distillation_loss(student, teacher, torch.tensor([0]), settings(loss="dkd", dkd_beta=8.0))
+    assert loss == pytest.approx(pair + 8 * rest, abs=1e-6)
 
 
 def test_dkds_target_is_the_label_and_not_the_teachers_top_class():
@@ -76,8 +76,8 @@ def test_dist_agrees_with_numpy():
     s, t = student.softmax(1).numpy(), teacher.softmax(1).numpy()
     correlation = lambda a, b: np.mean([np.corrcoef(x, y)[0, 1] for x, y in zip(a, b, strict=True)])  # noqa: E731
     expected = 2 - correlation(s, t) - correlation(s.T, t.T)
-    found = distillation_loss(student, teacher, torch.zeros(5, dtype=torch.long), settings(loss="dist"))
-    assert found == pytest.approx(expected, abs=1e-5)
+    loss = distillation_loss(student, teacher, torch.zeros(5, dtype=torch.long), settings(loss="dist"))
+    assert loss == pytest.approx(expected, abs=1e-5)
 
 
 # Of one image the softmax over two places: (3/4, 1/4) against (1/2, 1/2) for class 0, nothing to learn for class 1.
@@ -106,9 +106,9 @@ def test_cwd_of_an_image_with_ignored_places_and_of_one_that_is_nothing_else():
     nothing = torch.full_like(target, IGNORED)
     batch = [torch.cat(pair) for pair in ((student, student - 3), (teacher, teacher), (target, nothing))]
     batch[0].requires_grad_()
-    found = distillation_loss(*batch, params)
-    found.backward()
-    assert found.detach() == pytest.approx(CWD / 2, abs=1e-6)
+    loss = distillation_loss(*batch, params)
+    loss.backward()
+    assert loss.detach() == pytest.approx(CWD / 2, abs=1e-6)
     assert batch[0].grad.isfinite().all() and not batch[0].grad[1].any() and not batch[0].grad[0, :, 2].any()
 
 
@@ -165,7 +165,7 @@ def test_resolution_changes_nothing(loss, standardise):
     assert distillation_loss(*larger, params) == pytest.approx(expected, rel=1e-4)
 
 
-@pytest.mark.parametrize(("loss", "standardise"), [found for found in EVERY if found[0] != "cwd"])
+@pytest.mark.parametrize(("loss", "standardise"), [pair for pair in EVERY if pair[0] != "cwd"])
 def test_the_class_axis_is_1(loss, standardise):
     """A map of logits gives what its pixels, as a list of samples, give."""
     params = settings(loss=loss, standardise=standardise)
@@ -181,8 +181,8 @@ def test_the_number_of_classes_changes_nothing():
     student, teacher = logits(4, 3, seed=14), logits(4, 3, seed=15)
     wider = [torch.cat([value, torch.full((4, 50), -60.0)], 1) for value in (student, teacher)]
     target = torch.tensor([0, 1, 2, 0])
-    found = distillation_loss(*wider, target, settings())
-    assert found == pytest.approx(float(distillation_loss(student, teacher, target, settings())), rel=1e-5)
+    loss = distillation_loss(*wider, target, settings())
+    assert loss == pytest.approx(float(distillation_loss(student, teacher, target, settings())), rel=1e-5)
 
 
 @pytest.mark.parametrize(("loss", "standardise"), EVERY)
@@ -201,9 +201,9 @@ def test_half_precision_logits_stay_finite(loss, standardise, kind):
     student = torch.tensor([[60.0, 0.0, -60.0], [0.0, 60.0, 3.0]], dtype=kind).T[None].requires_grad_()  # (1,3,2)
     teacher = torch.tensor([[-60.0, 0.0, 60.0], [60.0, 0.0, 1.0]], dtype=kind).T[None]
     params = settings(loss=loss, standardise=standardise)
-    found = distillation_loss(student, teacher, torch.tensor([[0, 1]]), params)
-    found.backward()
-    assert found.isfinite() and found > 0
+    divergence = distillation_loss(student, teacher, torch.tensor([[0, 1]]), params)
+    divergence.backward()
+    assert divergence.isfinite() and divergence > 0
     assert student.grad.isfinite().all()
 
 
@@ -211,9 +211,9 @@ def test_half_precision_logits_stay_finite(loss, standardise, kind):
 def test_unlabelled_positions_are_taught(loss):
     student, teacher = logits(3, 4, 2, seed=18).requires_grad_(), logits(3, 4, 2, seed=19)
     unlabelled = torch.full((3, 2), UNLABELLED)
-    found = distillation_loss(student, teacher, unlabelled, settings(loss=loss))
-    found.backward()
-    assert found > 0 and student.grad.flatten(1).any(1).all()
+    divergence = distillation_loss(student, teacher, unlabelled, settings(loss=loss))
+    divergence.backward()
+    assert divergence > 0 and student.grad.flatten(1).any(1).all()
     # And an image of which a part is labelled is taught everywhere.
     student.grad = None
     distillation_loss(student, teacher, torch.tensor([[2, UNLABELLED]] * 3), settings(loss=loss)).backward()
@@ -224,9 +224,9 @@ def test_unlabelled_positions_are_taught(loss):
 def test_the_student_that_answers_as_its_teacher_has_nothing_to_learn(loss):
     student = logits(3, 5, 2, seed=20).requires_grad_()
     target = torch.tensor([[0, 1], [2, 3], [4, 0]])
-    found = distillation_loss(student, student.detach().clone(), target, settings(loss=loss))
-    found.backward()
-    assert found.detach() == pytest.approx(0, abs=1e-5)
+    divergence = distillation_loss(student, student.detach().clone(), target, settings(loss=loss))
+    divergence.backward()
+    assert divergence.detach() == pytest.approx(0, abs=1e-5)
     assert student.grad.abs().max() < 1e-4
 
 

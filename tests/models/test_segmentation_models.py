@@ -37,8 +37,8 @@ def test_a_unet_sees_across_the_image_and_keeps_its_edges():
     net = factory.freeze(build(unet(3, 4)))
     images = torch.full((1, 3, 64, 64), 128.0, requires_grad=True)
     net.net(images)[0, 0, 32, 32].backward()
-    seen = images.grad[0].abs().sum(0)
-    assert seen[32, 52] > 0 and seen.argmax() // 64 in range(30, 35)
+    influence = images.grad[0].abs().sum(0)
+    assert influence[32, 52] > 0 and influence.argmax() // 64 in range(30, 35)
 
 
 @pytest.mark.parametrize(("params", "message"), [
@@ -65,15 +65,15 @@ def test_torchvisions_own_weights_fit_and_give_its_own_answer(architecture):
 @pytest.mark.slow
 @pytest.mark.parametrize(("architecture", "backbone"), [(LRASPP, "mobilenet_v3_large"), (FCN, "resnet50")])
 def test_imagenet_weights_are_those_of_the_backbone(architecture, backbone, monkeypatch):
-    theirs, asked = models.get_model(backbone, weights=None).state_dict(), []
+    theirs, downloads = models.get_model(backbone, weights=None).state_dict(), []
 
     def download(weights, **how):
-        asked.append((type(weights).__name__, how["check_hash"], how["weights_only"]))
+        downloads.append((type(weights).__name__, how["check_hash"], how["weights_only"]))
         return theirs
 
     monkeypatch.setattr(models.WeightsEnum, "get_state_dict", download)
     net = build(torchvision_segmentation(architecture, "imagenet"))
-    assert [(name.lower(), *how) for name, *how in asked] == [(f"{backbone}_weights", True, True)]
+    assert [(name.lower(), *how) for name, *how in downloads] == [(f"{backbone}_weights", True, True)]
     for key, value in net.net.backbone.state_dict().items():
         assert torch.equal(value, theirs[key if "resnet" in backbone else f"features.{key}"]), key
     assert torch.allclose(net.mean, torch.tensor(factory.IMAGENET[0]))
