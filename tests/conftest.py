@@ -94,6 +94,18 @@ def project(tmp_path) -> Project:
 
 
 @pytest.fixture
+def prepared_folder(tmp_path, monkeypatch) -> Path:
+    """A folder with data/prepared, which is the current one; torch computes on one thread."""
+    import torch
+    from training_data import write_prepared
+
+    monkeypatch.chdir(tmp_path)
+    torch.set_num_threads(1)
+    write_prepared(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def fails(project, monkeypatch, capsys) -> Callable[..., str]:
     """Run a stage in `project`, which must end with one line on stderr. Returns the line; all of `words` are in it."""
 

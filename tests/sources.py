@@ -23,6 +23,18 @@ def saved(image: Image.Image, format: str, **options) -> bytes:
     return file.getvalue()
 
 
+def png(image: Image.Image) -> bytes:
+    return saved(image, "PNG")
+
+
+def palette(image: Image.Image, colours: list[list[int]]) -> Image.Image:
+    """`image`, mode L, as indices into `colours`."""
+    paletted = Image.new("P", image.size)
+    paletted.putdata(list(image.tobytes()))
+    paletted.putpalette([level for colour in colours for level in colour])
+    return paletted
+
+
 def pack(path: Path, files: dict[str, bytes]) -> Path:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():

@@ -1,4 +1,4 @@
-"""Small prepared data, recipes and batches for the tests of training and distillation."""
+"""Small prepared data, recipes, batches and networks for the tests of training, distillation and models."""
 
 from pathlib import Path
 
@@ -17,11 +17,26 @@ RECIPE = {"seeds": [0], "epochs": 3, "batch_size": 8, "optimizer": "sgd", "learn
           "warmup_epochs": 1.0, "label_smoothing": 0.0, "imbalance": "none", "class_weight_power": 0.5,
           "dice_weight": 0.0, "ema_decay": 0.0, "patience": 0, "keep": "last", "precision": "fp32",
           "augment": {"crop": "pad", "padding": 2, "min_area": 1.0, "flip": True, "turns": False, "colour": 0.0}}
+LRASPP = "lraspp_mobilenet_v3_large"
 CPU = torch.device("cpu")
 
 
 def recipe(**changes) -> Recipe:
     return Recipe(**(RECIPE | changes))
+
+
+def unet(depth: int, width: int, upsampling: str = "nearest", weights: str = "none") -> factory.NetworkParams:
+    return factory.NetworkParams(model="unet", weights=weights,
+                                 options={"depth": depth, "width": width, "upsampling": upsampling})
+
+
+def torchvision_segmentation(architecture: str, weights: str = "none") -> factory.NetworkParams:
+    return factory.NetworkParams(model="torchvision_segmentation", weights=weights,
+                                 options={"architecture": architecture})
+
+
+def build(params: factory.NetworkParams, classes: int = 4, size: int = 64, seed: int = 0) -> factory.Normalised:
+    return factory.build(params, classes, (size, size), seed)
 
 
 def patterns(count: int, seed: int, size: int = 16) -> tuple[np.ndarray, np.ndarray]:
@@ -58,3 +73,25 @@ def label_loss(**changes) -> LabelLoss:
 def labelled(targets: torch.Tensor) -> Batch:
     """A batch for a loss, of which the labels alone are used."""
     return Batch(None, targets)
+
+
+def logits(*shape: int, seed: int, scale: float = 2.0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)) * scale
+
+
+def ignored_changes_nothing(student: torch.Tensor, target: torch.Tensor, loss) -> None:
+    """Neither loss nor gradient knows what the first two rows hold; a batch of nothing else is worth 0."""
+    other = student.clone()
+    other[:, :, :2] = 99 * torch.rand(2, 4, 2, 5)
+    results = []
+    for values in (student, other):
+        values = values.clone().requires_grad_()
+        results.append(loss(values, target))
+        results[-1].backward()
+        results.append(values.grad)
+    assert results[0] == results[2] > 0 and torch.equal(results[1], results[3])
+    assert not results[1][:, :, :2].any() and results[1][:, :, 2:].any()
+    values.grad = None
+    nothing = loss(values, torch.full_like(target, target[0, 0, 0]))
+    nothing.backward()
+    assert nothing == 0 and not values.grad.any()

@@ -37,19 +37,19 @@ def test_digit_scenes_are_the_same_bytes_each_time(scenes):
 @pytest.mark.slow
 def test_digit_scenes_show_every_digit_in_every_split(scenes):
     for split, count in builtin.SCENES.items():
-        pictures, shown = decoded(scenes, split, "images"), decoded(scenes, split, "masks")
-        assert pictures.shape == (count, 64, 64, 3) and shown.shape == (count, 64, 64)
-        share = np.bincount(shown.ravel(), minlength=11) / shown.size
+        pictures, masks = decoded(scenes, split, "images"), decoded(scenes, split, "masks")
+        assert pictures.shape == (count, 64, 64, 3) and masks.shape == (count, 64, 64)
+        share = np.bincount(masks.ravel(), minlength=11) / masks.size
         assert len(share) == 11 and 0.8 < share[0] < 0.95 and (share[1:] > 0.004).all(), share
-        digits = [len(np.unique(mask[mask > 0])) for mask in shown]
+        digits = [len(np.unique(mask[mask > 0])) for mask in masks]
         assert min(digits) >= 1 and max(digits) == 5  # two to five are laid, the same digit perhaps twice
 
 
 @pytest.mark.slow
 def test_no_digit_of_a_scene_can_be_told_from_another_by_brightness(scenes):
-    pictures, shown = decoded(scenes, "train", "images").mean(-1), decoded(scenes, "train", "masks")
-    ink = [pictures[shown == 1 + digit].mean() for digit in range(10)]
-    assert max(ink) - min(ink) < 10 and min(ink) > pictures[shown == 0].mean() + 60
+    pictures, masks = decoded(scenes, "train", "images").mean(-1), decoded(scenes, "train", "masks")
+    ink = [pictures[masks == 1 + digit].mean() for digit in range(10)]
+    assert max(ink) - min(ink) < 10 and min(ink) > pictures[masks == 0].mean() + 60
 
 
 @pytest.mark.slow
@@ -57,21 +57,21 @@ def test_digits_of_one_split_are_used_in_no_other(monkeypatch):
     from sklearn import datasets
     from sklearn.utils import Bunch
 
-    found = datasets.load_digits()
-    pools = builtin.division(found.target)
+    digits = datasets.load_digits()
+    pools = builtin.division(digits.target)
     assert sorted(np.concatenate(list(pools.values()))) == list(range(1797))
     for name, pool in pools.items():
-        share = np.bincount(found.target[pool]) / np.bincount(found.target)
+        share = np.bincount(digits.target[pool]) / np.bincount(digits.target)
         assert np.abs(share - {"train": 0.7, "val": 0.1, "test": 0.2}[name]).max() < 0.02
     # With no ink on those of the other splits, a scene still shows all its digits; with no ink on its own, none.
     monkeypatch.setattr(builtin, "SCENES", {"train": 10, "val": 10, "test": 10})
     for split, pool in pools.items():
         for inked in (True, False):
-            blank = found.images.copy()
+            blank = digits.images.copy()
             blank[np.isin(np.arange(1797), pool) != inked] = 0
-            monkeypatch.setattr(datasets, "load_digits", lambda blank=blank: Bunch(images=blank, target=found.target))
-            shown = decoded(dict(builtin.digit_scenes()), split, "masks")
-            assert (shown.max((1, 2)) > 0).all() == inked and (shown > 0).any() == inked
+            monkeypatch.setattr(datasets, "load_digits", lambda blank=blank: Bunch(images=blank, target=digits.target))
+            masks = decoded(dict(builtin.digit_scenes()), split, "masks")
+            assert (masks.max((1, 2)) > 0).all() == inked and (masks > 0).any() == inked
 
 
 def test_a_digit_stays_in_sight():

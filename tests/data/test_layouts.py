@@ -22,9 +22,9 @@ from stages.data.sample import Sample
      [("", "", "car"), ("", "", "train"), ("unlabelled", "unlabelled", "")]),
 ])
 def test_image_folder(names, expected):
-    found = list(image_folder.samples(names, read=None))
-    assert [(sample.split, sample.source_split, sample.target) for sample in found] == expected
-    assert [sample.path for sample in found] == [name for name in names if has_image_suffix(name)]
+    samples = list(image_folder.samples(names, read=None))
+    assert [(sample.split, sample.source_split, sample.target) for sample in samples] == expected
+    assert [sample.path for sample in samples] == [name for name in names if has_image_suffix(name)]
 
 
 def test_tiny_imagenet_val_is_the_test_set_and_classes_have_readable_names():
@@ -32,8 +32,8 @@ def test_tiny_imagenet_val_is_the_test_set_and_classes_have_readable_names():
              "t/val/val_annotations.txt": b"val_0.JPEG\tn02\t0\t0\t1\t1\n",
              "t/train/n01/images/a.JPEG": b"", "t/train/n01/n01_boxes.txt": b"", "t/train/n03/images/b.JPEG": b"",
              "t/val/images/val_0.JPEG": b"", "t/test/images/test_0.JPEG": b""}
-    found = [tuple(sample)[:4] for sample in tiny_imagenet.samples(sorted(files), files.get)]
-    assert found == [("t/test/images/test_0.JPEG", "unlabelled", "test", ""),
+    samples = [tuple(sample)[:4] for sample in tiny_imagenet.samples(sorted(files), files.get)]
+    assert samples == [("t/test/images/test_0.JPEG", "unlabelled", "test", ""),
                      ("t/train/n01/images/a.JPEG", "train", "train", "goldfish"),
                      ("t/train/n03/images/b.JPEG", "train", "train", "crane (n03)"),
                      ("t/val/images/val_0.JPEG", "test", "val", "crane (n02)")]
@@ -87,24 +87,25 @@ def test_image_mask_pairs(names, expected):
      ["'images/x.jpg'", "beside the split folders", "seg_test"]),
 ])
 def test_files_that_are_no_pairs_are_refused(names, words):
-    said = refused(pairs, *names)
-    assert said.startswith("data/raw.zip: ")
-    assert all(word in said for word in words), said
+    message = refused(pairs, *names)
+    assert message.startswith("data/raw.zip: ")
+    assert all(word in message for word in words), message
 
 
 def test_aerial_tiles():
     names = [f"Semantic segmentation dataset/Tile {tile}/{kind}" for tile in (1, 10)
              for kind in ("images/p_1.jpg", "images/p_2.jpg", "masks/p_1.png", "masks/p_2.png")]
-    found = list(aerial_tiles.samples(["Semantic segmentation dataset/classes.json", *names], read=None))
-    assert [sample.path for sample in found] == [name for name in names if name.endswith("jpg")]
-    assert found[2] == Sample(names[4], "", "", names[6], "Tile 10")
-    assert [sample.group for sample in found] == ["Tile 1", "Tile 1", "Tile 10", "Tile 10"]
+    samples = list(aerial_tiles.samples(["Semantic segmentation dataset/classes.json", *names], read=None))
+    assert [sample.path for sample in samples] == [name for name in names if name.endswith("jpg")]
+    assert samples[2] == Sample(names[4], "", "", names[6], "Tile 10")
+    assert [sample.group for sample in samples] == ["Tile 1", "Tile 1", "Tile 10", "Tile 10"]
 
     def read(*some: str) -> list[Sample]:
         return list(aerial_tiles.samples(list(some), read=None))
 
-    said = refused(read, *names[:3])
-    assert "Tile 1/images/p_2.jpg'" in said and "Tile 1/masks/p_2.png" in said and "get the archive again" in said
+    message = refused(read, *names[:3])
+    for part in ("Tile 1/images/p_2.jpg'", "Tile 1/masks/p_2.png", "get the archive again"):
+        assert part in message
     assert "data.layout" in refused(read, "Tile 1/p_1.jpg", "images/x.jpg", "masks/x.png")
 
 

@@ -42,10 +42,10 @@ def in_two(kind: str) -> Kept:
 
 def on_white(*kinds: str, mode: str = "RGB") -> dict[str, Kept]:
     """The first square can be seen through."""
-    seen = {kind: np.array(picture(kind).convert(mode).convert("RGB")) for kind in kinds}
-    for pixels in seen.values():
+    pictures = {kind: np.array(picture(kind).convert(mode).convert("RGB")) for kind in kinds}
+    for pixels in pictures.values():
         pixels[:8, :8] = 255
-    return {kind: Kept(pixels, 0) for kind, pixels in seen.items()}
+    return {kind: Kept(pixels, 0) for kind, pixels in pictures.items()}
 
 
 def of_one_pixel_changed(kind: str) -> Kept:
@@ -187,18 +187,18 @@ def test_a_file_cut_anywhere_is_read_whole_or_not_at_all(format):
 @pytest.mark.parametrize("kind", EXPECTED)
 def test_decision(decided, kind):
     expected, path = EXPECTED[kind], FILES[kind].path
-    found = [row for row in decided.decisions if row["path"] == path]
+    rows = [row for row in decided.decisions if row["path"] == path]
     if expected == SKIPPED:
-        assert path not in decided.scan and not found
+        assert path not in decided.scan and not rows
     elif expected == UNREADABLE:
-        row, = found
+        row, = rows
         assert (row["issue"], row["action"]) == ("unreadable", "dropped")
         assert row["reason"] and len(row["reason"].splitlines()) == 1
         assert decided.scan[path]["issue"] == "unreadable"
     else:
         height, width, _ = expected.pixels.shape
         assert (decided.manifest[path]["width"], decided.manifest[path]["height"]) == (str(width), str(height))
-        assert not GONE & {row["action"] for row in found}
+        assert not GONE & {row["action"] for row in rows}
 
 
 @pytest.mark.slow

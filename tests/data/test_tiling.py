@@ -121,9 +121,9 @@ def test_pictures_are_the_same_whatever_the_batch():
     logits = RANDOM.normal(size=(len(rows), 2, 8, 8)).astype(np.float32)
     for batch in (1, 3, len(rows)):
         parts = ((logits[start:start + batch], targets[start:start + batch]) for start in range(0, len(rows), batch))
-        found = list(tiling.assemble_pictures(rows, parts))
-        assert len(found) == 3
+        pictures = list(tiling.assemble_pictures(rows, parts))
+        assert len(pictures) == 3
         for number, (size, mask) in enumerate(zip(sizes, masks, strict=True)):
-            assert found[number][0].shape == (2, *size)
-            assert (found[number][0] == tiling.blend(rows[rows[:, 0] == number], logits[rows[:, 0] == number])).all()
-            assert (found[number][1] == mask).all()
+            assert pictures[number][0].shape == (2, *size)
+            assert (pictures[number][0] == tiling.blend(rows[rows[:, 0] == number], logits[rows[:, 0] == number])).all()
+            assert (pictures[number][1] == mask).all()

@@ -2,13 +2,12 @@
 
 import copy
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
-from training_data import CPU, NET, labelled, patterns, recipe, write_prepared
+from training_data import CPU, NET, labelled, patterns, recipe
 
 from stages.data import augmentation, prepared
 from stages.data.rng import permutation
@@ -25,17 +24,9 @@ DISTILL = {"loss": "kd", "temperature": 2.0, "kd_weight": 0.75, "ce_weight": 0.5
 
 
 @pytest.fixture
-def data(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    torch.set_num_threads(1)
-    write_prepared(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def teacher_of(data) -> Callable[[str], Teacher]:
+def teacher_of(prepared_folder) -> Callable[[str], Teacher]:
     """Makes the targets of a mode in data/, as `teacher_targets` does, and the Teacher that reads them."""
-    folder = data / "models"
+    folder = prepared_folder / "models"
     folder.mkdir()
     factory.save(factory.build(NET, 3, (16, 16), seed=1), folder / "teacher.safetensors")
     network = factory.load(NET, folder / "teacher.safetensors", 3)
@@ -48,7 +39,7 @@ def teacher_of(data) -> Callable[[str], Teacher]:
         passes = [np.concatenate(list(teacher_logits.logits(network, images, np.arange(68), params, cropped, number)))
                   for number in range(teacher_logits.pass_count(params, cropped))]
         np.save(teacher_logits.LOGITS, np.array(passes or np.zeros((0, 68, 3)), np.float16))
-        return Teacher(network, images, params, cropped, data)
+        return Teacher(network, images, params, cropped, prepared_folder)
 
     return make
 
@@ -70,7 +61,7 @@ def test_the_logits_are_those_of_the_pixels_that_the_student_sees(teacher_of, mo
     assert len(distinct) == {"clean": 6, "views": 4, "online": 6}[mode]  # a draw of mirrors, a view, an epoch
 
 
-def test_the_teacher_stays_as_it_is(data):
+def test_the_teacher_stays_as_it_is(prepared_folder):
     """Frozen where it is loaded: no gradients, its BatchNorm and dropout at rest, whatever is done with it."""
     net = factory.build(NET, 3, (16, 16), seed=1)
     net.net.add_module("dropout", nn.Dropout(0.5))
@@ -85,7 +76,7 @@ def test_the_teacher_stays_as_it_is(data):
     assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
 
 
-def test_the_loss_is_the_weighted_sum_of_its_parts(data):
+def test_the_loss_is_the_weighted_sum_of_its_parts(prepared_folder):
     logits, teacher = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0)).unbind()
     labels, params = torch.tensor([0, 1, 2, prepared.UNLABELLED, 1]), DistillParams(**DISTILL)
     batch = labelled(labels)._replace(teacher_logits=teacher.half())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, Project
 from PIL import Image, ImageOps
-from sources import done, pack, picture, saved, table, two_classes
+from sources import done, pack, picture, png, saved, table, two_classes
 
 from stages.cleaning import exact_rules
 
@@ -102,10 +102,10 @@ def test_near_copies_are_found_among_others(project, copies):
     noise = np.random.default_rng(0)
     scenes = [Image.fromarray(noise.integers(0, 256, (6, 6, 3), np.uint8)).resize((64, 64), Image.Resampling.BICUBIC)
               for _ in range(8)]
-    files = {f"{'cat' if number % 2 else 'dog'}/{number}.png": saved(scene, "PNG")
+    files = {f"{'cat' if number % 2 else 'dog'}/{number}.png": png(scene)
              for number, scene in enumerate(scenes)}
     files |= {"cat/mirrored.jpg": saved(ImageOps.mirror(scenes[5]), "JPEG", quality=70),
-              "dog/smaller.png": saved(scenes[3].resize((40, 40)), "PNG")}
+              "dog/smaller.png": png(scenes[3].resize((40, 40)))}
     files |= {"dog/copy.png": files["dog/2.png"]} if copies else {}
     pack(project.source / "a.zip", files)
     assert project.set("data.source", "a.zip").run("fetch", "scan", "clean").returncode == 0
@@ -145,10 +145,6 @@ def test_explain_gives_the_reason_for_every_file(project):
 
 def grey(*rows: list[int], dtype: type = np.uint8) -> Image.Image:
     return Image.fromarray(np.array(rows, dtype))
-
-
-def png(image: Image.Image) -> bytes:
-    return saved(image, "PNG")
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from conftest import Project
 from PIL import Image
-from sources import done, pack, picture, saved, table, two_classes
+from sources import done, pack, palette, picture, png, table, two_classes
 
 from stages.core.errors import UserError
 from stages.data import tiling
@@ -162,18 +162,6 @@ def test_resize_rules():
     assert sized(image, 2, "squash")[0, 0, 0] == sized(image, 2, "squash")[1, 1, 2] != 200
     same = np.random.default_rng(0).integers(0, 256, (5, 5, 3), dtype=np.uint8)
     assert (sized(same, 5, "squash") == same).all()
-
-
-def palette(image: Image.Image, colours: list[list[int]]) -> Image.Image:
-    """`image`, mode L, as indices into `colours`."""
-    paletted = Image.new("P", image.size)
-    paletted.putdata(list(image.tobytes()))
-    paletted.putpalette([level for colour in colours for level in colour])
-    return paletted
-
-
-def png(image: Image.Image) -> bytes:
-    return saved(image, "PNG")
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from sources import saved
+from sources import palette, png, saved
 
 from stages.core import params
 from stages.core.errors import UserError
@@ -16,11 +16,7 @@ from stages.tasks.classification import labels as class_labels
 from stages.tasks.segmentation import labels as mask_labels
 
 LAND, WATER, NOBODY = [132, 41, 246], [226, 169, 41], [155, 155, 155]
-
-
 STRICT = {"classes": {"land": LAND, "water": WATER}, "ignored": [NOBODY], "unknown": "stop", "other_size": "stop"}
-
-
 INDEXED = STRICT | {"classes": {"road": 3, "sky": 0, "tree": 200}, "ignored": [255]}
 
 
@@ -41,18 +37,6 @@ def grey(*rows: list[int], dtype: type = np.uint8) -> Image.Image:
 
 def coloured(*rows: list[list[int]]) -> Image.Image:
     return Image.fromarray(np.array(rows, np.uint8))
-
-
-def palette(image: Image.Image, colours: list[list[int]]) -> Image.Image:
-    """`image`, mode L, as indices into `colours`."""
-    paletted = Image.new("P", image.size)
-    paletted.putdata(list(image.tobytes()))
-    paletted.putpalette([level for colour in colours for level in colour])
-    return paletted
-
-
-def png(image: Image.Image) -> bytes:
-    return saved(image, "PNG")
 
 
 def refused(function, *arguments) -> str:

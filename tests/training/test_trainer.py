@@ -6,22 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
-from training_data import NET, image_batches, label_loss, recipe, write_prepared
+from training_data import NET, image_batches, label_loss, recipe
 
 from stages.core.errors import UserError
 from stages.models import factory
 from stages.tasks.classification.metric import Score
 from stages.training.optim import build_optimizer, learning_rate
 from stages.training.trainer import Trainer, evaluate, update_average
-
-
-@pytest.fixture
-def data(tmp_path, monkeypatch) -> Path:
-    """A folder with data/prepared, which is the current one."""
-    monkeypatch.chdir(tmp_path)
-    torch.set_num_threads(1)
-    write_prepared(tmp_path)
-    return tmp_path
 
 
 def learn(folder: Path, loss=None, net=None, **changes) -> tuple[nn.Module, list[dict]]:
@@ -39,24 +30,24 @@ def fingerprint(net: nn.Module) -> str:
     return hashlib.sha256(b"".join(value.numpy().tobytes() for value in net.state_dict().values())).hexdigest()
 
 
-def test_it_learns(data):
-    net, history = learn(data / "w", epochs=8)
+def test_it_learns(prepared_folder):
+    net, history = learn(prepared_folder / "w", epochs=8)
     assert history[-1]["val_accuracy"] > 90 > history[0]["val_accuracy"]
     assert history[-1]["loss"] < history[0]["loss"] / 2
     assert val_accuracy(net) == history[-1]["val_accuracy"]
 
 
-def test_the_same_seed_gives_the_same_bytes(data):
-    assert fingerprint(learn(data / "a")[0]) == fingerprint(learn(data / "b")[0])
+def test_the_same_seed_gives_the_same_bytes(prepared_folder):
+    assert fingerprint(learn(prepared_folder / "a")[0]) == fingerprint(learn(prepared_folder / "b")[0])
 
 
 @pytest.mark.parametrize("changes", [
     {}, {"optimizer": "adamw", "learning_rate": 0.003}, {"ema_decay": 0.9}, {"keep": "best"}, {"precision": "bf16"},
     {"imbalance": "weighted_sampler"}],
     ids=lambda changes: next(iter(changes.values()), "plain"))
-def test_a_run_that_was_stopped_ends_in_the_same_bytes(data, changes):
+def test_a_run_that_was_stopped_ends_in_the_same_bytes(prepared_folder, changes):
     """Stopped in the middle of the third epoch, by the loss itself."""
-    whole, history = learn(data / "whole", epochs=5, **changes)
+    whole, history = learn(prepared_folder / "whole", epochs=5, **changes)
     steps = 0
 
     def stop(*batch):
@@ -67,26 +58,26 @@ def test_a_run_that_was_stopped_ends_in_the_same_bytes(data, changes):
         return label_loss()(*batch)
 
     with pytest.raises(KeyboardInterrupt):
-        learn(data / "stopped", stop, epochs=5, **changes)
-    resumed, again = learn(data / "stopped", epochs=5, **changes)
+        learn(prepared_folder / "stopped", stop, epochs=5, **changes)
+    resumed, again = learn(prepared_folder / "stopped", epochs=5, **changes)
     assert steps == 15  # six steps an epoch: two epochs were done, and are not done again
     assert fingerprint(resumed) == fingerprint(whole)
     assert [{**row, "seconds": 0} for row in again] == [{**row, "seconds": 0} for row in history]
 
 
-def test_best_keeps_the_epoch_with_the_highest_val_score(data):
+def test_best_keeps_the_epoch_with_the_highest_val_score(prepared_folder):
     """A loss that is minimised for four epochs of six steps, and maximised from then on."""
     steps = iter(range(48))
 
     def loss(logits, batch):
         return {"loss": label_loss()(logits, batch)["loss"] * (1 if next(steps) < 24 else -1)}
 
-    net, history = learn(data / "w", loss, epochs=8, keep="best")
+    net, history = learn(prepared_folder / "w", loss, epochs=8, keep="best")
     assert val_accuracy(net) == max(row["val_accuracy"] for row in history) > history[-1]["val_accuracy"]
 
 
-def test_patience_stops(data):
-    _, history = learn(data / "w", epochs=30, keep="best", patience=2)
+def test_patience_stops(prepared_folder):
+    _, history = learn(prepared_folder / "w", epochs=30, keep="best", patience=2)
     best = max(range(len(history)), key=lambda epoch: (history[epoch]["val_accuracy"], -epoch))
     assert len(history) == best + 3 < 30
 
@@ -135,16 +126,16 @@ def test_the_moving_average_takes_batch_norms_statistics_along():
     assert float(average.running_mean) == 2.0 and int(average.num_batches_tracked) == 7
 
 
-def test_the_student_trains_in_train_mode_after_validation(data):
+def test_the_student_trains_in_train_mode_after_validation(prepared_folder):
     modes = []
     net = factory.build(NET, 3, (16, 16), seed=0)
     net.register_forward_hook(lambda module, *_: modes.append(module.training))
-    learn(data / "w", net=net, epochs=2)
+    learn(prepared_folder / "w", net=net, epochs=2)
     assert modes == ([True] * 6 + [False]) * 2
     assert not net.training
 
 
-def test_a_loss_part_that_is_not_finite_stops_with_the_step(data):
+def test_a_loss_part_that_is_not_finite_stops_with_the_step(prepared_folder):
     calls = 0
 
     def broken(logits, batch):
@@ -153,4 +144,4 @@ def test_a_loss_part_that_is_not_finite_stops_with_the_step(data):
         return {"loss": logits.mean(), "taught": torch.tensor(float("nan") if calls == 8 else 0.0)}
 
     with pytest.raises(UserError, match=r"taught is nan at epoch 2, step 2 \(learning rate .*lower learning_rate"):
-        learn(data / "w", broken)
+        learn(prepared_folder / "w", broken)

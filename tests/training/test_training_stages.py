@@ -290,7 +290,7 @@ def test_a_frozen_teacher_runs_its_backbone_once(run, monkeypatch):
     assert read_json(Path("metrics/timing/train_teacher.json"))["seconds"] > 0
 
 
-@pytest.mark.parametrize(("changes", "said"), [
+@pytest.mark.parametrize(("changes", "message"), [
     ({"teacher.weights": "nowhere.safetensors", "teacher.mode": "finetune"}, "nowhere.safetensors"),
     ({"teacher.mode": "frozen"}, "data/weights/"),
     ({"teacher.weights": "imagenet"}, "teacher: mode is scratch"),
@@ -310,7 +310,7 @@ def test_a_frozen_teacher_runs_its_backbone_once(run, monkeypatch):
     ({"teacher.options": {"depth": 8, "width": 0, "stride": 2}}, "width"),
     ({"teacher_training.learning_rate": float("inf")}, "teacher_training.learning_rate"),
     ({"teacher_training.learning_rate": 1e30}, "learning_rate")])
-def test_bad_teachers_end_in_one_line(run, changes, said):
+def test_bad_teachers_end_in_one_line(run, changes, message):
     (run.folder / factory.WEIGHTS).mkdir()
     for key, value in changes.items():
         run.set(key, value)
@@ -318,4 +318,4 @@ def test_bad_teachers_end_in_one_line(run, changes, said):
     assert done.returncode == 1 and "Traceback" not in done.stderr
     lines = [line for line in done.stderr.splitlines()
              if not line.startswith("train_teacher: on ") and " epoch " not in line[:25]]
-    assert len(lines) == 1 and said in lines[0], done.stderr
+    assert len(lines) == 1 and message in lines[0], done.stderr
