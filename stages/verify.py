@@ -33,7 +33,9 @@ CHECKS = {
     "batches": Check(checks.batch_invariant, OTHER_MODEL),
 }
 FLOAT = {"torch": Check(checks.same_as_torch, f"{OTHER_MODEL}, or raise verify.tolerance")}
-SMALL = {"agreement": Check(checks.same_as_float, "python -m stages.quantize --explore finds better settings; or "
+SMALL = {"overflow": Check(checks.no_overflow, "set quantize.reduce_range to true, or verify.allow_overflow to "
+                                                      "true if no such processor will run it"),
+         "agreement": Check(checks.same_as_float, "python -m stages.quantize --explore finds better settings; or "
                                                   "lower verify.least_agreement in params.yaml")}
 
 

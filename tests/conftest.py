@@ -80,12 +80,12 @@ class Project:
 _values = functools.cache(presets.values)
 
 
-def to_int8(model, images, centred: bool, per_channel: bool):
+def to_int8(model, images, centred: bool, per_channel: bool, reduce_range: bool = True):
     """The int8 form of an onnx.ModelProto; the other arguments are those of stages/deployment/int8.py."""
     from stages.deployment import int8
 
     with int8.calibrated(model, images, centred) as ready:
-        return ready.quantised(per_channel)
+        return ready.quantised(per_channel, reduce_range)
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ class VerifyParams(params.Section):
     images: int = pydantic.Field(ge=1)  # of the test split, spread evenly; tiles: about so many
     tolerance: float = pydantic.Field(gt=0)  # largest error of a logit, as a share of all logits' standard deviation
     least_agreement: float = pydantic.Field(ge=0, le=100)  # % of images, or pixels, of one class in int8 and in float
+    allow_overflow: bool  # int8 sums may saturate on x86 without VNNI, as with quantize.reduce_range: false
 
 
 class CheckResult(NamedTuple):
@@ -216,6 +217,36 @@ def same_as_float(subject: ModelUnderTest) -> CheckResult:
     counted, least = "of the pixels of" if subject.sample.shape else "of", subject.settings.least_agreement
     return CheckResult(percent >= least, f"{percent:.2f} % {counted} {len(rows)} test images get the float student's "
                        f"class (at least {least:g} %)", {"images": len(rows), "percent": round(percent, 2)})
+
+
+def no_overflow(subject: ModelUnderTest) -> CheckResult:
+    """No sum of two products can saturate on a processor that adds them in 16 bits, as x86 without VNNI does.
+
+    It is read off the weights, so that any machine can tell it of all.
+    """
+    import onnx
+
+    largest, most = largest_pair(onnx.load(subject.path)), 2**15 - 1
+    message = f"two products add up to {largest:,} at most, of {most:,} that 16 bits hold"
+    if largest <= most:
+        return CheckResult(True, message, {"largest_pair": largest})
+    return CheckResult(subject.settings.allow_overflow, f"{message}: on x86 with AVX2 and without VNNI it answers "
+                       "otherwise", {"largest_pair": largest})
+
+
+def largest_pair(model) -> int:
+    """A bound on the sum of two products of a uint8 activation and an int8 weight; 0 without int8 arithmetic.
+
+    model: an onnx.ModelProto. Which weights are paired depends on the runtime and the processor, so the bound is of the
+    two largest weights of one sign in a layer. Weights within ±64 give 2 · 255 · 64 = 32,640 < 2¹⁵.
+    """
+    from onnx import TensorProto, numpy_helper
+
+    quantised = {node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    weights = [numpy_helper.to_array(tensor).astype(int) for tensor in model.graph.initializer
+               if tensor.name in quantised and tensor.data_type == TensorProto.INT8 and len(tensor.dims) > 1]
+    return max((255 * int(np.sort(sign * layer, axis=None)[-2:].clip(0).sum())
+                for layer in weights for sign in (1, -1)), default=0)
 
 
 def _strings(message) -> Iterator[str]:

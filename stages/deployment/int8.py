@@ -46,10 +46,12 @@ class Calibrated:
         """The names of the nodes that have weights, from the image to the logits."""
         return [node.name for node in onnx.load(self.prepared).graph.node if node.op_type in WEIGHTED]
 
-    def quantised(self, per_channel: bool, excluded_nodes: Collection[str] = ()) -> onnx.ModelProto:
+    def quantised(self, per_channel: bool, reduce_range: bool,
+                  excluded_nodes: Collection[str] = ()) -> onnx.ModelProto:
         """The int8 model.
 
         per_channel: a scale for each output channel of the weights, else one a tensor.
+        reduce_range: weights in 7 bits, within ±64, else in 8, within ±127.
         excluded_nodes: those of `layers` that stay float.
         """
         options = {"OpTypesToExcludeOutputQuantization": ["Gemm"]}
@@ -60,7 +62,7 @@ class Calibrated:
         quantised = self.folder / "int8.onnx"
         quantization.quantize_static(
             self.prepared, quantised, _CalibrationReader(self.images),
-            quant_format=quantization.QuantFormat.QDQ, per_channel=per_channel,
+            quant_format=quantization.QuantFormat.QDQ, per_channel=per_channel, reduce_range=reduce_range,
             activation_type=quantization.QuantType.QUInt8, weight_type=quantization.QuantType.QInt8,
             nodes_to_exclude=list(excluded_nodes), calibrate_method=quantization.CalibrationMethod.MinMax,
             extra_options=options, calibration_cache_path=self.folder / "ranges.json")  # read by later calls

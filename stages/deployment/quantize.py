@@ -26,6 +26,7 @@ BATCH = 64
 class QuantizeParams(params.Section):
     mode: Literal["static", "weights", "fp16"]  # int8 arithmetic | int8 weights | half-float weights, both in float
     per_channel: bool  # static: a scale for each output channel of the weights; false: one a tensor
+    reduce_range: bool  # static: weights within ±64, so that every processor answers the same; false: within ±127
     calibration_images: int = pydantic.Field(ge=1)  # of train, spread evenly; all where there are fewer
     max_drop: float = pydantic.Field(ge=0, le=100)  # points on val that the small model may be behind the float one
     remedy: Literal["none", "layers"]  # static, where it is further behind: nothing | its worst layers stay float
@@ -52,7 +53,7 @@ class Quantiser(NamedTuple):
     def quantised(self, excluded_nodes: Collection[str] = ()) -> ModelProto:
         """The small model. excluded_nodes: layers that stay float in mode static."""
         if self.calibrated:
-            return self.calibrated.quantised(self.settings.per_channel, excluded_nodes)
+            return self.calibrated.quantised(self.settings.per_channel, self.settings.reduce_range, excluded_nodes)
         return WEIGHT_ONLY[self.settings.mode](self.model)
 
 

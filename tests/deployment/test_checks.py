@@ -30,7 +30,7 @@ from stages.models import factory
 RESNET = {"model": "small_resnet", "options": {"depth": 8, "width": 8, "stride": 2}, "weights": "none"}
 UNET = {"model": "unet", "options": {"depth": 1, "width": 4, "upsampling": "bilinear"}, "weights": "none"}
 MASKS = {"classes": {"ground": 0, "house": 1, "lake": 2}, "ignored": [], "unknown": "stop", "other_size": "stop"}
-VERIFY = {"images": 8, "tolerance": 1e-3, "least_agreement": 60.0}
+VERIFY = {"images": 8, "tolerance": 1e-3, "least_agreement": 60.0, "allow_overflow": False}
 MODELS, VERIFIED = Path("models"), Path("metrics/verify.json")
 
 
@@ -299,9 +299,9 @@ def test_a_drop_beyond_the_limit_is_said(zoo, tmp_path, monkeypatch, capsys, val
             layer = ready.calibrated.layers()[1]
             return [quantize.quantize.Candidate(settings, [layer], ready.quantised([layer]), val)]
 
-        def quantised(self, per_channel, excluded_nodes=(), original=int8.Calibrated.quantised):
+        def quantised(self, per_channel, reduce_range, excluded_nodes=(), original=int8.Calibrated.quantised):
             excluded.append(list(excluded_nodes))
-            return original(self, per_channel, excluded_nodes)
+            return original(self, per_channel, reduce_range, excluded_nodes)
 
         monkeypatch.setattr(quantize.quantize, "candidates", candidates)
         monkeypatch.setattr(quantize.quantize.ValScorer, "__call__", lambda self, model: 100.0)

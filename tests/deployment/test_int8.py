@@ -65,7 +65,7 @@ def test_other_normalisations_keep_their_steps(exported, tmp_path):
 def test_a_first_layer_in_float_keeps_its_normalisation():
     model = float_model()
     with int8.calibrated(model, pictures(40), True) as ready:
-        small = ready.quantised(True, ready.layers()[:1])
+        small = ready.quantised(True, True, ready.layers()[:1])
     assert {"Cast", "Sub", "Div"} <= {node.op_type for node in small.graph.node}
     expected = answers(model, pictures(8, seed=1))
     assert np.abs(answers(small, pictures(8, seed=1)) - expected).max() < 0.1 * np.abs(expected).max()
@@ -96,7 +96,7 @@ def test_scales_are_one_a_channel_or_one_a_tensor():
     with int8.calibrated(float_model(), pictures(20), True) as ready:
         layers = ready.layers()
         for per_channel in (True, False):
-            graph = ready.quantised(per_channel).graph
+            graph = ready.quantised(per_channel, True).graph
             conv = next(node for node in graph.node if node.name == layers[0])
             dequantizer = next(node for node in graph.node if conv.input[1] in node.output)
             assert constants(graph)[dequantizer.input[1]].shape == ((8,) if per_channel else ())
@@ -108,7 +108,7 @@ def test_a_layer_that_stays_float_keeps_its_weights_and_its_bias():
     with int8.calibrated(float_model(), pictures(20), True) as ready:
         name = ready.layers()[3]
         before = onnx.load(ready.prepared).graph
-        after = ready.quantised(True, [name]).graph
+        after = ready.quantised(True, True, [name]).graph
     (old,), (new,) = ([node for node in graph.node if node.name == name] for graph in (before, after))
     weights = constants(after)
     assert np.array_equal(weights[new.input[1]], constants(before)[old.input[1]])

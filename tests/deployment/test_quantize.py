@@ -17,8 +17,8 @@ from stages.core import files
 from stages.data import prepared
 from stages.deployment import explore, export, onnx_model, quantize, weight_only
 
-SETTINGS = quantize.QuantizeParams(mode="static", per_channel=True, calibration_images=64, max_drop=0.5,
-                                   remedy="layers")
+SETTINGS = quantize.QuantizeParams(mode="static", per_channel=True, reduce_range=True, calibration_images=64,
+                                   max_drop=0.5, remedy="layers")
 
 
 def plain(count: int) -> np.ndarray:
