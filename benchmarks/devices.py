@@ -1,11 +1,11 @@
-"""Does a deployed file answer the same on other processors? Accuracy on the test split, on each of them.
+"""Does a deployed file give the same predictions on other processors? Accuracy on the test split, on each.
 
     apt-get install qemu-user
     python -m benchmarks.devices models/student.int8.onnx [--processors Haswell Nehalem EPYC] [--images 500]
 
-In: ONNX files, data/prepared/test. Each processor is emulated by qemu-user, so that times mean nothing there; what
-differs is which of onnxruntime's kernels run. Haswell, Broadwell, Skylake-Client and EPYC have AVX2 and no VNNI, Nehalem
-has neither. Out: a table on stdout; exit status 1 if a processor answers otherwise than this one.
+In: ONNX files, data/prepared/test. Processors are emulated by qemu-user: times mean nothing there, but onnxruntime runs
+the kernels that it would run on them. Haswell and EPYC have AVX2 and no VNNI, Nehalem has neither. Out: a table on
+stdout; exit status 1 if a prediction differs from this machine's.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import numpy as np
 from stages.core import errors
 from stages.core.errors import UserError
 from stages.data import prepared
-from stages.deployment import dataset, onnx_model
+from stages.deployment import onnx_model
 
 HERE = "this machine"
 BATCH = 16
@@ -37,9 +37,9 @@ def main() -> None:
     if options.answer:
         print(json.dumps(answers(options.models[0], options.images).tolist()))
         return
-    rows = dataset.evenly_spaced(len(prepared.targets("test")), options.images)
+    rows = prepared.evenly_spaced(len(prepared.targets("test")), options.images)
     labels = prepared.targets("test")[rows]
-    print("| file | processor | accuracy, % | other answers |\n|---|---|---:|---:|")
+    print("| file | processor | accuracy, % | other predictions |\n|---|---|---:|---:|")
     differing = 0
     for path in options.models:
         own = answers(path, options.images)
@@ -54,7 +54,7 @@ def main() -> None:
 def answers(path: Path, images: int) -> np.ndarray:
     """The class of each image, (N,), or of each pixel, (N,H,W)."""
     model, stored = onnx_model.open_model(path, 1), prepared.images("test")
-    rows = dataset.evenly_spaced(len(stored), images)
+    rows = prepared.evenly_spaced(len(stored), images)
     batches = np.split(rows, range(BATCH, len(rows), BATCH))
     return np.concatenate([model(np.ascontiguousarray(stored[batch])).argmax(1) for batch in batches])
 
