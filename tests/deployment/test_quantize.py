@@ -60,7 +60,8 @@ def without_remedy(ready: quantize.Quantiser) -> quantize.Quantiser:
 
 @pytest.mark.parametrize("per_channel", [True, False])
 def test_the_layer_that_int8_spoils_stays_float(spoilt, per_channel):
-    scorer, settings = quantize.ValScorer("classification"), SETTINGS.model_copy(update={"per_channel": per_channel})
+    scorer, settings = quantize.ValScorer("classification"), SETTINGS.model_copy(
+        update={"per_channel": per_channel, "reduce_range": False})
     assert scorer(spoilt) == 100
     with quantize.quantiser(spoilt, settings, True) as ready:
         (usual,) = quantize.candidates(without_remedy(ready), scorer, 99.5)
