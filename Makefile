@@ -40,6 +40,8 @@ help:    ## this list
 .venv/ready: requirements.txt constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	    echo "make: $(PYTHON) is not Python 3.11 or newer; name one that is: make PYTHON=python3.13" >&2; exit 1; }
+	@test ! -L .venv || { \
+	    echo "make: .venv is a link, and setting it up would empty what it points to; remove the link first" >&2; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 	$(VENV) python -m pip install --disable-pip-version-check -r requirements.txt -c constraints.txt
 	@touch .venv/ready
