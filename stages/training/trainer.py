@@ -41,7 +41,7 @@ class Trainer:
         self.averaged = copy.deepcopy(network) if recipe.ema_decay else network  # moving average of the weights
         self.optimizer = build_optimizer(network, recipe)
         self.networks = {"network": network} | ({"averaged": self.averaged} if recipe.ema_decay else {})
-        self.checkpoint = folder / f"seed-{seed}.safetensors"
+        self.checkpoint = folder / f"seed-{seed}.checkpoint"
 
     def fit(self) -> History:
         """Train the network in place, from the checkpoint of an earlier run if there is one.
@@ -100,10 +100,17 @@ class Trainer:
         return {f"val_{key}": value for key, value in numbers.items()}
 
     def _restore(self) -> tuple[dict[str, torch.Tensor], History]:
-        """The best weights so far and the history, with networks and optimiser as they were left."""
+        """The best weights so far and the history, with networks and optimizer as they were left.
+
+        A checkpoint that is damaged counts as none.
+        """
         if not self.checkpoint.exists():
             return {}, []
-        best, progress = checkpoint.restore(self.checkpoint, self.networks, self.optimizer)
+        try:
+            best, progress = checkpoint.restore(self.checkpoint, self.networks, self.optimizer)
+        except checkpoint.Unreadable as error:
+            print(f"{self.name} seed {self.seed}: {error}, so training starts anew", file=sys.stderr)
+            return {}, []
         return best, progress["history"]
 
     def _best_epoch(self, history: History) -> int:

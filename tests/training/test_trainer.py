@@ -65,6 +65,23 @@ def test_a_run_that_was_stopped_ends_in_the_same_bytes(prepared_folder, changes)
     assert [{**row, "seconds": 0} for row in again] == [{**row, "seconds": 0} for row in history]
 
 
+@pytest.mark.parametrize("damage", ["emptied", "cut", "zeroed", "a flipped bit", "a flipped bit of the hash"])
+def test_a_damaged_checkpoint_is_none(prepared_folder, capsys, damage):
+    """The run starts anew, says so in one line, and ends in the same bytes."""
+    whole, history = learn(prepared_folder / "whole", epochs=2)
+    learn(prepared_folder / "damaged", epochs=2)
+    path = prepared_folder / "damaged/seed-0.checkpoint"
+    content = bytearray(path.read_bytes())
+    if "bit" in damage:
+        content[3 if "hash" in damage else len(content) // 2] ^= 1
+    path.write_bytes({"emptied": b"", "cut": content[:-100], "zeroed": bytes(len(content))}.get(damage, content))
+    capsys.readouterr()
+    again, rows = learn(prepared_folder / "damaged", epochs=2)
+    lines = [line for line in capsys.readouterr().err.splitlines() if "checkpoint" in line]
+    assert lines == [f"test seed 0: {path} is damaged, so training starts anew"]
+    assert fingerprint(again) == fingerprint(whole) and len(rows) == len(history) == 2
+
+
 def test_best_keeps_the_epoch_with_the_highest_val_score(prepared_folder):
     """A loss that is minimised for four epochs of six steps, and maximised from then on."""
     steps = iter(range(48))
