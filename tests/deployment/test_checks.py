@@ -191,7 +191,7 @@ def test_what_quantize_makes_is_verified(name, request):
     assert [line.split()[:3] for line in done.stderr.splitlines()] == [
         [file, check, "passed"] for file in ("teacher", "baseline", "student", "int8")
         for check in ("onnx", "strings", "card", "batches",
-                      *(["agreement", "predict"] if file == "int8" else ["torch"]))]
+                      *(["overflow", "agreement", "predict"] if file == "int8" else ["torch"]))]
     content = (project.folder / VERIFIED).read_bytes()
     found = json.loads(content)
     assert found.pop("passed") is True

@@ -149,7 +149,7 @@ def test_views_cycled_over_all_epochs_are_online(town):
 
 @pytest.mark.parametrize(("key", "value", "said"), [
     ("targets.mode", "clean", "pixels move with the student's crops; use views or online"),
-    ("targets.stride", 17, "targets.stride is 17, so that of answers for 32×32 pixels hardly any would be kept"),
+    ("targets.stride", 17, "targets.stride is 17, so that of logits for 32×32 pixels hardly any would be kept"),
     ("data.masks.classes", {"ground": [0, 0, 0], "house": [200, 30, 30]}, "holds the colour (30, 30, 200)"),
     ("data.masks.classes", MASKS["classes"] | {"road": [9, 9, 9]}, "no training image shows 'road'"),
     ("split.overlap", 32, "it must be smaller than image_size"),
