@@ -73,11 +73,11 @@ def drawn(monkeypatch, **draws: float) -> None:
 
 
 def test_padding_moves_rows_and_columns_each_by_its_own_draw(monkeypatch):
-    drawn(monkeypatch, top=0.0, left=0.99)
+    drawn(monkeypatch, top=0.4, left=0.99)  # of the three places of a padding of 1: the second and the third
     image = np.add.outer(10 * np.arange(4), np.arange(4)).astype(np.uint8)  # the digits of a pixel: its row, its column
     augment = Augment(**NOTHING | {"crop": "pad", "padding": 1})
     view = augmentation.view(ImageArrays(image[None, ..., None].repeat(3, 3)), np.array([0]), augment, 0, 0)
-    assert view[0, ..., 0].tolist() == image[np.ix_([1, 0, 1, 2], [1, 2, 3, 2])].tolist()
+    assert view[0, ..., 0].tolist() == image[np.ix_([0, 1, 2, 3], [1, 2, 3, 2])].tolist()
 
 
 @pytest.mark.parametrize(("area", "aspect", "shares"), [

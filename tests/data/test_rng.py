@@ -28,3 +28,26 @@ def test_weighted_samples_are_shuffled_anew_each_epoch_and_repeatable():
     # What comes up often does not come up in a row: of 100 draws one in two is of the last ten.
     rare = np.array(orders[0]) >= 90
     assert 35 < (rare[1:] != rare[:-1]).sum() < 65
+
+
+def mixed(x: int) -> int:
+    """SplitMix64's finaliser, with Python's integers."""
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) % 2**64
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) % 2**64
+    return x ^ (x >> 31)
+
+
+def test_draws_are_splitmix64s_of_seed_view_and_sample():
+    """A stored view must be drawn alike by every later version."""
+    golden, seed, view, samples = 0x9E3779B97F4A7C15, 11, 3, np.array([0, 5, 2**40])
+    for row, sample in zip(rng.uniform(seed, samples, view, 3), samples.tolist(), strict=True):
+        state = mixed(mixed((seed + golden) % 2**64) ^ view)
+        state = mixed(state ^ mixed((sample + golden) % 2**64))
+        expected = [(mixed((state + golden * number) % 2**64) >> 11) / 2**53 for number in (1, 2, 3)]
+        assert row.tolist() == expected
+
+
+def test_a_weighted_sample_of_few_draws_is_spread_over_the_weights():
+    """Of weights 1, 1, 8 ten draws are one, one and eight, in whatever order."""
+    for seed in range(20):
+        assert np.bincount(rng.weighted_sample(np.array([1.0, 1.0, 8.0]), seed, 0, 10)).tolist() == [1, 1, 8]

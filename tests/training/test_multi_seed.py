@@ -53,3 +53,15 @@ def test_timing_by_hand(tmp_path, monkeypatch):
     assert timing["seconds"] == 9.5 and timing["seconds_per_epoch"] == pytest.approx(8 / 3, abs=1e-4)
     assert timing["images_per_s"] == 11.2 and timing["seeds"] == 2
     assert timing["device"] == "cpu" and timing["threads"] >= 1 and timing["peak_memory_mb"] > 1
+
+
+def test_what_a_student_leaves_beside_its_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = Path(prepared.FOLDER, "train")
+    folder.mkdir(parents=True)
+    np.save(folder / "targets.npy", np.zeros(30, np.int64))
+    histories = {3: history((70, 0.9)), 5: history((80, 0.5))}
+    multi_seed.write_results("student", "distill", histories, recipe(), "accuracy", torch.device("cpu"))
+    assert read_json(Path("models/student/seeds.json"))["best"] == 5
+    assert [row["val_score"] for row in read_csv(Path("plots/student.csv"))] == ["70", "80"]
+    assert read_json(Path("metrics/timing/distill.json"))["seconds"] == 4.0
