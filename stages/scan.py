@@ -62,6 +62,7 @@ class Inspection(NamedTuple):
 
 
 def main() -> None:
+    _opened.cache_clear()  # where one process scans several archives, on one core
     choice, task = params.load("scan", ScanParams), params.load_word("data.task")
     samples = _samples(params.load_word("data.layout"))
     has_classes = not plugins.module("tasks/*/labels", task, "data.task").shape(1)  # masks are not checked

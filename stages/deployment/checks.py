@@ -19,7 +19,7 @@ import pydantic
 from stages.core import files, params
 from stages.core.device import thread_count
 from stages.data import prepared
-from stages.deployment import onnx_model
+from stages.deployment import onnx_model, overflow
 from stages.deployment.card_fields import card_fields
 
 INDEX = prepared.FOLDER / "index.csv"
@@ -226,27 +226,12 @@ def no_overflow(subject: ModelUnderTest) -> CheckResult:
     """
     import onnx
 
-    largest, most = largest_pair(onnx.load(subject.path)), 2**15 - 1
+    largest, most = overflow.largest_pair(onnx.load(subject.path)), overflow.MOST
     message = f"two products add up to {largest:,} at most, of {most:,} that 16 bits hold"
     if largest <= most:
         return CheckResult(True, message, {"largest_pair": largest})
     return CheckResult(subject.settings.allow_overflow, f"{message}: on x86 with AVX2 and without VNNI it answers "
                        "otherwise", {"largest_pair": largest})
-
-
-def largest_pair(model) -> int:
-    """A bound on the sum of two products of a uint8 activation and an int8 weight; 0 without int8 arithmetic.
-
-    model: an onnx.ModelProto. Which weights are paired depends on the runtime and the processor, so the bound is of the
-    two largest weights of one sign in a layer. Weights within ±64 give 2 · 255 · 64 = 32,640 < 2¹⁵.
-    """
-    from onnx import TensorProto, numpy_helper
-
-    quantised = {node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
-    weights = [numpy_helper.to_array(tensor).astype(int) for tensor in model.graph.initializer
-               if tensor.name in quantised and tensor.data_type == TensorProto.INT8 and len(tensor.dims) > 1]
-    return max((255 * int(np.sort(sign * layer, axis=None)[-2:].clip(0).sum())
-                for layer in weights for sign in (1, -1)), default=0)
 
 
 def _strings(message) -> Iterator[str]:

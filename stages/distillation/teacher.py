@@ -43,7 +43,7 @@ class Teacher:
         if len(self.cached) and self.cached.shape[1] != sum(counts.values()):
             raise UserError(f"{teacher_logits.LOGITS} is of {self.cached.shape[1]} images, not "
                             f"{sum(counts.values())}; run dvc repro -f teacher_targets")
-        samples = np.unique(np.linspace(0, len(self.images) - 1, CHECKED).astype(int))
+        samples = prepared.evenly_spaced(len(self.images), CHECKED)
         for number in {0, len(self.cached) - 1} if len(self.cached) else ():
             computed = np.concatenate(list(self._compute(samples, number))).astype(np.float32)
             cached = self.cached[number][samples].astype(np.float32)

@@ -7,7 +7,7 @@ from conftest import to_int8
 from exported_networks import float_model, pictures
 from onnx import TensorProto, helper, numpy_helper
 
-from stages.deployment import checks
+from stages.deployment import checks, overflow
 
 VERIFY = {"images": 8, "tolerance": 1e-3, "least_agreement": 60.0}
 
@@ -28,11 +28,11 @@ def layer(*weights: int) -> onnx.ModelProto:
     ((127, -127), 255 * 127),  # of opposite signs: they never add up
     ((-3,), 255 * 3), ((0, 0), 0)])
 def test_the_largest_pair_by_hand(weights, expected):
-    assert checks.largest_pair(layer(*weights)) == expected
+    assert overflow.largest_pair(layer(*weights)) == expected
 
 
 def test_float_weights_and_biases_do_not_count():
-    assert checks.largest_pair(float_model()) == 0
+    assert overflow.largest_pair(float_model()) == 0
 
 
 def saturating_dot(activations: np.ndarray, weights: np.ndarray) -> int:
@@ -52,7 +52,7 @@ def test_what_the_bound_allows_never_saturates_and_the_full_range_does(reduce_ra
         ordered = np.sort(weights)[:len(weights) // 2 * 2]
         white = np.full(len(ordered), 255, np.uint8)
         differing += saturating_dot(white, ordered) != int(white.astype(int) @ ordered.astype(int))
-    assert (checks.largest_pair(model) <= 2**15 - 1) == reduce_range
+    assert (overflow.largest_pair(model) <= 2**15 - 1) == reduce_range
     assert (differing == 0) == reduce_range
 
 
@@ -64,5 +64,5 @@ def test_the_check_refuses_a_full_range_unless_it_is_allowed(tmp_path, reduce_ra
     subject = checks.ModelUnderTest.__new__(checks.ModelUnderTest)
     subject.path, subject.settings = path, checks.VerifyParams(**VERIFY, allow_overflow=allow_overflow)
     result = checks.no_overflow(subject)
-    assert result.passed == passed and result.figures["largest_pair"] == checks.largest_pair(onnx.load(path))
+    assert result.passed == passed and result.figures["largest_pair"] == overflow.largest_pair(onnx.load(path))
     assert ("without VNNI" in result.message) != reduce_range
