@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from stages.core import params
-from tools import code_deps, preset
+from stages.setup import presets
+from tools import code_deps
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -142,12 +143,12 @@ def test_only_these_read(path, readers):
     assert {stage for stage in PIPELINE if any(overlap(path, dep) for dep in declared(stage, "deps"))} == readers
 
 
-@pytest.mark.parametrize("name", preset.names())
+@pytest.mark.parametrize("name", presets.names())
 def test_presets_load(name, tmp_path, monkeypatch):
-    (tmp_path / "params.yaml").write_text(preset.text(name), encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(presets.text(name), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     wanted = {(section, kind) for stage in PIPELINE for section, kind in loaded(stage)}
     for section, kind in wanted:
         if kind:
             params.load(section, kind)
-    assert set(preset.values(name)) == {section.split(".")[0] for section, _ in wanted}
+    assert set(presets.values(name)) == {section.split(".")[0] for section, _ in wanted}
