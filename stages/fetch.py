@@ -30,7 +30,7 @@ class DataParams(params.Section):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _check_keys(cls, values: dict) -> dict:
-        keys = [*cls.model_fields, "name", "task", "layout", "masks"]
+        keys = [*cls.model_fields, "name", "task", "layout", "layout_options", "masks"]
         if unknown := [key for key in values if key not in keys]:
             raise ValueError(f"{unknown[0]!r} is unknown; known here: {', '.join(keys)}")
         return values
