@@ -1,7 +1,7 @@
 """What the columns of a table are: the image, its class, its split. Where this isn't clear, nothing is guessed."""
 
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from stages.core.errors import UserError
@@ -26,7 +26,7 @@ class Columns(NamedTuple):
 def columns_of(table: Table, images: Images) -> Columns | None:
     """None where no column names the images, or none is clearly their class."""
     rows = table.rows[::max(1, len(table.rows) // SAMPLED)]
-    named = {column: {found[0] for row in rows if (found := images.find(row.get(column, ""), table.name))}
+    named = {column: {found[0] for row in rows if len(found := images.find(row.get(column, ""), table.name)) == 1}
              for column in table.columns}
     image = max(table.columns, key=lambda column: len(named[column]))
     if len(named[image]) < LEAST_NAMED * len({row.get(image, "") for row in rows}) or not named[image]:
@@ -89,6 +89,20 @@ def class_of(row: Row, label: str | Sequence[str]) -> str:
         raise UserError(f"data/raw.zip: a row of the table is of several classes ({', '.join(marked[:3])}), and "
                         "classification takes one an image; remove all but one of them")
     return marked[0] if marked else ""
+
+
+def check_one_label(labels: Iterable[str]) -> None:
+    """Raises UserError where labels are lists of labels: a|b beside b|c, or `a b` beside a and b."""
+    labels = set(labels)
+    for separator in ("|", ";", ",", " "):
+        several = {label: {part.strip("[]\"' ") for part in label.split(separator)} for label in labels
+                   if separator in label}
+        parts = Counter(part for label in several.values() for part in label)
+        for label, own in several.items():
+            if own <= labels or (separator != " " and any(part in labels or parts[part] > 1 for part in own)):
+                raise UserError(f"data/raw.zip: the label {label!r} names several classes of one image, and "
+                                "classification takes one; choose another column by data.layout_options.label, or "
+                                "remove these rows")
 
 
 def _label(rows: Sequence[Row], columns: Sequence[str]) -> str | tuple[str, ...]:
