@@ -73,7 +73,8 @@ class Inspection(NamedTuple):
 def main() -> None:
     _opened.cache_clear()  # where one process scans several archives, on one core
     choice, task = params.load("scan", ScanParams), params.load_word("data.task")
-    has_classes = not plugins.module("tasks/*/labels", task, "data.task").shape(1)  # masks are not checked
+    labels = plugins.module("tasks/*/labels", task, "data.task")
+    has_classes = not labels.shape(1)  # masks are not checked
     samples = _samples(params.load("data", LayoutParams))
     if has_classes:
         check_classes(samples)
@@ -96,6 +97,8 @@ def main() -> None:
         if has_classes:
             stored = np.load(THUMBNAILS, mmap_mode="r")
             label_scores, summary = label_errors.find_label_errors(rows, stored, deep, choice.folds, choice.seed)
+        else:
+            labels.unite_labels(rows, _opened(task)[0].read)
         files.write_csv(SCAN, COLUMNS, (row | label_scores.get(number, {}) for number, row in enumerate(rows)))
     unreadable = sum(row["issue"] == "unreadable" for row in rows)
     print(f"scan: {len(samples)} images, {unreadable} unreadable; {summary}", file=sys.stderr)

@@ -116,7 +116,7 @@ def _overlay(base: CommentedMap, preset: CommentedMap, lines: list[str], where: 
 
 
 def _is_section(value: object) -> bool:
-    return isinstance(value, CommentedMap) and not value.fa.flow_style()
+    return isinstance(value, CommentedMap) and len(value) > 0 and not value.fa.flow_style()
 
 
 def _drop_comment_below(value: CommentedMap) -> None:

@@ -150,7 +150,8 @@ def test_params_yaml_is_the_preset_digits():
 
 def leaves(values: dict, defaults: dict, path: str = ""):
     for key, value in values.items():
-        if isinstance(value, dict) and f"{path}{key}" not in ("data.masks", "teacher.options", "student.options"):
+        replaced = ("data.masks.classes", "teacher.options", "student.options")
+        if isinstance(value, dict) and f"{path}{key}" not in replaced:
             yield from leaves(value, defaults[key], f"{path}{key}.")
         else:
             yield f"{path}{key}", value, defaults[key]
