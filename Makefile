@@ -4,11 +4,14 @@
 PYTHON ?= python3
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: run preset test fast demo pdf compare diff help
+.PHONY: run new preset test fast demo pdf compare diff help
 
 run: .dvc/config.local    ## run the pipeline on params.yaml, as far as it has changed, and print the table
 	@$(VENV) python -m dvc repro
 	@$(VENV) python -m stages.report --table
+
+new: .dvc/config.local    ## set up a run on your own images: SOURCE=my.zip, a folder or a URL (over edited params.yaml: FORCE=1)
+	@$(VENV) python -m stages.new $(if $(FORCE),--force) -- "$(SOURCE)"
 
 preset: .dvc/config.local    ## write params.yaml for other data: NAME=scenes; without NAME, list the presets (over your edits: FORCE=1)
 	@$(VENV) python -m tools.preset $(NAME) $(if $(FORCE),--force)

@@ -38,7 +38,7 @@ def set_up(source: Source, scratch) -> None:
                 return file.read()
 
         names, size_gb = list(opened), sum(member.size for member in members) / 1e9
-        reading, others = survey.choose_layout(names, read)
+        reading, others = survey.choose_layout(names, read, str(source.path))
         counts, pictures = draft.count(reading), survey.look_at(reading.samples, read)
         masks = [sample.target for sample in reading.samples if sample.target]
         codes = mask_codes.find(masks, read) if reading.task == "segmentation" else None

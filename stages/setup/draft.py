@@ -4,7 +4,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -102,11 +102,20 @@ def _data(name: str, source: Source, size_gb: float, reading: Reading, codes: Ma
     if size_gb > limit:
         found.append(Choice("data.max_unpacked_gb", float(np.ceil(size_gb)), "As large as it is."))
     if codes:
-        of = f"As in the {codes.looked_at} masks that were looked at"
-        masks = {"classes": codes.classes, "ignored": codes.ignored,
-                 "unknown": "ignore" if codes.are_mixed else "stop", "other_size": "stop"}
-        found.append(Choice("data.masks", masks, f"{of}." if codes.are_named else f"{of}; rename the classes."))
+        found += _mask_choices(codes)
     return found
+
+
+def _mask_choices(codes: MaskCodes) -> Iterator[Choice]:
+    of = f"As in the {codes.looked_at} masks that were looked at"
+    yield Choice("data.masks.classes", codes.classes, f"{of}." if codes.are_named else f"{of}; rename the classes.")
+    if codes.ignored:
+        yield Choice("data.masks.ignored", codes.ignored, "Beside several others this index stands for no class.")
+    if codes.are_mixed:
+        yield Choice("data.masks.unknown", "nearest", f"Most of {codes.found} codes are mixtures: JPEG, or soft edges.")
+    elif not codes.are_all and None not in codes.classes.values():
+        yield Choice("data.masks.unknown", "ignore", "Masks that were not looked at may hold further codes.")
+    yield Choice("data.masks.other_size", "rescale", "")
 
 
 def _report(name: str, source: Source, task: str, classes: Mapping[str, int], codes: MaskCodes | None) -> list[Choice]:
@@ -117,7 +126,8 @@ def _report(name: str, source: Source, task: str, classes: Mapping[str, int], co
     if task == "classification":
         known.append(Choice("report.intended", f"Telling apart images of {listed(sorted(classes))}.", ""))
     elif codes and codes.are_named:
-        known.append(Choice("report.intended", "Outlining the foreground of images like those of the set.", ""))
+        seen = listed([name for name in codes.classes if name != "background"])
+        known.append(Choice("report.intended", f"Outlining {seen} in images like those of the set.", ""))
     return known
 
 
@@ -126,4 +136,4 @@ def listed(names: Sequence[str]) -> str:
     plain = [re.sub(r"[^\w ,.()-]|_", " ", name).strip() for name in names]
     if len(plain) > NAMED_CLASSES:
         return f"{len(plain)} classes, from {plain[0]} to {plain[-1]}"
-    return f"{', '.join(plain[:-1])} and {plain[-1]}"
+    return " and ".join(filter(None, (", ".join(plain[:-1]), plain[-1])))

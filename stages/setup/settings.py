@@ -11,6 +11,7 @@ from stages.setup import presets
 from stages.setup.rules import Choice
 
 WIDTH = 116  # of a comment's text
+FOLDED = 60  # characters of a text from which on it is folded
 
 
 def text(head: str, choices: Iterable[Choice]) -> str:
@@ -53,7 +54,7 @@ def _comment(sentence: str, indent: str) -> str:
 
 def _dumped(key: str, value: object) -> list[str]:
     """`key: value` as YAML; texts of several words as folded ones, which need no quotes."""
-    if isinstance(value, str) and len(value.split()) > 1:
+    if isinstance(value, str) and len(value) > FOLDED:
         return [f"{key}: >-", *textwrap.wrap(value, WIDTH - 4, initial_indent="  ", subsequent_indent="  ")]
     yaml, body = YAML(), io.StringIO()
     yaml.width = 10_000

@@ -64,8 +64,7 @@ def unknown(reading: Reading, counts: Counts, codes: MaskCodes | None, has_weigh
         if codes and not codes.are_named:
             yield f"data.masks.classes: what {', '.join(codes.classes)} are called"
         if codes and codes.are_mixed:
-            yield (f"data.masks: the masks hold {len(codes.shares)} codes, most of them mixtures, whose pixels count "
-                   "nowhere; check the classes")
+            yield f"data.masks: which of {codes.found} codes are classes, and not mixtures of others; check them"
 
 
 def time(seconds: Mapping[str, float], device: str, threads: int, busy: float) -> str:
@@ -96,7 +95,7 @@ def _line(label: str, text: str) -> str:
 
 def _classes(classes: Mapping[str, int], codes: MaskCodes | None) -> str:
     if codes:
-        parts = [f"{name} {100 * codes.shares[code]:.3g} %" for name, code in codes.classes.items()]
+        parts = [f"{name} {100 * share:.3g} %" for name, share in codes.shares.items()]
         void = f"; ignored {', '.join(map(str, codes.ignored))}" if codes.ignored else ""
         return f"{len(parts)} classes, by pixels of {codes.looked_at} masks: {_some(parts)}{void}"
     ranked = sorted(classes, key=classes.get, reverse=True)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from stages.cleaning import image_quality, near_duplicates
 from stages.core import plugins
 from stages.core.errors import UserError
-from stages.data import listing
+from stages.data import archive, listing
 from stages.data.class_names import check_classes
 from stages.data.decode import Unreadable, decode_with_header
 from stages.data.sample import Sample
@@ -39,8 +39,8 @@ class Reading(NamedTuple):
     @property
     def used(self) -> set[str]:
         """The names of all files that are images or masks."""
-        return {sample.path for sample in self.samples} | {sample.target for sample in self.samples
-                                                           if self.task == "segmentation" and sample.target}
+        return {sample.path for sample in self.samples} | {
+            file_of(sample.target) for sample in self.samples if self.task == "segmentation" and sample.target}
 
 
 class Pictures(NamedTuple):
@@ -58,8 +58,11 @@ class Pictures(NamedTuple):
         return round(median(min(size) for size in self.sizes))
 
 
-def choose_layout(names: Sequence[str], read: Read) -> tuple[Reading, list[str]]:
-    """The reading that uses most files, and the other layouts that use as many. Raises UserError where none fits."""
+def choose_layout(names: Sequence[str], read: Read, where: str) -> tuple[Reading, list[str]]:
+    """The reading that uses most files, and the other layouts that use as many. Raises UserError where none fits.
+
+    where: what the archive is called in it.
+    """
     readings, refusals = [], {}
     for layout in layouts():
         try:
@@ -68,7 +71,8 @@ def choose_layout(names: Sequence[str], read: Read) -> tuple[Reading, list[str]]
         except UserError as error:
             refusals[layout] = str(error)
     if not readings:
-        raise UserError(next(reversed(refusals.values()), "no layout reads this archive; see stages/data/layouts"))
+        reason = next(reversed(refusals.values()), "no layout reads this archive; see stages/data/layouts")
+        raise UserError(reason.replace(str(archive.RAW), where))
     best = max(readings, key=lambda reading: len(reading.used))  # the first of equals
     return best, [other.layout for other in readings if other is not best and len(other.used) == len(best.used)]
 
@@ -83,19 +87,25 @@ def layouts() -> list[str]:
 def recognise(name: str, names: Sequence[str], read: Read) -> Reading | None:
     """The archive as this layout reads it; None where the layout says that it is none of its kind.
 
-    Raises UserError where the layout stumbles, or finds classes that can't be meant.
+    Raises UserError where the layout stumbles, or finds classes that can't be meant; one of LAST then says why it is
+    none of its kind, for who has no other.
     """
     layout: ModuleType = plugins.module("data/layouts/*", name, "data.layout")
     options = layout.recognise(names, read) if hasattr(layout, "recognise") else {}
-    if options is None:
+    if options is None and name not in LAST:
         return None
-    samples = listing.list_samples(layout, names, read, options)
+    samples = listing.list_samples(layout, names, read, options or {})
     files = set(names)
     targets = [sample.target for sample in samples if sample.target]
-    if targets and all(target in files for target in targets):
+    if targets and all(file_of(target) in files for target in targets):
         return Reading(name, options, "segmentation", samples)
     check_classes(samples)
-    return Reading(name, options, "classification", samples)
+    return None if options is None else Reading(name, options, "classification", samples)
+
+
+def file_of(mask: str) -> str:
+    """The file of a mask's name, which may name an image in it: annotations.json#12."""
+    return mask.partition("#")[0]
 
 
 def look_at(samples: Sequence[Sample], read: Read) -> Pictures:

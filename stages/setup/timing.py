@@ -29,9 +29,9 @@ from stages.training.losses import LabelLoss
 from stages.training.optim import Recipe
 from stages.training.trainer import Loss, Trainer
 
-SECONDS, LEAST = 3.0, 3  # by the clock, and number of runs: how long each kind of step is measured, at least
+SECONDS, LEAST = 2.0, 2  # by the clock, and number of runs: how long each kind of step is measured, at least
 STEPS = 2  # in one go
-FEATURES = 16  # images whose features are measured
+IMAGES = 16  # in a batch whose answer is measured
 MODELS = 4  # teacher, baseline, student, int8
 
 
@@ -56,7 +56,7 @@ class Rates(NamedTuple):
     teacher_step: float  # a training step, making the batch included
     baseline_step: float
     student_step: float  # with the teacher's logits
-    teacher_image: float  # an image's answer, by precision and batch of section targets
+    teacher_image: float  # an image's answer, in the precision of section targets
     student_image: float
     teacher_export: float  # to ONNX
     student_export: float
@@ -128,8 +128,7 @@ def measure(settings: Mapping, classes: int, read: float, inspect: float, watch:
              step("student", student, LabelLoss(recipe, counts)),
              step("student", student, DistillationLoss(recipe, sections["distill"], targets.stride, counts),
                   targets.stride))
-    answers = (_answer(teacher, targets.precision, targets.batch_size, size, watch),
-               _answer(student, recipe.precision, targets.batch_size, size, watch))
+    answers = (_answer(teacher, targets.precision, size, watch), _answer(student, recipe.precision, size, watch))
     exports = [watch.once(lambda network=network: export.to_onnx(network, size)) for network in (teacher, student)]
     return Rates(_start(), read, inspect, _features(settings["scan"], watch), *steps, *answers, *exports)
 
@@ -154,20 +153,20 @@ class MadeUpBatches(Batches):
         return Batch(to_tensor(images, self.device), torch.from_numpy(labels).to(self.device), logits)
 
 
-def _answer(network: factory.Normalised, precision: str, batch_size: int, size: int, watch: "Stopwatch") -> float:
+def _answer(network: factory.Normalised, precision: str, size: int, watch: "Stopwatch") -> float:
     """Seconds of one image in a batch, in eval mode."""
-    images = to_tensor(np.zeros((batch_size, size, size, 3), np.uint8), watch.device)
+    images = to_tensor(np.zeros((IMAGES, size, size, 3), np.uint8), watch.device)
     network.eval()
     with torch.inference_mode(), autocast(watch.device, precision):
-        return watch.median(lambda: network(images).cpu()) / batch_size
+        return watch.median(lambda: network(images).cpu()) / IMAGES
 
 
 def _features(scan: Mapping, watch: "Stopwatch") -> float:
     if scan["backbone"] == "none":
         return 0.0
     compute = features.backbone(scan["backbone"], scan["weights"], scan["image_size"], watch.device)
-    images = np.zeros((FEATURES, scan["image_size"], scan["image_size"], 3), np.uint8)
-    return watch.median(lambda: compute(images)) / FEATURES
+    images = np.zeros((IMAGES, scan["image_size"], scan["image_size"], 3), np.uint8)
+    return watch.median(lambda: compute(images)) / IMAGES
 
 
 def _start() -> float:
