@@ -37,6 +37,8 @@ def bring(given: str, scratch: Path) -> Source:
 
     scratch: for a download that is not complete.
     """
+    if not given:
+        raise UserError("name the images: make new SOURCE=my.zip, a folder or a URL")
     if given.startswith(("http://", "https://")):
         return _downloaded(given, scratch)
     path = Path(unquote(urlsplit(given).path) if given.startswith("file://") else given)
@@ -47,6 +49,8 @@ def bring(given: str, scratch: Path) -> Source:
         return Source(below.as_posix(), "")
     if not path.exists():
         raise UserError(_nothing(given))
+    if Path.cwd().is_relative_to(path.resolve()):
+        raise UserError(f"{given!r} is the project's own folder, or one above it; name the folder of the images")
     place = FOLDER / path.resolve().name
     if place.is_file() and path.is_file() and place.samefile(path):
         return Source(place.name, "")
