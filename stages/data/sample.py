@@ -9,9 +9,13 @@ SPLITS = {"train": "train", "training": "train", "seg_train": "train",
 UNLABELLED = {"unlabeled", "unlabelled", "unsup", "pred", "seg_pred"}
 
 
+AND = "|"  # between the names of several masks of one image
+
+
 class Sample(NamedTuple):
     path: str  # the image's name in raw.zip
     split: str  # train, val, test or unlabelled; "" if the source has no splits: one is drawn later
     source_split: str  # the source's name for it
-    target: str  # read by tasks/<task>/labels.py: a class name, or a mask's name in raw.zip; "" without a label
+    # Read by tasks/<task>/labels.py: a class name, or a mask's name in raw.zip, or several with AND; "" without a label.
+    target: str
     group: str = ""  # images of one group stay in one split; "" for an image on its own
