@@ -21,7 +21,7 @@ from tqdm import tqdm
 from stages.cleaning import features, image_quality, label_errors, near_duplicates
 from stages.core import errors, files, params, plugins, workdir
 from stages.core.device import choose_device
-from stages.data import listing, parallel, tiling
+from stages.data import leftover, listing, parallel, tiling
 from stages.data.archive import RAW
 from stages.data.class_names import check_classes
 from stages.data.decode import Header, Unreadable, decode_with_header
@@ -75,7 +75,7 @@ def main() -> None:
     choice, task = params.load("scan", ScanParams), params.load_word("data.task")
     labels = plugins.module("tasks/*/labels", task, "data.task")
     has_classes = not labels.shape(1)  # masks are not checked
-    samples = _samples(params.load("data", LayoutParams))
+    samples, skipped = _samples(params.load("data", LayoutParams))
     if has_classes:
         check_classes(samples)
     backbone = (features.backbone(choice.backbone, choice.weights, choice.image_size, choose_device("scan"))
@@ -101,7 +101,8 @@ def main() -> None:
             labels.unite_labels(rows, _opened(task)[0].read)
         files.write_csv(SCAN, COLUMNS, (row | label_scores.get(number, {}) for number, row in enumerate(rows)))
     unreadable = sum(row["issue"] == "unreadable" for row in rows)
-    print(f"scan: {len(samples)} images, {unreadable} unreadable; {summary}", file=sys.stderr)
+    print(f"scan: {len(samples)} images, {unreadable} unreadable; {'; '.join(filter(None, (summary, skipped)))}",
+          file=sys.stderr)
 
 
 def inspect(sample: Sample, task: str, size: int) -> Inspection:
@@ -128,10 +129,13 @@ def inspect(sample: Sample, task: str, size: int) -> Inspection:
     return Inspection(row, thumbnail, tiling.cut_image(image, tiling.Sizing(size, "squash", scale=1.0, overlap=0))[0])
 
 
-def _samples(data: LayoutParams) -> list[Sample]:
+def _samples(data: LayoutParams) -> tuple[list[Sample], str]:
+    """The samples, and a sentence on the files of the archive that are none."""
     module = plugins.module("data/layouts/*", data.layout, "data.layout")
     with zipfile.ZipFile(RAW) as raw:
-        return listing.list_samples(module, raw.namelist(), raw.read, data.layout_options)
+        names = raw.namelist()
+        samples = listing.list_samples(module, names, raw.read, data.layout_options)
+    return samples, leftover.summary(names, [name for sample in samples for name in (sample.path, sample.target)])
 
 
 @cache

@@ -77,7 +77,7 @@ def has_image_suffix(path: str) -> bool:
 @cache
 def readable_formats() -> list[str]:
     """Pillow's names of the formats that are tried."""
-    Image.init()
+    _init()
     return [name for name in Image.ID if name not in REFUSED]
 
 
@@ -203,4 +203,14 @@ def _lab() -> ImageCms.ImageCmsTransform:
 
 @cache
 def _suffixes() -> frozenset[str]:
+    _init()
     return frozenset(Image.registered_extensions())
+
+
+def _init() -> None:
+    """All of Pillow's formats, and HEIC where pi-heif is installed, which a device may lack."""
+    Image.init()
+    with suppress(ImportError):
+        import pi_heif
+
+        pi_heif.register_heif_opener()

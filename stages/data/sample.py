@@ -16,6 +16,5 @@ class Sample(NamedTuple):
     path: str  # the image's name in raw.zip
     split: str  # train, val, test or unlabelled; "" if the source has no splits: one is drawn later
     source_split: str  # the source's name for it
-    # Read by tasks/<task>/labels.py: a class name, or a mask's name in raw.zip, or several with AND; "" without a label.
-    target: str
+    target: str  # read by tasks/<task>/labels.py: a class name, or masks' names in raw.zip, AND between; "" without
     group: str = ""  # images of one group stay in one split; "" for an image on its own
