@@ -17,7 +17,7 @@ from stages.core.errors import UserError
 from stages.core.params import Section
 from stages.data import outlines, split_names
 from stages.data.image_files import image_names, leave_out
-from stages.data.sample import Sample
+from stages.data.sample import OF_FILE, Sample
 from stages.data.tables import Images
 
 Read = Callable[[str], bytes]
@@ -65,7 +65,7 @@ def samples(names: Sequence[str], read: Read, options: Options) -> Iterator[Samp
             has_label = number in content.outlines or options.without_outline == "background"
             split, source_split = _split(file, path)
             found[path] = Sample(path, split if has_label else "unlabelled", source_split,
-                                 f"{file}#{number}" if has_label else "")
+                                 f"{file}{OF_FILE}{number}" if has_label else "")
     if missing and (options.missing == "stop" or not found):
         raise UserError(f"data/raw.zip: {len(missing)} image(s) are not there, first {missing[0][0]!r} in "
                         f"{missing[0][1]}; add them, or set data.layout_options.missing to skip")

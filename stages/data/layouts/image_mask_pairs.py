@@ -39,7 +39,8 @@ def recognise(names: list[str], read: Callable[[str], bytes]) -> dict[str, objec
     """{}, or that some images have no mask; None where the folders are others, or none has."""
     for policy in ({}, {"missing_mask": "unlabelled"}):
         with suppress(UserError):
-            if any(sample.target for sample in samples(names, read, Options(**policy))):
+            found = list(samples(names, read, Options(**policy)))
+            if any(sample.target for sample in found):
                 return policy
     return None
 

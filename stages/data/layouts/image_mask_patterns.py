@@ -26,7 +26,7 @@ from stages.data.sample import AND, Sample
 # Its test masks are blank, since the labels are withheld: what others report is measured on its val.
 CITYSCAPES = {"val": "test", "test": "unlabelled"}
 LOOKED_AT = 5  # masks that `recognise` reads
-MOST_COLOURS = 4096  # of a mask; soft outlines have many, photographs more
+MOST_COLOURS = 64  # of a mask; a photograph has more, even a grey one
 ANY_SIZE = 1000, 1000  # of outlines that don't state the image's
 Read = Callable[[str], bytes]
 Key = tuple[str, ...]  # what an image and its mask have in common
@@ -96,21 +96,22 @@ def recognise(names: Sequence[str], read: Read) -> dict[str, object] | None:
     for policy in ({}, {"missing_mask": "unlabelled"}):
         with suppress(UserError):
             targets = [sample.target for sample in samples(names, read, Options(**options | policy)) if sample.target]
-            return options | policy if all(_is_mask(target, read) for target in targets[:LOOKED_AT]) else None
+            return options | policy if _are_masks(guessed, targets[:LOOKED_AT], read) else None
     return None
 
 
-def _is_mask(target: str, read: Read) -> bool:
-    """Whether it can be read as outlines, or as a picture of few colours if it's not in a format that changes them."""
+def _are_masks(patterns: tuple[str, str], targets: Sequence[str], read: Read) -> bool:
+    """Whether outlines can be read, and pictures called as their image, x.png beside x.jpg, have few colours."""
+    images, masks = (pattern.rpartition(".")[0] for pattern in patterns)
     try:
-        if outlines.is_outlines(target):
-            outlines.draw(target, read, ANY_SIZE)
-            return True
-        path = target.partition(AND)[0]
-        return path.lower().endswith(mask_names.JPEG) or len(np.unique(
-            decode(read(path)).reshape(-1, 3), axis=0)) <= MOST_COLOURS
+        for target in targets:
+            if outlines.is_outlines(target):
+                outlines.draw(target, read, ANY_SIZE)
+            elif images == masks and len(np.unique(decode(read(target)).reshape(-1, 3), axis=0)) > MOST_COLOURS:
+                return False
     except Unreadable:
         return False
+    return True
 
 
 def _paired(images: Sequence[Match], masks: Sequence[Match], parts: Sequence[str]) -> dict[str, list[str]]:
