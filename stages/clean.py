@@ -23,6 +23,7 @@ from stages.core import errors, files, params, plugins
 from stages.core.errors import UserError
 from stages.data import leftover
 from stages.data.archive import RAW
+from stages.data.sample import target_files
 
 SCAN, THUMBNAILS = Path("data/scan.csv"), Path("data/thumbnails.npy")
 MANIFEST, DECISIONS, METRICS = Path("data/manifest.csv"), Path("data/decisions.csv"), Path("metrics/data.json")
@@ -121,7 +122,8 @@ def _decision(finding: Finding) -> dict[str, object]:
 def _skipped(rows: Sequence[Row]) -> list[str]:
     """The files of the archive that the scan has not looked at, and that are no masks."""
     with zipfile.ZipFile(RAW) as raw:
-        return leftover.unused(raw.namelist(), [name for row in rows for name in (row["path"], row["target"])])
+        return leftover.unused(raw.namelist(), [
+            name for row in rows for name in (row["path"], *target_files(row["target"]))])
 
 
 def _skipped_decision(name: str) -> dict[str, object]:

@@ -25,7 +25,7 @@ from stages.data import leftover, listing, parallel, tiling
 from stages.data.archive import RAW
 from stages.data.class_names import check_classes
 from stages.data.decode import Header, Unreadable, decode_with_header
-from stages.data.sample import Sample
+from stages.data.sample import Sample, target_files
 
 SCAN, THUMBNAILS = Path("data/scan.csv"), Path("data/thumbnails.npy")
 THUMBNAIL = (near_duplicates.SIDE, near_duplicates.SIDE, 3)
@@ -135,7 +135,8 @@ def _samples(data: LayoutParams) -> tuple[list[Sample], str]:
     with zipfile.ZipFile(RAW) as raw:
         names = raw.namelist()
         samples = listing.list_samples(module, names, raw.read, data.layout_options)
-    return samples, leftover.summary(names, [name for sample in samples for name in (sample.path, sample.target)])
+    return samples, leftover.summary(names, [
+        name for sample in samples for name in (sample.path, *target_files(sample.target))])
 
 
 @cache

@@ -17,6 +17,7 @@ from pycocotools import mask as coco_mask
 
 from stages.core.errors import UserError, one_line
 from stages.data.decode import Unreadable
+from stages.data.sample import OF_FILE
 
 CORNERS = 64  # of the polygon that is drawn for a circle
 BEYOND = 10  # times an image's longer side, which a corner may lie from its upper left one
@@ -34,7 +35,7 @@ class Coco(NamedTuple):
 
 def is_outlines(target: str) -> bool:
     """Whether a mask of this name is read here, not by decode.py."""
-    return target.partition("#")[0].lower().endswith((".json", ".txt"))
+    return target.partition(OF_FILE)[0].lower().endswith((".json", ".txt"))
 
 
 def draw(target: str, read: Read, size: tuple[int, int]) -> tuple[np.ndarray, list[str]]:
@@ -42,7 +43,7 @@ def draw(target: str, read: Read, size: tuple[int, int]) -> tuple[np.ndarray, li
 
     size: (H, W) of the image, for files that don't state it. Raises Unreadable for a file that makes no sense.
     """
-    name, _, number = target.partition("#")
+    name, _, number = target.partition(OF_FILE)
     try:
         if number:
             file = coco(name, read)

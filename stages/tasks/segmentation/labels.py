@@ -15,6 +15,7 @@ from stages.core.errors import UserError
 from stages.data import outlines
 from stages.data.decode import OtherKind, Unreadable, decode_mask
 from stages.data.prepared import IGNORED
+from stages.data.sample import AND
 from stages.tasks.segmentation import mask_params, soft_masks
 from stages.tasks.segmentation.mask_params import Table
 
@@ -46,18 +47,18 @@ def examine(target: str, read: Read, size: Size) -> tuple[str, str, str]:
         return "", "", ""
     table = _table()
     try:
-        stored = _stored(target, read, size, table)
+        stored = [_stored(name, read, size, table) for name in target.split(AND)]
     except Unreadable as error:
         return "", "unreadable_mask", f"its mask {target!r}: {error}"
-    own, policy = stored.pixels.shape[:2], table.policy.other_size
-    if own != size and not (policy == "rescale" and _same_shape(own, size)):
-        mask, image = (f"{width}×{height}" for height, width in (own, size))
-        if policy != "stop":
+    for name, (own_height, own_width) in ((mask.name, mask.pixels.shape[:2]) for mask in stored):
+        if _fits((own_height, own_width), size, table.policy.other_size):
+            continue
+        mask, image = f"{own_width}×{own_height}", f"{size[1]}×{size[0]}"
+        if table.policy.other_size != "stop":
             return "", "mask_size", f"the mask is {mask}, its image {image}"
-        raise UserError(f"data/raw.zip: the mask {target!r} is {mask} pixels, its image {image} (turned as its EXIF "
+        raise UserError(f"data/raw.zip: the mask {name!r} is {mask} pixels, its image {image} (turned as its EXIF "
                         "data say); replace one of them, or set data.masks.other_size to drop, or to rescale")
-    mask, unknown = _classes(stored, table)
-    mask = _rescaled(mask, size)
+    mask, unknown = _joined(stored, size, table)
     return hashlib.sha256(b"%dx%d " % size + mask.tobytes()).hexdigest(), *_issue(mask, unknown, table)
 
 
@@ -103,7 +104,7 @@ def target(row: Row, names: list[str], read: Read) -> np.ndarray:
     count. read: as in `examine`.
     """
     table, size = _table(), (int(row["height"]), int(row["width"]))
-    return _rescaled(_classes(_stored(row["target"], read, size, table), table)[0], size)
+    return _joined([_stored(name, read, size, table) for name in row["target"].split(AND)], size, table)[0]
 
 
 def _table() -> Table:
@@ -128,6 +129,18 @@ def _stored(name: str, read: Read, size: Size, table: Table) -> Mask:
     if pixels.dtype == bool and 1 not in table.codes:  # of one bit, among others of eight: white is 255
         pixels = pixels * np.uint8(255)
     return Mask(name, pixels, ())
+
+
+def _joined(masks: Sequence[Mask], size: Size, table: Table) -> tuple[np.ndarray, float]:
+    """What `_classes` says, in the image's size. Of several masks each adds to those before where these show the
+    background: the class of all that stands nowhere else, or the first one.
+    """
+    background = table.rest or 0
+    joined, unknown = np.full(size, background, STORED), 0.0
+    for mask in masks:
+        classes, share = _classes(mask, table)
+        joined, unknown = np.where(joined == background, _rescaled(classes, size), joined), max(unknown, share)
+    return joined, unknown
 
 
 def _classes(mask: Mask, table: Table) -> tuple[np.ndarray, float]:
@@ -172,10 +185,10 @@ def _unknown(mask: Mask, unknown: np.ndarray, table: Table) -> UserError:
                      "ignore" + ("" if table.kind is str else ", or to nearest if the masks' colours are not exact"))
 
 
-def _same_shape(own: Size, size: Size) -> bool:
-    """Whether two sizes have the same ratio of height to width, as far as whole pixels can."""
+def _fits(own: Size, size: Size, other_size: str) -> bool:
+    """Whether a mask of its own size can be used: rescaled, if it has the same shape as far as whole pixels can."""
     width = own[0] * size[1] / size[0]  # that a mask of its own height would have
-    return abs(width - own[1]) <= max(1, SAME_SHAPE * width)
+    return own == size or (other_size == "rescale" and abs(width - own[1]) <= max(1, SAME_SHAPE * width))
 
 
 def _rescaled(mask: np.ndarray, size: Size) -> np.ndarray:
