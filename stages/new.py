@@ -8,7 +8,7 @@ long `make` will take here. It is no stage of the pipeline, which begins with wh
 import argparse
 
 from stages.core import device, errors, params, workdir
-from stages.data import archive
+from stages.data import archive, leftover
 from stages.setup import draft, mask_codes, presets, settings, summary, survey
 from stages.setup.source import Source, bring
 
@@ -40,11 +40,9 @@ def set_up(source: Source, scratch) -> None:
         names, size_gb = list(opened), sum(member.size for member in members) / 1e9
         reading, others = survey.choose_layout(names, read, str(source.path))
         counts, pictures = draft.count(reading), survey.look_at(reading.samples, read)
-        masks = [sample.target for sample in reading.samples if sample.target]
-        codes = mask_codes.find(masks, read) if reading.task == "segmentation" else None
+        codes = mask_codes.find(reading.masks, read) if reading.task == "segmentation" else None
     print(f"{source.path}: {len(names)} files, {size_gb:.3g} GB")
-    print(*summary.found(reading, others, counts, pictures, codes, survey.unused(names, reading.used),
-                         survey.emptied_folders(names, reading.used)), sep="\n")
+    print(*summary.found(reading, others, counts, pictures, codes, leftover.summary(names, reading.used)), sep="\n")
     at_hand = weights.teacher() if reading.task == "classification" else None, weights.student()
     choices = draft.choices(source, size_gb, reading, pictures, counts, codes, at_hand)
     text = settings.text(f"Written for {source.name} by make new: each choice has its reason above it, and may be "

@@ -50,7 +50,11 @@ def find(masks: Sequence[str], read: Read) -> MaskCodes:
     meant = sorted(counts)
     if are_mixed := len(counts) > MANY and not isinstance(meant[0], str):
         meant = [code for code in meant if counts[code] >= SHARE * counts.total()]
-        meant = [meant[0], meant[-1]] if isinstance(meant[0], int) else meant  # grey: a soft outline
+        if len(meant) > 2 and isinstance(meant[0], int):  # grey: a soft outline
+            meant = [meant[0], meant[-1]]
+        if len(meant) < 2:
+            raise UserError(f"the {looked_at} masks that were looked at hold {len(counts)} codes, of which hardly one "
+                            f"is frequent: are they photographs? The first of them: {drawn[0]!r}")
     if len(meant) < 2:
         raise UserError(f"the {looked_at} masks that were looked at hold {meant[0]!r} alone, so there is nothing to "
                         "tell apart; masks need two classes at least")

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from stages.data.decode import has_image_suffix
 from stages.setup import rules
 from stages.setup.draft import Counts
 from stages.setup.mask_codes import MaskCodes
@@ -17,8 +16,8 @@ LABEL = 12  # characters
 
 
 def found(reading: Reading, others: Sequence[str], counts: Counts, pictures: Pictures, codes: MaskCodes | None,
-          unused: Counter, emptied: Mapping[str, int]) -> Iterator[str]:
-    """Lines on the source."""
+          skipped: str) -> Iterator[str]:
+    """Lines on the source. skipped: a sentence on the files that are not used, "" where all are."""
     options = ", ".join(f"{key}: {value}" for key, value in reading.options.items())
     also = f"; {' and '.join(others)} would read as many files: to have that, set data.layout" if others else ""
     yield _line("layout", reading.layout + (f" ({options})" if options else "") + also)
@@ -27,12 +26,8 @@ def found(reading: Reading, others: Sequence[str], counts: Counts, pictures: Pic
     yield _line("pictures", _pictures(pictures))
     for reason, number in pictures.unreadable.most_common(3):
         yield _line("unreadable", f"{number} of these: {reason}")
-    for folder, number in emptied.items():
-        yield _line("not used", f"all {number} files of {folder}/: none is an image that can be read")
-    for suffix, number in unused.most_common():
-        why = ("images where the layout looks for none" if has_image_suffix(f"x{suffix}")
-               else "no images, or in a format that is not read")
-        yield _line("not used", f"{number} × {suffix or 'without a suffix'}: {why}")
+    if skipped:
+        yield _line("not used", skipped)
 
 
 def chosen(choices: Sequence[Choice]) -> Iterator[str]:

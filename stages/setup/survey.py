@@ -7,10 +7,9 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import PurePosixPath
 from statistics import median
 from types import ModuleType
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from stages.cleaning import image_quality, near_duplicates
 from stages.core import plugins
@@ -18,10 +17,10 @@ from stages.core.errors import UserError
 from stages.data import archive, listing
 from stages.data.class_names import check_classes
 from stages.data.decode import Unreadable, decode_with_header
-from stages.data.sample import Sample
+from stages.data.sample import AND, Sample, target_files
 
 # Where several layouts use equally many files, the first of these; then the rest by name.
-ORDER = ("tiny_imagenet", "aerial_tiles", "image_mask_pairs")
+ORDER = ("tiny_imagenet", "imagenet", "aerial_tiles", "image_mask_pairs", "image_mask_patterns", "coco")
 LAST = ("image_folder",)  # nearly everything can be read as folders of classes
 LOOKED_AT = 400  # pictures at most, drawn at random
 SECONDS, LEAST = 10.0, 16  # fewer, but so many, where looking takes longer
@@ -39,8 +38,25 @@ class Reading(NamedTuple):
     @property
     def used(self) -> set[str]:
         """The names of all files that are images or masks."""
-        return {sample.path for sample in self.samples} | {
-            file_of(sample.target) for sample in self.samples if self.task == "segmentation" and sample.target}
+        masks = self.masks if self.task == "segmentation" else []
+        return {sample.path for sample in self.samples} | {file for mask in masks for file in target_files(mask)}
+
+    def worth(self) -> tuple[int, int]:
+        """Files that it uses with a label, images and masks; and all that it uses."""
+        unlabelled = sum(not sample.target for sample in self.samples)
+        return len(self.used) - unlabelled, len(self.used)
+
+    def agrees(self, other: Self) -> bool:
+        """Whether both give the same images the same labels."""
+        return self.labels() == other.labels()
+
+    def labels(self) -> set[tuple[str, str]]:
+        return {(sample.path, sample.target) for sample in self.samples}
+
+    @property
+    def masks(self) -> list[str]:
+        """The names of all masks; some may lie in one file."""
+        return [name for sample in self.samples if sample.target for name in sample.target.split(AND)]
 
 
 class Pictures(NamedTuple):
@@ -59,7 +75,8 @@ class Pictures(NamedTuple):
 
 
 def choose_layout(names: Sequence[str], read: Read, where: str) -> tuple[Reading, list[str]]:
-    """The reading that uses most files, and the other layouts that use as many. Raises UserError where none fits.
+    """The reading that uses most files, and the layouts that use as many and read other labels. Raises UserError where
+    none fits.
 
     where: what the archive is called in it.
     """
@@ -73,8 +90,8 @@ def choose_layout(names: Sequence[str], read: Read, where: str) -> tuple[Reading
     if not readings:
         reason = next(reversed(refusals.values()), "no layout reads this archive; see stages/data/layouts")
         raise UserError(reason.replace(str(archive.RAW), where))
-    best = max(readings, key=lambda reading: len(reading.used))  # the first of equals
-    return best, [other.layout for other in readings if other is not best and len(other.used) == len(best.used)]
+    best = max(readings, key=Reading.worth)  # the first of equals
+    return best, [other.layout for other in readings if other.worth() == best.worth() and not other.agrees(best)]
 
 
 def layouts() -> list[str]:
@@ -97,15 +114,24 @@ def recognise(name: str, names: Sequence[str], read: Read) -> Reading | None:
     samples = listing.list_samples(layout, names, read, options or {})
     files = set(names)
     targets = [sample.target for sample in samples if sample.target]
-    if targets and all(file_of(target) in files for target in targets):
+    if targets and all(files.issuperset(target_files(target)) for target in targets):
         return Reading(name, options, "segmentation", samples)
     check_classes(samples)
-    return None if options is None else Reading(name, options, "classification", samples)
+    if options is None:
+        raise _no_classes(samples)
+    return Reading(name, options, "classification", samples)
 
 
-def file_of(mask: str) -> str:
-    """The file of a mask's name, which may name an image in it: annotations.json#12."""
-    return mask.partition("#")[0]
+def _no_classes(samples: Sequence[Sample]) -> UserError:
+    """For folders that are sound, and no set to train on."""
+    train, held_out = ({sample.target for sample in samples if sample.target and sample.split in splits}
+                       for splits in (("", "train"), ("val", "test")))
+    if unseen := sorted(held_out - train):
+        return UserError(f"{archive.RAW}: no training image of {unseen[0]!r}, which val or test has; add some, or take "
+                         "the folder out (names must be spelt alike)")
+    return UserError(f"{archive.RAW} has {len(train)} class(es) to train on ({', '.join(sorted(train)) or 'none'}), "
+                     "and two are needed: put the images of each class into a folder of its name; where the labels "
+                     "lie in a table or in the names, its form is not clear: see stages/data/layouts")
 
 
 def look_at(samples: Sequence[Sample], read: Read) -> Pictures:
@@ -133,22 +159,3 @@ def look_at(samples: Sequence[Sample], read: Read) -> Pictures:
                         "get the archive again")
     looked_at = len(sizes) + unreadable.total()
     return Pictures(sizes, modes, unreadable, reading / looked_at, inspecting / looked_at)
-
-
-def unused(names: Sequence[str], used: set[str]) -> Counter:
-    """How many files of each suffix (lower case, with its dot; "" without one) no image or mask is."""
-    return Counter(PurePosixPath(name).suffix.lower() for name in names if name not in used)
-
-
-def emptied_folders(names: Sequence[str], used: set[str]) -> dict[str, int]:
-    """Folders of which no file is used, beside one of which some are, and how many files they have: perhaps a class
-    whose images are in a format that is not read.
-    """
-    counts, filled = Counter(), Counter()
-    for name in names:
-        folder = str(PurePosixPath(name).parent)
-        counts[folder] += 1
-        filled[folder] += name in used
-    neighbours = {str(PurePosixPath(folder).parent) for folder in counts if filled[folder] and folder != "."}
-    return {folder: counts[folder] for folder in sorted(counts)
-            if not filled[folder] and folder != "." and str(PurePosixPath(folder).parent) in neighbours}
