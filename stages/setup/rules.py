@@ -23,7 +23,7 @@ BATCH_SIZES = (32, 64)
 
 # A pre-trained teacher is fine-tuned: few epochs, small steps. From scratch it learns as the student does.
 FINETUNE = {"optimizer": "adamw", "learning_rate": 0.001, "weight_decay": 0.01, "warmup_epochs": 1.0}
-FINETUNE_PRESENTATIONS = 18_000
+FINETUNE_PRESENTATIONS = 14_000
 FINETUNE_EPOCHS = (6, 30)
 STANDARD_STEM = 96  # pixels from which on a pre-trained network's first stride does no harm
 DENSE = ("resnet", "resnext", "wide_resnet", "vgg")  # train faster in bf16; networks of depthwise layers do not

@@ -32,7 +32,7 @@ def test_networks_and_crops_follow_the_size(short_side, stride, stem, padding):
 
 
 @pytest.mark.parametrize(("train", "student", "teacher", "batch"), [
-    (100, 300, 30, 32), (1000, 200, 18, 32), (3400, 59, 6, 64), (100_000, 40, 6, 64)])
+    (100, 300, 30, 32), (1000, 200, 14, 32), (3400, 59, 6, 64), (100_000, 40, 6, 64)])
 def test_epochs_follow_the_number_of_images(train, student, teacher, batch):
     found = chosen(train=train)
     assert (found["student_training.epochs"], found["teacher_training.epochs"]) == (student, teacher)
