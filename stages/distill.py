@@ -1,16 +1,19 @@
 """Trains the student with its teacher, one network a seed. In: data/prepared (train, val, unlabelled),
-models/targets.npy and targets.json, models/teacher.safetensors. Out: models/student/, plots/student.csv.
+models/targets.npy and targets.json, models/teacher.safetensors; how teacher and baseline did on val. Out:
+models/student/, plots/student.csv. Says where val shows that the teacher cannot help, or didn't.
 """
 
 import sys
 from pathlib import Path
+from statistics import fmean
 
 from stages.core import errors, params, plugins, workdir
 from stages.core.device import choose_device, thread_count
 from stages.data import augmentation, prepared
-from stages.distillation import kd_losses, teacher_logits
+from stages.distillation import hints, kd_losses, teacher_logits
 from stages.distillation.objective import DistillationLoss, debias_hint
 from stages.distillation.teacher import Teacher
+from stages.evaluation import seeds
 from stages.models import factory
 from stages.training import batches, multi_seed
 from stages.training.optim import Recipe
@@ -27,8 +30,9 @@ def main() -> None:
     metric = plugins.module("tasks/*/metric", params.load_word("data.task"), "data.task").Score
     device = choose_device("distill")
     classes = len(prepared.classes())
-    if hint := debias_hint(recipe, params.load("teacher_training", Recipe), distill):
-        print(f"distill: {hint}", file=sys.stderr)
+    rivals = {role: seeds.read(role) for role in ("teacher", "baseline")}
+    say(debias_hint(recipe, params.load("teacher_training", Recipe), distill))
+    say(hints.weak_teacher(**rivals, primary=metric.primary))
     class_counts = prepared.class_counts(classes) if recipe.imbalance != "none" or distill.debias else None
     unlabelled = [prepared.images("unlabelled")] if distill.unlabelled else []
     images = augmentation.ImageArrays(prepared.images("train"), *unlabelled)
@@ -48,6 +52,13 @@ def main() -> None:
             histories[seed] = Trainer("student", network, data, loss, metric, recipe, seed, folder).fit()
             factory.save(network, FOLDER / f"seed-{seed}.safetensors")
         multi_seed.write_results("student", "distill", histories, recipe, metric.primary, device)
+    train_score = fmean(history[-1][f"train_{metric.primary}"] for history in histories.values())
+    say(hints.no_gain(**rivals, student=seeds.read("student"), train_score=train_score, primary=metric.primary))
+
+
+def say(hint: str) -> None:
+    if hint:
+        print(f"distill: {hint}", file=sys.stderr)
 
 
 if __name__ == "__main__":

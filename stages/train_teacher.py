@@ -1,4 +1,5 @@
-"""Trains the teacher. In: data/prepared (train, val). Out: models/teacher.safetensors, plots/teacher.csv.
+"""Trains the teacher. In: data/prepared (train, val). Out: models/teacher.safetensors, models/teacher.json
+(its seeds on val), plots/teacher.csv.
 
 From scratch, fine-tuned from given weights, or frozen with a new head: then the backbone runs over the images once.
 """
@@ -8,8 +9,9 @@ from pathlib import Path
 from stages.core import errors, params, plugins, workdir
 from stages.core.device import choose_device, thread_count
 from stages.core.errors import UserError
-from stages.core.files import atomic_write
+from stages.core.files import atomic_write, write_json
 from stages.data import prepared
+from stages.evaluation import seeds
 from stages.models import factory
 from stages.training import batches, multi_seed
 from stages.training.linear_probe import LinearProbe
@@ -46,9 +48,10 @@ def main() -> None:
                 data = batches.ImageBatches(recipe, seed, device, weights)
                 histories[seed] = Trainer("teacher", network, data, loss, metric, recipe, seed, folder).fit()
             factory.save(network, folder / f"kept-{seed}.safetensors")
-        best = multi_seed.ranking(histories, recipe, metric.primary)["best"]
+        ranking = multi_seed.ranking(histories, recipe, metric.primary)
         with atomic_write(factory.TEACHER, "wb") as file:
-            file.write((folder / f"kept-{best}.safetensors").read_bytes())
+            file.write((folder / f"kept-{ranking['best']}.safetensors").read_bytes())
+        write_json(seeds.path("teacher"), ranking)
         multi_seed.write_curves(Path("plots/teacher.csv"), histories, metric.primary)
         multi_seed.write_timing("train_teacher", histories, device, before=probe.seconds if probe else 0.0)
 

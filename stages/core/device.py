@@ -30,7 +30,8 @@ def choose_device(stage: str):
     import torch
 
     torch.set_num_threads(thread_count())
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Sets what use_deterministic_algorithms(True, warn_only=True) sets, without its second for importing inductor.
+    torch.set_deterministic_debug_mode("warn")
     torch.backends.cudnn.benchmark = False
     name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     details = {"cpu": f"{thread_count()} threads", "mps": "Apple GPU"}.get(name) or torch.cuda.get_device_name()

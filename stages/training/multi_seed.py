@@ -7,6 +7,7 @@ import torch
 from stages.core.device import peak_memory_mb, thread_count
 from stages.core.files import write_csv, write_json
 from stages.data import prepared
+from stages.evaluation import seeds
 from stages.training.optim import Recipe
 from stages.training.trainer import History
 
@@ -26,7 +27,7 @@ def ranking(histories: dict[int, History], recipe: Recipe, primary: str) -> dict
 def write_results(role: str, stage: str, histories: dict[int, History], recipe: Recipe, primary: str,
                   device: torch.device) -> None:
     """What baseline and student leave beside their weights: the ranking, the curves, the timing."""
-    write_json(Path("models", role, "seeds.json"), ranking(histories, recipe, primary))
+    write_json(seeds.path(role), ranking(histories, recipe, primary))
     write_curves(Path("plots", f"{role}.csv"), histories, primary)
     write_timing(stage, histories, device)
 
