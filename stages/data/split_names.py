@@ -13,7 +13,8 @@ WORDS = {"train": ("train", "training", "trn", "trainval"),
          "unlabelled": ("unlabeled", "unlabelled", "unsup", "pred")}
 SPLIT_OF = {word: split for split, words in WORDS.items() for word in words}
 GENERIC = {"set", "sets", "data", "dataset", "image", "images", "img", "imgs", "pic", "pics", "picture", "pictures",
-           "photo", "photos", "sample", "samples", "folder", "dir", "split", "jpg", "jpeg", "png", "all", "raw", "seg"}
+           "photo", "photos", "sample", "samples", "folder", "dir", "split", "jpg", "jpeg", "png", "all", "raw", "seg",
+           "of"}
 PART = re.compile(r"(?:.*[^a-z])?(?:part|batch|chunk|shard|subset|fold|volume|vol)[ ._-]*\d+(?:[ ._-]*of[ ._-]*\d+)?"
                   r"|(?:images?|imgs?|data)[ ._-]*\d+", re.IGNORECASE)
 # "trainset" is two words, so are "TrainingSet" and "train2017".

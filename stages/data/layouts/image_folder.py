@@ -18,6 +18,7 @@ from stages.core.params import Section
 from stages.data import split_names
 from stages.data.class_names import check_classes
 from stages.data.image_files import image_names, leave_out
+from stages.data.layouts import webdataset
 from stages.data.sample import UNLABELLED, Sample
 from stages.data.table_columns import check_agreement
 
@@ -49,6 +50,10 @@ def samples(names: Sequence[str], read: Read, options: Options = Options()) -> I
     names: all files of the archive. read: the content of one.
     """
     images = leave_out(image_names(names, read), options.ignored)
+    if options.tables == "stop" and (beside := webdataset.label_suffix(images, names)):
+        raise UserError(f"data/raw.zip: the images have files with their labels beside them (.{beside}); set "
+                        "data.layout to webdataset, or, if the folders are right, data.layout_options to "
+                        "{tables: ignore}")
     found = {}
     try:
         found = {sample.path: sample for sample in _of_set(_tree(images))}
