@@ -9,7 +9,7 @@ import argparse
 
 from stages.core import device, errors, params, workdir
 from stages.data import archive, leftover
-from stages.setup import draft, mask_codes, presets, settings, summary, survey
+from stages.setup import draft, mask_codes, presets, rules, settings, summary, survey
 from stages.setup.source import Source, bring
 
 
@@ -43,7 +43,9 @@ def set_up(source: Source, scratch) -> None:
         codes = mask_codes.find(reading.masks, read) if reading.task == "segmentation" else None
     print(f"{source.path}: {len(names)} files, {size_gb:.3g} GB")
     print(*summary.found(reading, others, counts, pictures, codes, leftover.summary(names, reading.used)), sep="\n")
-    at_hand = weights.teacher() if reading.task == "classification" else None, weights.student()
+    at_hand = None, ""
+    if reading.task == "classification":
+        at_hand = weights.teacher(), weights.student(rules.student_options(rules.image_size(pictures.short_side)))
     choices = draft.choices(source, size_gb, reading, pictures, counts, codes, at_hand)
     text = settings.text(f"Written for {source.name} by make new: each choice has its reason above it, and may be "
                          "changed. The rules: stages/setup/rules.py.", choices)

@@ -83,6 +83,10 @@ def image_size(short_side: int) -> int:
     return min(SIZES, key=lambda size: abs(size - short_side))
 
 
+def student_options(size: int) -> dict[str, int]:
+    return STUDENT | {"stride": from_size(STUDENT_STRIDES, size)}
+
+
 def tile_scale(short_side: int) -> float:
     """The share of its size to which a picture with masks is brought, in twentieths, 1 at most."""
     return min(1.0, max(1, round(20 * LARGEST_SIDE / short_side)) / 20)
@@ -118,8 +122,7 @@ def _classes(facts: Facts) -> Iterator[Choice]:
         yield Choice("scan.image_size", SCAN_SIZE[size >= STANDARD_STEM], "")
     yield Choice("split.image_size", size, f"The size nearest to the images' median short side, {facts.short_side} px.")
     yield from _teacher(facts, size)
-    yield Choice("student.options", STUDENT | {"stride": from_size(STUDENT_STRIDES, size)},
-                 f"A stride for images of {size} px.")
+    yield Choice("student.options", student_options(size), f"A stride for images of {size} px.")
     if facts.student_weights:
         yield Choice("student.weights", facts.student_weights, "Pre-trained weights lie there.")
     number = epochs(PRESENTATIONS, facts.train, EPOCHS)

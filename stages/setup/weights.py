@@ -31,15 +31,16 @@ def teacher() -> Weights | None:
     return Weights(TEACHER, "imagenet") if _can_be_had(TEACHER) else None
 
 
-def student() -> str:
-    """The name of the file that fits the student of the rules; "" where there is none."""
-    fits = (factory.WEIGHTS / STUDENT_FILE).is_file() and _fits("small_resnet", STUDENT | {"stride": 4}, STUDENT_FILE)
-    return STUDENT_FILE if fits else ""
+def student(options: dict) -> str:
+    """The name of the file that fits the student of the rules, with these options; "" where there is none."""
+    is_there = (factory.WEIGHTS / STUDENT_FILE).is_file()
+    return STUDENT_FILE if is_there and _fits("small_resnet", options, STUDENT_FILE) else ""
 
 
 def _fits(model: str, options: dict, weights: str) -> bool:
     try:
-        factory.build(factory.NetworkParams(model=model, options=options, weights=weights), CLASSES, SIZE, seed=0)
+        network = factory.NetworkParams(model=model, options=options, weights=weights)
+        factory.head(factory.build(network, CLASSES, SIZE, seed=0).net)  # what scan takes features from
     except UserError as error:
         print(f"new: not used: {error}", file=sys.stderr)
         return False
