@@ -53,7 +53,7 @@ def set_up(source: Source, scratch) -> None:
     watch = timing.Stopwatch(device.choose_device("new"))
     rates = timing.measure(values, len(codes.classes if codes else counts.classes), pictures.read_seconds,
                            pictures.inspect_seconds, watch, scratch)
-    seconds = timing.by_stage(rates, draft.amounts(reading, pictures, counts), values)
+    seconds = timing.by_stage(rates, draft.amounts(reading, pictures, counts), values, watch.device)
     presets.write(text)
     print(f"\n{params.FILE} is written:", *summary.chosen(choices), sep="\n")
     print("\nwhat only you know:", *(f"  {line}" for line in summary.unknown(

@@ -3,6 +3,7 @@
 In: the settings that are about to be written, and how many images there are. Out: seconds a stage.
 """
 
+import math
 import os
 import subprocess
 import sys
@@ -33,6 +34,8 @@ SECONDS, LEAST = 2.0, 2  # by the clock, and number of runs: how long each kind 
 STEPS = 2  # in one go
 IMAGES = 16  # in a batch whose answer is measured
 MODELS = 4  # teacher, baseline, student, int8
+WITHOUT_TORCH = ("fetch", "clean", "split", "evaluate", "benchmark", "report")
+LIGHT_START = 2.0  # seconds of their start, their fixed work included
 
 
 class Amounts(NamedTuple):
@@ -49,7 +52,7 @@ class Amounts(NamedTuple):
 class Rates(NamedTuple):
     """Seconds, measured here."""
 
-    start: float  # of a stage, before it does anything
+    start: float  # of a stage that imports torch, before it does anything
     read: float  # an image of the source
     inspect: float  # an image in scan, on one core
     features: float  # an image by the network that checks labels; 0 without one
@@ -62,11 +65,11 @@ class Rates(NamedTuple):
     student_export: float
 
 
-def by_stage(rates: Rates, amounts: Amounts, settings: Mapping) -> dict[str, float]:
+def by_stage(rates: Rates, amounts: Amounts, settings: Mapping, device: torch.device) -> dict[str, float]:
     """Seconds of each stage. settings: all of params.yaml."""
     teacher, student = (settings[f"{role}_training"] for role in ("teacher", "student"))
     seeds, benchmark = len(student["seeds"]), settings["benchmark"]
-    answers = rates.teacher_image + (1 + seeds) * MODELS * rates.student_image  # about one for each file and seed
+    answers = rates.teacher_image + (1 + 3 * seeds) * rates.student_image  # one for each file, of each seed
     online = settings["targets"]["mode"] == "online"
     passes = student["epochs"] * seeds if online else _passes(settings)
     asked = passes * (amounts.train + amounts.unlabelled) * rates.teacher_image
@@ -75,24 +78,31 @@ def by_stage(rates: Rates, amounts: Amounts, settings: Mapping) -> dict[str, flo
         "scan": amounts.source * (rates.read + rates.inspect / WORKERS) + amounts.labelled * rates.features,
         "clean": 0.0,
         "split": amounts.source * (rates.read + rates.inspect / WORKERS) / 2,  # decoding is about half of inspecting
-        "train_teacher": _training(teacher, rates.teacher_step, rates.teacher_image, amounts),
+        "train_teacher": _training(teacher, rates.teacher_step, rates.teacher_image, amounts, device),
         "teacher_targets": 0.0 if online else asked,
-        "train_baseline": _training(student, rates.baseline_step, rates.student_image, amounts),
-        "distill": _training(student, rates.student_step, rates.student_image, amounts) + online * asked,
+        "train_baseline": _training(student, rates.baseline_step, rates.student_image, amounts, device),
+        "distill": _training(student, rates.student_step, rates.student_image, amounts, device) + online * asked,
         "quantize": rates.teacher_export + 2 * seeds * rates.student_export + seeds * rates.student_image
                     * 4 * (settings["quantize"]["calibration_images"] + amounts.val),
         "verify": settings["verify"]["images"] * answers,
         "evaluate": amounts.test * answers,
-        "benchmark": 2 * MODELS * benchmark["rounds"] * benchmark["seconds"] + MODELS * rates.start,
+        "benchmark": MODELS * (2 * benchmark["rounds"] * benchmark["seconds"] + LIGHT_START),
         "report": 0.0,
     }
-    return {stage: seconds + rates.start for stage, seconds in busy.items()}
+    return {stage: seconds + (LIGHT_START if stage in WITHOUT_TORCH else rates.start)
+            for stage, seconds in busy.items()}
 
 
-def _training(recipe: Mapping, step: float, image: float, amounts: Amounts) -> float:
-    """All seeds and epochs, val after each."""
-    steps = max(1, amounts.train // recipe["batch_size"])
-    return len(recipe["seeds"]) * recipe["epochs"] * (steps * step + amounts.val * image)
+def _training(recipe: Mapping, step: float, image: float, amounts: Amounts, device: torch.device) -> float:
+    """All epochs, val after each, of all seeds, as many at a time as fit."""
+    steps, seeds = max(1, amounts.train // recipe["batch_size"]), len(recipe["seeds"])
+    rounds = math.ceil(seeds / side_by_side(seeds, device))
+    return rounds * recipe["epochs"] * (steps * step + amounts.val * image)
+
+
+def side_by_side(seeds: int, device: torch.device) -> int:
+    """How many seeds are trained at a time, as stages/training/multi_seed.py has it."""
+    return min(seeds, thread_count()) if device.type == "cpu" else 1
 
 
 def _passes(settings: Mapping) -> int:
@@ -121,8 +131,11 @@ def measure(settings: Mapping, classes: int, read: float, inspect: float, watch:
         own = sections[f"{name}_training"]
         batches = MadeUpBatches(own, size, shape, classes, device, stride)
         trainer = Trainer(name, network, batches, loss, metric, own, 0, folder)
+        torch.set_num_threads(max(1, thread_count() // side_by_side(len(own.seeds), device)))
         with tqdm(disable=True) as bar:
-            return watch.median(lambda: trainer.train_epoch(0, bar)) / STEPS
+            seconds = watch.median(lambda: trainer.train_epoch(0, bar)) / STEPS
+        torch.set_num_threads(thread_count())
+        return seconds
 
     steps = (step("teacher", teacher, LabelLoss(sections["teacher_training"], counts)),
              step("student", student, LabelLoss(recipe, counts)),
@@ -192,7 +205,7 @@ class Stopwatch:
         began = [clock() for clock in clocks]
         run()
         by_clock, thread, process = (clock() - start for clock, start in zip(clocks, began, strict=True))
-        free = max(thread, process / thread_count()) if self.device.type == "cpu" else by_clock
+        free = max(thread, process / torch.get_num_threads()) if self.device.type == "cpu" else by_clock
         self.by_clock += by_clock
         self.free += free
         return free

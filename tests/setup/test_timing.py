@@ -9,6 +9,7 @@ from stages.setup import presets, timing
 from stages.setup.timing import Amounts, Rates, Stopwatch
 
 AMOUNTS = Amounts(source=1000, labelled=900, train=640, val=100, test=200, unlabelled=60)
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
 RATES = Rates(start=1.0, read=0.001, inspect=0.01, features=0.02, teacher_step=0.5, baseline_step=0.2,
               student_step=0.25, teacher_image=0.01, student_image=0.002, teacher_export=5.0, student_export=2.0)
 
@@ -27,35 +28,45 @@ def settings() -> dict:
 
 def test_by_hand(settings, monkeypatch):
     monkeypatch.setattr(timing, "WORKERS", 2)
-    seconds = timing.by_stage(RATES, AMOUNTS, settings)
+    seconds = timing.by_stage(RATES, AMOUNTS, settings, GPU)
     assert seconds == pytest.approx({
-        "fetch": 1 + 1.0,
+        "fetch": 2 + 1.0,
         "scan": 1 + 1.0 + 5.0 + 18.0,
-        "clean": 1,
-        "split": 1 + 3.0,
+        "clean": 2,
+        "split": 2 + 3.0,
         "train_teacher": 1 + 4 * (10 * 0.5 + 100 * 0.01),
         "teacher_targets": 1 + 2 * 700 * 0.01,  # image and mirror image
         "train_baseline": 1 + 2 * 10 * (20 * 0.2 + 100 * 0.002),
         "distill": 1 + 2 * 10 * (20 * 0.25 + 100 * 0.002),
         "quantize": 1 + 5 + 4 * 2 + 2 * 0.002 * 4 * 200,
-        "verify": 1 + 50 * (0.01 + 12 * 0.002),
-        "evaluate": 1 + 200 * (0.01 + 12 * 0.002),
-        "benchmark": 1 + 2 * 4 * 10 * 0.1 + 4,
-        "report": 1})
+        "verify": 1 + 50 * (0.01 + 7 * 0.002),  # baseline, student, int8: of two seeds; and once deployed
+        "evaluate": 2 + 200 * (0.01 + 7 * 0.002),
+        "benchmark": 2 + 4 * (2 * 10 * 0.1 + 2),
+        "report": 2})
+
+
+@pytest.mark.parametrize(("cores", "rounds"), [(1, 2), (2, 1), (8, 1)])
+def test_seeds_run_side_by_side_where_there_are_cores(settings, monkeypatch, cores, rounds):
+    monkeypatch.setattr(timing, "thread_count", lambda: cores)
+    seconds = timing.by_stage(RATES, AMOUNTS, settings, CPU)
+    assert seconds["train_baseline"] == pytest.approx(1 + rounds * 10 * (20 * 0.2 + 100 * 0.002))
+    settings["student_training"]["seeds"] = [0, 1, 2]
+    three = timing.by_stage(RATES, AMOUNTS, settings, CPU)
+    assert three["train_baseline"] - 1 == pytest.approx((rounds + (cores < 8)) * 10 * (20 * 0.2 + 100 * 0.002))
 
 
 def test_teacher_answers_by_mode(settings):
     settings["targets"] |= {"mode": "views", "views": 5}
-    views = timing.by_stage(RATES, AMOUNTS, settings)
+    views = timing.by_stage(RATES, AMOUNTS, settings, GPU)
     assert views["teacher_targets"] == pytest.approx(1 + 5 * 700 * 0.01)
     settings["targets"]["mode"] = "online"
-    online = timing.by_stage(RATES, AMOUNTS, settings)
+    online = timing.by_stage(RATES, AMOUNTS, settings, GPU)
     assert online["teacher_targets"] == 1
     assert online["distill"] - views["distill"] == pytest.approx(2 * 10 * 700 * 0.01)
 
 
 def test_an_epoch_has_one_step_at_least(settings):
-    few = timing.by_stage(RATES, AMOUNTS._replace(train=5, val=0), settings)
+    few = timing.by_stage(RATES, AMOUNTS._replace(train=5, val=0), settings, GPU)
     assert few["train_teacher"] == pytest.approx(1 + 4 * 0.5)
 
 
