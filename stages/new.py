@@ -6,6 +6,8 @@ long `make` will take here. It is no stage of the pipeline, which begins with wh
 """
 
 import argparse
+import copy
+from pathlib import Path
 
 from stages.core import device, errors, params, workdir
 from stages.data import archive, leftover
@@ -26,7 +28,7 @@ def main() -> None:
         set_up(source, scratch)
 
 
-def set_up(source: Source, scratch) -> None:
+def set_up(source: Source, scratch: Path) -> None:
     """scratch: a folder for what doesn't stay."""
     from stages.setup import timing, weights  # torch
 
@@ -53,12 +55,15 @@ def set_up(source: Source, scratch) -> None:
     watch = timing.Stopwatch(device.choose_device("new"))
     rates = timing.measure(values, len(codes.classes if codes else counts.classes), pictures.read_seconds,
                            pictures.inspect_seconds, watch, scratch)
-    seconds = timing.by_stage(rates, draft.amounts(reading, pictures, counts), values, watch.device)
+    amounts, one_seed = draft.amounts(reading, pictures, counts), copy.deepcopy(values)
+    one_seed["student_training"]["seeds"] = [0]
+    seconds, shorter = (timing.by_stage(rates, amounts, some, watch.device) for some in (values, one_seed))
     presets.write(text)
     print(f"\n{params.FILE} is written:", *summary.chosen(choices), sep="\n")
     print("\nwhat only you know:", *(f"  {line}" for line in summary.unknown(
         reading, counts, codes, at_hand[0] is not None)), sep="\n")
-    print(f"\n{summary.time(seconds, watch.device.type, device.thread_count(), watch.busy)}")
+    print("", *summary.time(seconds, sum(shorter.values()), watch.device.type, device.thread_count(), watch.busy),
+          sep="\n")
 
 
 def archive_limit(source: Source) -> int:

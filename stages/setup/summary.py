@@ -11,6 +11,7 @@ from stages.setup.survey import Pictures, Reading
 
 SHOWN = 8  # classes at each end of a long list
 COLOUR_MODES = {"RGB", "RGBA", "P", "CMYK", "YCbCr", "LAB", "HSV", "RGBX", "RGBa", "PA"}
+LONG = 3600  # seconds, from which on it is said what would be shorter
 BUSY = 1.3  # times as long, from which on it is worth a line
 LABEL = 12  # characters
 
@@ -62,15 +63,18 @@ def unknown(reading: Reading, counts: Counts, codes: MaskCodes | None, has_weigh
             yield f"data.masks: which of {codes.found} codes are classes, and not mixtures of others; check them"
 
 
-def time(seconds: Mapping[str, float], device: str, threads: int, busy: float) -> str:
+def time(seconds: Mapping[str, float], with_one_seed: float, device: str, threads: int, busy: float) -> Iterator[str]:
     """The sum, and the stages that take most of it. busy: how many times as long it takes with what else runs now."""
     longest = sorted(seconds, key=seconds.get, reverse=True)[:4]
     parts = ", ".join(f"{stage} {duration(seconds[stage])}" for stage in longest)
-    rest = sum(seconds.values()) - sum(seconds[stage] for stage in longest)
+    total = sum(seconds.values())
+    rest = total - sum(seconds[stage] for stage in longest)
     where = f"{threads} thread{'s' * (threads > 1)}" if device == "cpu" else device
-    now = (f"\nother programs are at work on this machine: as things are, {busy:.1f} × as long" if busy > BUSY else "")
-    return (f"make will take about {duration(sum(seconds.values()))} on this machine ({where}): {parts}, the rest "
-            f"{duration(rest)}{now}")
+    yield (f"make will take about {duration(total)} on this machine ({where}): {parts}, the rest {duration(rest)}")
+    if busy > BUSY:
+        yield f"  {busy:.1f} × as long as things are, since other programs are at work"
+    if total > LONG and with_one_seed < total:
+        yield f"  with student_training.seeds: [0], and no measure of the spread, about {duration(with_one_seed)}"
 
 
 def duration(seconds: float) -> str:
