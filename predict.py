@@ -444,7 +444,7 @@ def decode_image(content: bytes) -> Image.Image:
 @cache
 def readable_formats() -> list[str]:
     """Pillow's names of the formats that are tried."""
-    Image.init()
+    _init()
     return [name for name in Image.ID if name not in REFUSED]
 
 
@@ -538,6 +538,15 @@ def _grey(values: np.ndarray, white: float, inverted: bool = False) -> Image.Ima
 @cache
 def _lab() -> ImageCms.ImageCmsTransform:
     return ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
+
+
+def _init() -> None:
+    """All of Pillow's formats, and HEIC where pi-heif is installed, which a device may lack."""
+    Image.init()
+    with suppress(ImportError):
+        import pi_heif
+
+        pi_heif.register_heif_opener()
 
 
 # ── predict/sources.py ──

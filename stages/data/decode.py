@@ -64,7 +64,7 @@ def decode_mask(content: bytes, colours: bool) -> np.ndarray:
     """A mask as it is stored, its pixels being labels: not rotated, stretched or blended. Raises Unreadable, OtherKind.
 
     colours: uint8 (H,W,3), RGB, an index through its palette. Otherwise the integers of a grey or palette image (H,W):
-    grey of 2 or 4 bits as levels of 255, which is how Pillow reads it.
+    grey of 2 or 4 bits as levels of 255, which is how Pillow reads it; grey stored as RGB is grey.
     """
     return _read(content, _colours if colours else _indices)
 
@@ -77,7 +77,7 @@ def has_image_suffix(path: str) -> bool:
 @cache
 def readable_formats() -> list[str]:
     """Pillow's names of the formats that are tried."""
-    Image.init()
+    _init()
     return [name for name in Image.ID if name not in REFUSED]
 
 
@@ -122,6 +122,10 @@ def _frames(image: Image.Image) -> int:
 def _indices(image: Image.Image) -> np.ndarray:
     if image.mode in ("1", "L", "P", "I") or image.mode.startswith("I;16"):
         return np.asarray(image)
+    if image.mode in ("LA", "RGB", "RGBA"):
+        first, *others = image.split()[:1 if image.mode == "LA" else 3]
+        if all(other.tobytes() == first.tobytes() for other in others):
+            return np.asarray(first)
     raise OtherKind(f"stored as colours (mode {image.mode}), not as indices")
 
 
@@ -199,4 +203,14 @@ def _lab() -> ImageCms.ImageCmsTransform:
 
 @cache
 def _suffixes() -> frozenset[str]:
+    _init()
     return frozenset(Image.registered_extensions())
+
+
+def _init() -> None:
+    """All of Pillow's formats, and HEIC where pi-heif is installed, which a device may lack."""
+    Image.init()
+    with suppress(ImportError):
+        import pi_heif
+
+        pi_heif.register_heif_opener()

@@ -29,7 +29,8 @@ from stages.models import factory
 
 RESNET = {"model": "small_resnet", "options": {"depth": 8, "width": 8, "stride": 2}, "weights": "none"}
 UNET = {"model": "unet", "options": {"depth": 1, "width": 4, "upsampling": "bilinear"}, "weights": "none"}
-MASKS = {"classes": {"ground": 0, "house": 1, "lake": 2}, "ignored": [], "unknown": "stop", "other_size": "stop"}
+MASKS = {"classes": {"ground": 0, "house": 1, "lake": 2}, "ignored": [], "unknown": "stop",
+         "other_size": "stop", "same_iou": 0.9}
 VERIFY = {"images": 8, "tolerance": 1e-3, "least_agreement": 60.0, "allow_overflow": False}
 MODELS, VERIFIED = Path("models"), Path("metrics/verify.json")
 
