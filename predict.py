@@ -555,7 +555,7 @@ def _lab() -> ImageCms.ImageCmsTransform:
 def _init() -> None:
     """All of Pillow's formats, and HEIC where pi-heif is installed, which a device may lack."""
     Image.init()
-    with suppress(ImportError):
+    with contextlib.suppress(ImportError):
         import pi_heif
 
         pi_heif.register_heif_opener()

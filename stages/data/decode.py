@@ -1,5 +1,6 @@
 """The one place where bytes become RGB pixels, or a mask's values. predict.py is built from it too."""
 
+import contextlib
 import io
 import logging
 import re
@@ -255,7 +256,7 @@ def _suffixes() -> frozenset[str]:
 def _init() -> None:
     """All of Pillow's formats, and HEIC where pi-heif is installed, which a device may lack."""
     Image.init()
-    with suppress(ImportError):
+    with contextlib.suppress(ImportError):
         import pi_heif
 
         pi_heif.register_heif_opener()
