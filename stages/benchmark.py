@@ -23,11 +23,11 @@ from stages.deployment.onnx_model import DEPLOYED
 
 
 class BenchmarkParams(params.Section):
-    threads: int = pydantic.Field(ge=1)  # a device has few; one compares best
-    warmup: int = pydantic.Field(ge=0)  # runs at the start of each turn that don't count
-    rounds: int = pydantic.Field(ge=1)  # the models take turns, so that a drift of the machine's speed hits all alike
-    seconds: float = pydantic.Field(gt=0)  # a turn of a model: single images, one after the other
-    batch_size: int = pydantic.Field(ge=1)  # of the throughput
+    threads: int = pydantic.Field(ge=1, le=1024)  # a device has few; one compares best
+    warmup: int = pydantic.Field(ge=0, le=10**6)  # runs at the start of each turn that don't count
+    rounds: int = pydantic.Field(ge=1, le=10**6)  # the models take turns: the machine's speed drifts for all alike
+    seconds: float = pydantic.Field(gt=0, le=3600)  # a turn of a model: single images, one after the other
+    batch_size: int = pydantic.Field(ge=1, le=2**20)  # of the throughput
     budget: budget.BudgetParams
 
 

@@ -22,10 +22,10 @@ from stages.evaluation.confusion import Predictions
 
 
 class EvaluateParams(params.Section):
-    batch_size: int = pydantic.Field(ge=1)  # squares per call of a model; memory, not results, depends on it
-    ece_bins: int = pydantic.Field(ge=1)  # of the expected calibration error and the reliability table
-    resamples: int = pydantic.Field(ge=100)  # of the test images, behind the intervals
-    seed: int = pydantic.Field(ge=0)  # of the resampling
+    batch_size: int = pydantic.Field(ge=1, le=2**20)  # squares per call of a model; memory, not results, depends on it
+    ece_bins: int = pydantic.Field(ge=1, le=10**4)  # of the expected calibration error and the reliability table
+    resamples: int = pydantic.Field(ge=100, le=10**6)  # of the test images, behind the intervals
+    seed: params.Seed  # of the resampling
 
 
 QUALITY, PLOTS, CONFUSED = Path("metrics/quality.json"), Path("plots/test"), Path("data/confused")

@@ -26,10 +26,16 @@ from stages.reporting import numbers
 REFUSED = {"heading_open": "a heading", "fence": "a code fence", "html_block": "HTML", "html_inline": "HTML"}
 
 
+class DataName(params.Section, extra="ignore"):
+    """The key of section `data` that the page prints; stages/fetch.py knows the others."""
+
+    name: str = pydantic.Field(min_length=1, max_length=200, pattern=r"^[^\n\t]*$")  # what the set is called
+
+
 class ReportParams(params.Section):
     """What no measurement says. Texts are Markdown."""
 
-    title: str = pydantic.Field(min_length=1)  # of the page
+    title: str = pydantic.Field(min_length=1, max_length=200, pattern=r"^[^\n\t]*$")  # of the page
     licence: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")  # of data and model, an id of the model hub
     provenance: str = pydantic.Field(min_length=1)  # where the data come from, and under which terms
     intended: str = pydantic.Field(min_length=1)  # what the model is for

@@ -43,7 +43,7 @@ class ScanParams(params.Section):
     weights: str = pydantic.Field(min_length=1)  # of it: imagenet | a .safetensors file in data/weights/; else none
     image_size: int = pydantic.Field(ge=32, le=1024)  # height and width in pixels of its input
     folds: int = pydantic.Field(ge=2, le=20)  # of the out-of-fold predictions
-    seed: int = pydantic.Field(ge=0)  # of the folds
+    seed: params.Seed  # of the folds
 
     @pydantic.model_validator(mode="after")
     def _agree(self) -> Self:

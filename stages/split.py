@@ -43,7 +43,7 @@ class SplitParams(params.Section):
     test_fraction: float = pydantic.Field(gt=0, lt=1)  # likewise, drawn first
     fold: int = pydantic.Field(ge=0)  # which of the draws: test sets of different folds are disjoint
     labelled_fraction: float = pydantic.Field(gt=0, le=1)  # of training labels that are used; the rest is unlabelled
-    seed: int = pydantic.Field(ge=0)
+    seed: params.Seed
 
     @pydantic.model_validator(mode="after")
     def _agree(self) -> Self:
@@ -59,9 +59,7 @@ class SplitParams(params.Section):
 def main() -> None:
     choice, task = params.load("split", SplitParams), params.load_word("data.task")
     labels = plugins.module("tasks/*/labels", task, "data.task")
-    if choice.resize == "tiles" and not labels.shape(choice.image_size):
-        raise UserError(f"params.yaml: split.resize is tiles, but {task} has one label for a whole image; "
-                        "use squash or crop")
+    check_resize(choice, task, labels)
     rows = files.read_csv(MANIFEST)
     draw(rows, choice, labels.stratum)
     names = labels.classes(rows)
@@ -72,6 +70,13 @@ def main() -> None:
     counts = Counter(row["split"] for row in rows)
     print("split: " + ", ".join(f"{counts[split]} {split}" for split in prepared.SPLITS)
           + f", {len(names)} classes, {choice.image_size}×{choice.image_size}", file=sys.stderr)
+
+
+def check_resize(choice: SplitParams, task: str, labels: ModuleType) -> None:
+    """labels: of the task. Raises UserError where images are to be cut that have one label each."""
+    if choice.resize == "tiles" and not labels.shape(choice.image_size):
+        raise UserError(f"params.yaml: split.resize is tiles, but data.task {task} has one label for a whole image; "
+                        "use squash or crop")
 
 
 def draw(rows: list[Row], choice: SplitParams, stratum: Callable[[Row], str]) -> None:

@@ -7,12 +7,10 @@ from pathlib import Path
 
 from stages.core import errors, params, plugins, workdir
 from stages.core.device import choose_device, thread_count
-from stages.core.errors import UserError
 from stages.core.files import atomic_write
 from stages.data import prepared
 from stages.models import factory
-from stages.training import batches, multi_seed
-from stages.training.linear_probe import LinearProbe
+from stages.training import batches, linear_probe, multi_seed
 from stages.training.losses import LabelLoss
 from stages.training.optim import Recipe
 from stages.training.trainer import Trainer
@@ -22,10 +20,8 @@ def main() -> None:
     teacher = params.load("teacher", factory.TeacherParams)
     recipe = params.load("teacher_training", Recipe)
     task = params.load_word("data.task")
-    if teacher.mode == "frozen" and (recipe.augment.crop != "none" or recipe.augment.colour or recipe.augment.turns):
-        raise UserError("params.yaml: teacher.mode is frozen, so the backbone sees each image and its mirror image "
-                        "once; set teacher_training.augment.crop to none, colour to 0.0 and turns to false, or "
-                        "teacher.mode to finetune")
+    if teacher.mode == "frozen":
+        linear_probe.check_augment(recipe.augment)
     metric = plugins.module("tasks/*/metric", task, "data.task").Score
     device = choose_device("train_teacher")
     classes = len(prepared.classes())
@@ -38,7 +34,7 @@ def main() -> None:
             network = factory.build(teacher, classes, prepared.image_size(), seed).to(device)
             loss = LabelLoss(recipe, class_counts)
             if teacher.mode == "frozen":
-                probe = probe or LinearProbe(network, recipe, folder)
+                probe = probe or linear_probe.LinearProbe(network, recipe, folder)
                 head, data = factory.head(network.net)[2], probe.batches(seed, weights)
                 histories[seed] = Trainer("teacher head", head, data, loss, metric, recipe, seed, folder).fit()
                 network = probe.with_head(head)

@@ -11,11 +11,20 @@ from torch import nn
 from tqdm import tqdm
 
 from stages.core.device import autocast
+from stages.core.errors import UserError
 from stages.core.files import write_array
 from stages.data import augmentation, prepared
 from stages.models import factory
 from stages.training.batches import VALIDATION_BATCH, Batch, Batches, to_tensor
 from stages.training.optim import Recipe
+
+
+def check_augment(augment: augmentation.Augment) -> None:
+    """Raises UserError for views that have no features yet."""
+    if augment.crop != "none" or augment.colour or augment.turns:
+        raise UserError("params.yaml: teacher.mode is frozen, so the backbone sees each image and its mirror image "
+                        "once; set teacher_training.augment.crop to none, colour to 0.0 and turns to false, or "
+                        "teacher.mode to finetune")
 
 
 class LinearProbe:
