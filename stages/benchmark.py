@@ -71,7 +71,7 @@ def benchmark() -> None:
     latencies = ", ".join(f"{name} {row['latency_ms']:.2f} ms" for name, row in speed.items())
     print(f"benchmark: {latencies}", file=sys.stderr)
     size = {"int8": {"size_mb": DEPLOYED["int8"].stat().st_size / 1e6}}
-    for verdict in budget.verdicts(settings.budget, size, speed):
+    for verdict in budget.costs(settings.budget, size, speed):
         print(f"benchmark: budget: {verdict}", file=sys.stderr)
 
 

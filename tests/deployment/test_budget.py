@@ -8,6 +8,7 @@ import pytest
 from conftest import ROOT
 from exported_networks import deployed
 
+from stages.core.errors import UserError
 from stages.deployment import budget
 
 SIZE = {"int8": {"size_mb": 0.5}}
@@ -22,7 +23,8 @@ def test_verdicts():
         ("size, MB", 0.5, True), ("latency, ms", 2.0, False), ("accuracy kept, %", 90.0, True)]
     unlimited = budget.BudgetParams(**dict.fromkeys(budget.BudgetParams.model_fields))
     assert not budget.verdicts(unlimited, SIZE, SPEED, QUALITY)
-    assert len(budget.verdicts(limits, SIZE, SPEED)) == 2  # before evaluate has run nothing is known of accuracy
+    assert not budget.verdicts(unlimited, None, None, None)
+    assert len(budget.costs(limits, SIZE, SPEED)) == 2  # before evaluate has run nothing is known of accuracy
 
 
 def test_a_limit_is_kept_where_it_is_met_exactly():
@@ -35,10 +37,29 @@ def test_a_limit_is_kept_where_it_is_met_exactly():
     assert not any(verdict.met for verdict in budget.verdicts(tighter, SIZE, SPEED, QUALITY))
 
 
-def test_a_teacher_that_is_always_wrong_is_matched():
+def test_of_a_teacher_that_is_always_wrong_nothing_is_kept():
     limits = budget.BudgetParams(size_mb=None, latency_ms=None, peak_memory_mb=None, accuracy_kept=100.0)
     (verdict,) = budget.verdicts(limits, SIZE, SPEED, {name: {"deployed": 0.0} for name in ("teacher", "int8")})
-    assert verdict == ("accuracy kept, %", 100.0, 100.0, True)
+    assert verdict == ("accuracy kept, %", 0.0, 100.0, False)
+
+
+@pytest.mark.parametrize("broken", [
+    None, {}, [], "x", {"int8": None, "teacher": None}, {"int8": {}, "teacher": {}},
+    *({"teacher": {"deployed": 90.0}, "int8": dict.fromkeys((*budget.BudgetParams.model_fields, "deployed"), value)}
+      for value in (None, "81", True, float("nan"), float("inf"), [1]))])
+def test_what_was_not_measured_keeps_to_no_limit(broken):
+    limits = budget.BudgetParams(size_mb=9.0, latency_ms=9.0, peak_memory_mb=99.0, accuracy_kept=1.0)
+    for number, file in enumerate(("size", "speed", "quality")):
+        tables = [SIZE, SPEED, QUALITY]
+        tables[number] = broken
+        with pytest.raises(UserError, match=rf"^metrics/{file}.json holds no number at (int8|teacher)\."):
+            budget.verdicts(limits, *tables)
+
+
+def test_a_cost_of_nothing_is_no_measurement():
+    limits = budget.BudgetParams(size_mb=9.0, latency_ms=9.0, peak_memory_mb=99.0, accuracy_kept=None)
+    speed = {"int8": {"latency_ms": 0.0, "peak_memory_mb": -1}}
+    assert [verdict.met for verdict in budget.costs(limits, {"int8": {"size_mb": 0}}, speed)] == [False] * 3
 
 
 def test_verdicts_as_lines():

@@ -58,7 +58,8 @@ def test_no_value_of_any_key_is_a_traceback(key, monkeypatch):
     """Nor is every one accepted. Networks are drawn for their own keys alone, since that takes longest."""
     if not key.startswith(("data.task", "split.image_size", "teacher", "student")):
         monkeypatch.setattr(check, "TOGETHER", check.TOGETHER[:3])
-    assert any([line(with_value(key, value)) for value in VALUES])
+    lines = [line(with_value(key, value)) for value in VALUES]
+    assert any(lines)
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: text[:12])
@@ -73,7 +74,8 @@ def test_what_is_no_yaml_is_one_line(folder, text):
 
 
 def test_a_bomb_of_aliases(folder):
-    levels = [f"{name}: &{name} [{', '.join([f'*{below}'] * 9)}]" for below, name in zip("abcdefgh", "bcdefghi", strict=True)]
+    levels = [f"{name}: &{name} [{', '.join([f'*{below}'] * 9)}]"
+              for below, name in zip("abcdefgh", "bcdefghi", strict=True)]
     (folder / "params.yaml").write_text("\n".join(["a: &a [1]", *levels]) + "\n")
     with pytest.raises(UserError, match="holds more than 200,000 values"):
         params.load_all()
