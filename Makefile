@@ -4,7 +4,7 @@
 PYTHON ?= python3
 VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: run preset test fast demo pdf compare diff help
+.PHONY: run preset check test fast demo pdf compare diff help
 
 run: .dvc/config.local    ## run the pipeline on params.yaml, as far as it has changed, and print the table
 	@$(VENV) python -m dvc repro
@@ -12,6 +12,10 @@ run: .dvc/config.local    ## run the pipeline on params.yaml, as far as it has c
 
 preset: .dvc/config.local    ## write params.yaml for other data: NAME=scenes; without NAME, list the presets (over your edits: FORCE=1)
 	@$(VENV) python -m tools.preset $(NAME) $(if $(FORCE),--force)
+
+check: .dvc/config.local    ## check params.yaml, and every byte of what the stages made and of DVC's copies of it
+	@$(VENV) python -m stages.check
+	@$(VENV) python -m tools.check_outs
 
 test: .dvc/config.local    ## run the tests
 	@$(VENV) python -m pytest --numprocesses auto --dist loadfile

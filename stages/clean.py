@@ -41,7 +41,7 @@ def main() -> None:
 def clean() -> None:
     policy = params.load("clean", CleanParams)
     labels = plugins.module("tasks/*/labels", params.load_word("data.task"), "data.task")
-    has_classes, rows = not labels.shape(1), files.read_csv(SCAN)
+    has_classes, rows = not labels.shape(1), files.read_csv(SCAN, COLUMNS)
     context = CleanContext(
         policy, overrides.read(relabels=has_classes), {"unreadable": "unreadable", **labels.ISSUES},
         similar_images(rows, policy.near_likeness), out_of_fold_accuracy(rows), labels.stratum,
@@ -68,7 +68,7 @@ def similar_images(rows: Sequence[Row], threshold: float) -> list[tuple[str, str
     pixels, numbers = list(first), list(first.values())
     hashes, mirrors = (np.array([int(rows[number][name], 16) for number in numbers], np.uint64)
                        for name in ("hash", "mirror"))
-    thumbnails = np.load(THUMBNAILS, mmap_mode="r")[numbers]
+    thumbnails = files.read_array(THUMBNAILS, "uint8", 4)[numbers]
     return [(pixels[one], pixels[other], similarity)
             for one, other, similarity in near_duplicates.pairs(hashes, mirrors, thumbnails, threshold)]
 

@@ -123,7 +123,7 @@ def digest(*settings: object) -> str:
 
 def trained_seeds(role: str) -> dict:
     """models/<role>/seeds.json: {"best": seed, "val": {seed: scores}}."""
-    return files.read_output(files.read_json, FOLDER / role / "seeds.json")
+    return files.read_json(FOLDER / role / "seeds.json", ("best", "val"))
 
 
 def sizes(parameters: dict[str, int]) -> dict[str, dict[str, float]]:

@@ -78,7 +78,10 @@ def main() -> None:
     parser.add_argument("--pdf", action="store_true", help="make report/report.pdf from the existing page")
     options = parser.parse_args()
     if options.table:
-        print(short_table())
+        from stages.reporting import page
+
+        with page.complete():
+            print(short_table())
     elif options.pdf:
         print_pdf()
     else:
@@ -89,10 +92,10 @@ def write_page() -> None:
     from stages.reporting import card, page
 
     own = params.load("report", ReportParams)
-    context = gather()
-    draw(context)
-    context |= find_pictures(own.pictures)
     with page.complete():
+        context = gather()
+        draw(context)
+        context |= find_pictures(own.pictures)
         head = card.front_matter(context["settings"], context["quality"], context["quantisation"]["form"])
     text = page.markdown(context)
     with files.atomic_write(TEXT) as file:
@@ -110,10 +113,10 @@ def gather() -> dict[str, object]:
     return tables | {
         "settings": params.load_all(), "models": MODELS,
         "timing": {name: files.read_metrics(f"timing/{name}") for name in TIMED},
-        "curves": {name: files.read_output(files.read_csv, PLOTS / f"{name}.csv") for name in TRAINED},
-        "index": files.read_output(files.read_csv, prepared.FOLDER / "index.csv"),
-        "classes": files.read_output(lambda path: prepared.classes(), prepared.FOLDER / "classes.txt"),
-        "each_class": files.read_output(files.read_csv, PLOTS / "test/classes.csv"),
+        "curves": {name: files.read_csv(PLOTS / f"{name}.csv") for name in TRAINED},
+        "index": files.read_csv(prepared.FOLDER / "index.csv"),
+        "classes": prepared.classes(),
+        "each_class": files.read_csv(PLOTS / "test/classes.csv"),
         "confused": files.read_csv(confused) if confused.is_file() else None,
         "budget": budget.verdicts(limits, tables["size"], tables["speed"], tables["quality"]),
         "metrics": {metric: label for metric, label in METRICS.items()

@@ -7,7 +7,6 @@ checked: each is compared with the prediction of a classifier that was trained o
 
 import hashlib
 import sys
-import zipfile
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from stages.core import errors, files, params, plugins, workdir
 from stages.core.device import choose_device
 from stages.core.errors import UserError
 from stages.data import parallel, tiling
-from stages.data.archive import RAW
+from stages.data.archive import RAW, Raw
 from stages.data.decode import Header, Unreadable, decode_with_header
 from stages.data.sample import Sample
 
@@ -83,7 +82,7 @@ def main() -> None:
         files.write_array(THUMBNAILS, (len(samples), *THUMBNAIL), "uint8", thumbnails())
         label_scores, summary = {}, "no class labels to check"
         if has_classes:
-            stored = np.load(THUMBNAILS, mmap_mode="r")
+            stored = files.read_array(THUMBNAILS, "uint8", 4)
             label_scores, summary = label_errors.find_label_errors(rows, stored, deep, choice.folds, choice.seed)
         files.write_csv(SCAN, COLUMNS, (row | label_scores.get(number, {}) for number, row in enumerate(rows)))
     unreadable = sum(row["issue"] == "unreadable" for row in rows)
@@ -116,7 +115,7 @@ def inspect(sample: Sample, task: str, size: int) -> Inspection:
 
 def _samples(layout: str) -> list[Sample]:
     module = plugins.module("data/layouts/*", layout, "data.layout")
-    with zipfile.ZipFile(RAW) as raw:
+    with Raw() as raw:
         samples = sorted(module.samples(raw.namelist(), raw.read))
     if not samples:
         raise UserError(f"{RAW} holds no images where the layout {layout} looks for them; "
@@ -125,9 +124,9 @@ def _samples(layout: str) -> list[Sample]:
 
 
 @cache
-def _opened(task: str) -> tuple[zipfile.ZipFile, ModuleType]:
+def _opened(task: str) -> tuple[Raw, ModuleType]:
     """raw.zip, opened once per process, and the task's labels module."""
-    return zipfile.ZipFile(RAW), plugins.module("tasks/*/labels", task, "data.task")
+    return Raw(), plugins.module("tasks/*/labels", task, "data.task")
 
 
 if __name__ == "__main__":

@@ -22,8 +22,7 @@ from tqdm import tqdm
 
 from stages.core import errors, files, params, plugins, workdir
 from stages.core.errors import UserError
-from stages.data import prepared, tiling
-from stages.data.archive import RAW
+from stages.data import archive, prepared, tiling
 from stages.data.decode import decode
 from stages.data.parallel import map_in_threads
 
@@ -60,11 +59,11 @@ def main() -> None:
     choice, task = params.load("split", SplitParams), params.load_word("data.task")
     labels = plugins.module("tasks/*/labels", task, "data.task")
     check_resize(choice, task, labels)
-    rows = files.read_csv(MANIFEST)
+    rows = files.read_csv(MANIFEST, ("path", "split", "group", "target", "width", "height", "sha256", "pixels"))
     draw(rows, choice, labels.stratum)
     names = labels.classes(rows)
     hide_labels(rows, choice, labels.stratum)
-    with workdir.folder("split", [], []), zipfile.ZipFile(RAW) as raw:  # the folder for its lock alone
+    with workdir.folder("split", [], []), archive.Raw() as raw:  # the folder for its lock alone
         _prepare(rows, names, raw, choice.sizing, labels)
     _check(names)
     counts = Counter(row["split"] for row in rows)

@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from stages.core.errors import UserError, one_line
-from stages.core.files import atomic_write
+from stages.core.files import CHUNK, atomic_write
 
 RAW = Path("data/raw.zip")
-CHUNK = 1 << 20  # bytes read at a time
 BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
 DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}  # by the file's first bytes
 IGNORED_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}  # written by file managers; dotfiles are skipped too
@@ -35,6 +34,22 @@ class Member(NamedTuple):
     path: str  # relative, with forward slashes
     size: int  # bytes, as the headers claim
     open: Callable[[], BinaryIO]
+
+
+class Raw(zipfile.ZipFile):
+    """raw.zip as the stages read it. Raises UserError where it is missing or broken, or one of its members is."""
+
+    def __init__(self):
+        try:
+            super().__init__(RAW)
+        except (*BROKEN, OSError, ValueError) as error:
+            raise _damaged(error) from None
+
+    def read(self, name: str) -> bytes:
+        try:
+            return super().read(name)
+        except (*BROKEN, OSError, ValueError, KeyError) as error:
+            raise _damaged(error) from None
 
 
 @contextmanager
@@ -184,6 +199,11 @@ def _archive_errors(source: str | Path, member: str = "") -> Iterator[None]:
         place = f"{source}: {member!r}" if member else f"{source}"
         raise UserError(f"{place} is broken or cut off ({one_line(error)}); copy or download the archive again, or "
                         "unpack what can be unpacked into a folder there") from None
+
+
+def _damaged(error: Exception) -> UserError:
+    return UserError(f"{RAW} is missing or broken ({one_line(error)}); run dvc repro to make it (if that doesn't help: "
+                     "make check)")
 
 
 def _not_a_file(source: Path, member: str) -> UserError:

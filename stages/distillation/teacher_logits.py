@@ -13,6 +13,7 @@ import pydantic
 import torch
 from torch import nn
 
+from stages.core import files
 from stages.core.device import autocast
 from stages.core.errors import UserError
 from stages.core.params import Section, Seed
@@ -46,7 +47,7 @@ def about(params: TargetParams, augment: augmentation.Augment, images: dict[str,
 
 def load(path: Path) -> np.ndarray:
     """float16 (V,N,C,*S), mapped from the file."""
-    return np.load(path, mmap_mode="r")
+    return files.read_array(path, "floating", 3)
 
 
 def view_number(params: TargetParams, epoch: int) -> int:

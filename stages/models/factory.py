@@ -194,12 +194,12 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], tuple]:
         with safe_open(path, framework="pt") as file:
             about = (file.metadata() or {}).get(NORMALISATION)
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        return state, tuple(map(tuple, json.loads(about))) if about else IMAGENET
     except FileNotFoundError:
         raise _not_found(path) from None
-    except (SafetensorError, IsADirectoryError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise UserError(f"{path} is no readable safetensors file ({one_line(error)}); "
                     "other formats can hold code and are never loaded") from None
-    return state, tuple(map(tuple, json.loads(about))) if about else IMAGENET
 
 
 def _not_found(weights: Path) -> UserError:
