@@ -16,7 +16,7 @@ from statistics import median
 import numpy as np
 import pydantic
 
-from stages.core import errors, files, params
+from stages.core import errors, files, params, workdir
 from stages.core.device import processor, thread_count
 from stages.deployment import budget, latency
 from stages.deployment.onnx_model import DEPLOYED
@@ -52,6 +52,7 @@ def check() -> None:
         raise errors.UserError(f"{DEPLOYED['int8']} exceeds its budget: {'; '.join(broken)}")
 
 
+@workdir.lock("benchmark")
 def benchmark() -> None:
     settings = params.load("benchmark", BenchmarkParams)
     with ExitStack() as running:

@@ -18,7 +18,7 @@ import numpy as np
 from stages.cleaning import exact_rules, figures, heuristic_rules, near_duplicates, overrides
 from stages.cleaning.decide import decide, out_of_fold_accuracy
 from stages.cleaning.findings import REMOVED, CleanContext, CleanParams, Finding, Row
-from stages.core import errors, files, params, plugins
+from stages.core import errors, files, params, plugins, workdir
 from stages.core.errors import UserError
 from stages.data.archive import RAW
 
@@ -38,6 +38,7 @@ def main() -> None:
     clean() if path is None else print(explanation(path))
 
 
+@workdir.lock("clean")
 def clean() -> None:
     policy = params.load("clean", CleanParams)
     labels = plugins.module("tasks/*/labels", params.load_word("data.task"), "data.task")

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pydantic
 
-from stages.core import errors, files, params, plugins
+from stages.core import errors, files, params, plugins, workdir
 from stages.core.device import thread_count
 from stages.data import prepared, tiling
 from stages.deployment import onnx_model
@@ -32,6 +32,7 @@ QUALITY, PLOTS, CONFUSED = Path("metrics/quality.json"), Path("plots/test"), Pat
 SHARES, DIFFERENCES = (0, 100), (-100, 100)  # possible % and points; intervals from two seeds would go beyond
 
 
+@workdir.lock("evaluate")
 def main() -> None:
     settings = params.load("evaluate", EvaluateParams)
     task = onnx_model.open_model(onnx_model.DEPLOYED["teacher"], thread_count()).card.task
@@ -125,7 +126,9 @@ def seed_files(name: str) -> list[Path]:
 
 
 def summary(rows: list[dict]) -> dict:
-    """The mean of each metric over the seeds, and `<metric>_std` where there are several; nested tables likewise."""
+    """The mean of each metric over the seeds, and `<metric>_std` where there are several; nested tables likewise, but
+    for a class whose `<class>_std` is another class.
+    """
     table = {}
     for metric, first in rows[0].items():
         values = [row[metric] for row in rows]
@@ -133,7 +136,7 @@ def summary(rows: list[dict]) -> dict:
             table[metric] = summary(values)
         else:
             table[metric] = float(np.mean(values))
-            if len(rows) > 1:
+            if len(rows) > 1 and f"{metric}_std" not in rows[0]:
                 table[f"{metric}_std"] = float(np.std(values, ddof=1))
     return table
 

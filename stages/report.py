@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pydantic
 
-from stages.core import errors, files, params
+from stages.core import errors, files, params, workdir
 from stages.data import prepared
 from stages.deployment import budget, onnx_model
 from stages.reporting import numbers
@@ -88,6 +88,7 @@ def main() -> None:
         write_page()
 
 
+@workdir.lock("report")
 def write_page() -> None:
     from stages.reporting import card, page
 

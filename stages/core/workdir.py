@@ -22,20 +22,28 @@ ROOT = Path(".work")
 
 
 @contextmanager
+def lock(stage: str) -> Iterator[None]:
+    """Also as a decorator of a function. Raises UserError while another process runs the stage: the kernel frees
+    the lock with the process, however it ends.
+    """
+    ROOT.mkdir(exist_ok=True)
+    with open(ROOT / f"{stage}.lock", "a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another {stage} is still running in this folder (it holds {file.name}); "
+                            "wait for it or stop it, then run again") from None
+        yield
+
+
+@contextmanager
 def folder(stage: str, params: Iterable[object], inputs: Iterable[Path]) -> Iterator[Path]:
     """The folder of this run of `stage`: empty, or as an interrupted run with the same params, inputs and code left it.
 
     params: what the result depends on, each with a stable `repr`. inputs: files or folders (with all files below them);
-    missing ones are ignored.
-    Raises UserError while another process runs the stage: the kernel frees the lock with the process, however it ends.
+    missing ones are ignored. Holds the stage's lock.
     """
-    ROOT.mkdir(exist_ok=True)
-    with open(ROOT / f"{stage}.lock", "a", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another {stage} is still running in this folder (it holds {lock.name}); "
-                            "wait for it or stop it, then run again") from None
+    with lock(stage):
         path, key = ROOT / stage, _key(params, inputs)
         key_file = path / "key"
         if not key_file.exists() or key_file.read_bytes() != key.encode():

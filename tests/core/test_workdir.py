@@ -1,6 +1,7 @@
 """What an interrupted run left is used by a run with the same inputs and params only, and by one process at a time."""
 
 import hashlib
+import importlib
 from pathlib import Path
 
 import pytest
@@ -44,7 +45,7 @@ def test_other_params_or_inputs_find_nothing():
 
 def states(content: bytes) -> list[bytes]:
     """A file as a power loss may leave it, and with a flipped bit."""
-    return [b"", content[:-1], bytes(len(content)), content[:5] + bytes([content[5] ^ 1]) + content[6:]]
+    return [b"", content[:-3], bytes(len(content)), content[:5] + bytes([content[5] ^ 1]) + content[6:]]
 
 
 def test_what_is_sealed_is_used_as_it_was_written(capsys):
@@ -89,3 +90,13 @@ def test_one_process_at_a_time():
             pass
         with workdir.folder("other", [1], []):
             pass
+
+
+@pytest.mark.parametrize(("stage", "function"), [
+    ("clean", "clean"), ("evaluate", "main"), ("benchmark", "benchmark"), ("report", "write_page")])
+def test_stages_without_checkpoints_take_their_lock_too(stage, function):
+    run = getattr(importlib.import_module(f"stages.{stage}"), function)
+    with workdir.lock(stage), pytest.raises(UserError, match=f"another {stage} is still running"):
+        run()
+    with pytest.raises(UserError, match=r"^params.yaml is missing"):  # the lock is free again
+        run()
