@@ -95,13 +95,19 @@ def inspect(sample: Sample, task: str, size: int) -> Inspection:
     content = raw.read(sample.path)
     row = dict.fromkeys(COLUMNS, "")
     row |= sample._asdict() | {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    with parallel.room_for(content):
+        return _inspected(row, content, raw, labels, size)
+
+
+def _inspected(row: Row, content: bytes, raw: Raw, labels: ModuleType, size: int) -> Inspection:
+    """row: COLUMNS, those filled that need no decoding."""
     try:
         image, header = decode_with_header(content)
     except Unreadable as error:
         return Inspection(row | {"issue": "unreadable", "reason": str(error)}, np.zeros(THUMBNAIL, np.uint8), None)
     height, width = image.shape[:2]
     row |= header._asdict() | {"width": width, "height": height}
-    row["label"], row["issue"], row["reason"] = labels.examine(sample.target, raw.read, (height, width))
+    row["label"], row["issue"], row["reason"] = labels.examine(row["target"], raw.read, (height, width))
     pixels = hashlib.sha256(b"%dx%d " % (width, height))  # 2×8 and 4×4 pixels may be the same bytes
     pixels.update(np.ascontiguousarray(image))
     row["pixels"] = pixels.hexdigest()

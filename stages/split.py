@@ -24,7 +24,7 @@ from stages.core import errors, files, params, plugins, workdir
 from stages.core.errors import UserError
 from stages.data import archive, prepared, tiling
 from stages.data.decode import decode
-from stages.data.parallel import map_in_threads
+from stages.data.parallel import map_in_threads, room_for
 
 MANIFEST = Path("data/manifest.csv")
 INDEX = ("split", "row", "windows", "path", "sha256", "target")
@@ -185,7 +185,9 @@ def _prepare(rows: list[Row], names: list[str], raw: zipfile.ZipFile, sizing: ti
              labels: ModuleType) -> None:
     """Writes data/prepared/."""
     def image(row: Row) -> np.ndarray:  # uint8 (K,size,size,3)
-        return tiling.cut_image(decode(raw.read(row["path"])), sizing)
+        content = raw.read(row["path"])
+        with room_for(content):
+            return tiling.cut_image(decode(content), sizing)
 
     def target(row: Row) -> np.ndarray:  # integers (), or (K,size,size) of a mask
         label = labels.target(row, names, raw.read)

@@ -24,6 +24,7 @@ from stages.core.files import CHUNK, atomic_write
 
 RAW = Path("data/raw.zip")
 BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+LARGEST_MEMBER = 10**9  # bytes; each is read as a whole, by several processes at once
 DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}  # by the file's first bytes
 IGNORED_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}  # written by file managers; dotfiles are skipped too
 
@@ -131,6 +132,9 @@ def _validated(source: Path, members: Iterable[Member], limit: int) -> list[Memb
         valid[path] = member._replace(path=path)
     if not valid:
         raise UserError(f"{source} holds no files; put images there, or name another source in data.source")
+    for member in valid.values():
+        if member.size > LARGEST_MEMBER:
+            raise _huge(source, member.path)
     if sum(member.size for member in valid.values()) > limit:
         raise _too_large(source, max(valid.values(), key=lambda member: member.size).path, limit)
     return [valid[path] for path in sorted(valid)]
@@ -175,15 +179,18 @@ def _copy(source: str | Path, member: Member, out: BinaryIO, left: int, limit: i
     """
     with _archive_errors(source, member.path):
         file = member.open()
+    read = 0
     with file:
         while True:
             with _archive_errors(source, member.path):
                 chunk = file.read(CHUNK)
             if not chunk:
                 return left
-            left -= len(chunk)
+            left, read = left - len(chunk), read + len(chunk)
             if left < 0:
                 raise _too_large(source, member.path, limit)
+            if member.path and read > LARGEST_MEMBER:
+                raise _huge(source, member.path)
             out.write(chunk)
 
 
@@ -208,6 +215,11 @@ def _damaged(error: Exception) -> UserError:
 
 def _not_a_file(source: Path, member: str) -> UserError:
     return UserError(f"{source}: {member!r} is a link or a device, not a file; put the file itself in its place")
+
+
+def _huge(source: str | Path, member: str) -> UserError:
+    return UserError(f"{source}: {member!r} unpacks to more than {LARGEST_MEMBER / 1e9:g} GB, which no picture does; "
+                     "take it out of the source")
 
 
 def _too_large(source: str | Path, member: str, limit: int) -> UserError:

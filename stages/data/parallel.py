@@ -2,6 +2,7 @@
 lock needs processes; decoding, resizing and hashing release it, so threads do, which start at once.
 """
 
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -10,14 +11,18 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import TypeVar
 
+from stages.core import workdir
 from stages.core.device import thread_count
 from stages.core.errors import UserError
+from stages.data.decode import pixel_count
 
 WORKERS = min(16, thread_count())
+LARGE = 2**24  # pixels, above which pictures are decoded one at a time
 CHUNK = 16  # items sent to a process together
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
@@ -47,6 +52,21 @@ def map_in_processes(function: Callable[[Item], Result], items: Iterable[Item]) 
                         "programs and run again, with OMP_NUM_THREADS=1 for one process alone") from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def room_for(content: bytes) -> Iterator[None]:
+    """While the block decodes this file, no other process or thread of the project is in such a block with a picture of
+    more than LARGE pixels, if this is one: memory follows one of them, not their number times that of the workers. A
+    file of a few bytes may claim 178 million pixels.
+    """
+    if pixel_count(content) <= LARGE:
+        yield
+        return
+    workdir.ROOT.mkdir(exist_ok=True)
+    with open(workdir.ROOT / "large.lock", "a", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _in_order(submit: Callable[[Item], Future], items: Iterable[Item]) -> Iterator:
