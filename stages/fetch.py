@@ -1,6 +1,7 @@
 """Fetches the images as one archive. In: data/source/, a URL, or an embedded set (`data.source`). Out: data/raw.zip."""
 
 import io
+import sys
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -62,17 +63,18 @@ def main() -> None:
                        for path, content in builtin.SETS[data.source]())
             archive.write(archive.RAW, data.source, members, limit)
             return
-        source = _path(data.source, scratch)
+        source = _path(data, scratch)
         if data.sha256:
             _verify(source, data)
         with archive.open_members(source, scratch, limit) as members:
             archive.write(archive.RAW, str(source), tqdm(members, "fetch", unit=" files", disable=None), limit)
 
 
-def _path(source: str, scratch: Path) -> Path:
+def _path(data: DataParams, scratch: Path) -> Path:
     """The archive or folder that `data.source` names, downloaded if it is a URL. Raises UserError if there is none."""
+    source = data.source
     if source.startswith(HTTP):
-        return _download(source, scratch)
+        return _download(source, data.sha256, scratch)
     if source.startswith("file://"):
         path = Path(unquote(source.removeprefix("file://").removeprefix("localhost")))
         if not path.is_absolute() or not path.exists():
@@ -94,12 +96,15 @@ def _readable(path: Path) -> Path:
     raise UserError(f"params.yaml: data.source: {path} is no file and no folder; put an archive in its place")
 
 
-def _download(url: str, scratch: Path) -> Path:
-    """The URL's file in `scratch`. An interrupted download is resumed."""
+def _download(url: str, sha256: str, scratch: Path) -> Path:
+    """The file of the URL in `scratch`. An interrupted download is resumed; where that gives another than `sha256` says,
+    since a power loss damaged what was there, it starts anew.
+    """
     def partial_sizes() -> dict[Path, int]:
         return {path: path.stat().st_size for path in scratch.glob("*.part")}
 
     target = scratch / "download"
+    is_resumed = target.exists() or bool(partial_sizes())
     if not target.exists():
         before = partial_sizes()
         try:
@@ -111,6 +116,10 @@ def _download(url: str, scratch: Path) -> Path:
             for path in before:
                 path.unlink()
             _transfer(url, target)
+    if is_resumed and files.sha256(target) != sha256.lower():
+        print(f"fetch: what was left of {url} is damaged, so it is downloaded anew", file=sys.stderr)
+        target.unlink()
+        _transfer(url, target)
     return target
 
 
