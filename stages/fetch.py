@@ -97,7 +97,7 @@ def _readable(path: Path) -> Path:
 
 
 def _download(url: str, sha256: str, scratch: Path) -> Path:
-    """The file of the URL in `scratch`. An interrupted download is resumed; where that gives another than `sha256` says,
+    """The file of the URL in `scratch`. An interrupted download is resumed; where that is not `sha256`,
     since a power loss damaged what was there, it starts anew.
     """
     def partial_sizes() -> dict[Path, int]:
