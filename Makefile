@@ -2,7 +2,8 @@
 # Needs Python 3.11 or newer and the package registry, nothing else. Another Python: make PYTHON=python3.13
 
 PYTHON ?= python3
-VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
+# By pwd, so that the shell takes the folder's name as it is, whatever stands in it.
+VENV := PATH="$$(pwd)/.venv/bin:$$PATH"
 
 .PHONY: run preset check test fast demo pdf compare diff help
 
