@@ -16,11 +16,11 @@ from stages.deployment.checks import VerifyParams
 from stages.deployment.quantize import QuantizeParams
 from stages.distillation import kd_losses, teacher_logits
 from stages.models import factory
-from stages.tasks.segmentation.labels import MaskParams
+from stages.tasks.segmentation.mask_params import MaskParams
 from stages.training import batches, linear_probe
 from stages.training.optim import Recipe
 
-SECTIONS = (("data", fetch.DataParams), ("data", report.DataName), ("data.masks", MaskParams),
+SECTIONS = (("data", fetch.DataParams), ("data", scan.LayoutParams), ("data", report.DataName), ("data.masks", MaskParams),
             ("scan", scan.ScanParams), ("clean", CleanParams), ("split", split.SplitParams),
             ("teacher", factory.TeacherParams), ("teacher_training", Recipe), ("targets", teacher_logits.TargetParams),
             ("student", factory.NetworkParams), ("student_training", Recipe), ("distill", kd_losses.DistillParams),
