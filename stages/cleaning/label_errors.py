@@ -22,6 +22,7 @@ BATCH = 32  # images per call of the backbone
 LANDMARKS = 500  # images that all images are compared with: the kernel's columns
 GAMMA = 0.3  # of the kernel: exp(−0.3 · mean squared difference of standardised features)
 PENALTY = 0.1  # on the squared weights
+TOLERANCE = 1e-3  # of the largest gradient, at which the classifier is done, for up to 10 classes
 ROUNDS = 2  # divisions into folds, whose probabilities are averaged
 Row = Mapping[str, object]  # of data/scan.csv
 
@@ -78,8 +79,11 @@ def find_label_errors(rows: Sequence[Row], thumbnails: np.ndarray, deep: Batched
     columns = {number: dict(zip(COLUMNS, (names[label], f"{score:.6f}", "1" if suspect else ""), strict=True))
                for number, label, score, suspect in zip(numbers[chosen].tolist(), *result, strict=True)}
     left_out = "" if enough.all() else f"; classes left out, of too few images: {(~enough).sum()}"
-    return columns, (f"{100 * (result.predicted == labels[chosen]).mean():.1f} % of {chosen.sum()} labels predicted "
-                     f"from other images, {result.suspect.sum()} suspect{left_out}")
+    accuracy, guess = (result.predicted == labels[chosen]).mean(), np.bincount(labels[chosen]).max() / chosen.sum()
+    unlearnt = ("; nothing was learnt, since naming the most frequent class is right as often: take these labels as "
+                "unchecked, or set scan.backbone") if accuracy <= guess else ""
+    return columns, (f"{100 * accuracy:.1f} % of {chosen.sum()} labels predicted "
+                     f"from other images, {result.suspect.sum()} suspect{left_out}{unlearnt}")
 
 
 class LabelScores(NamedTuple):
@@ -127,7 +131,9 @@ def _out_of_fold(columns: np.ndarray, labels: np.ndarray, division: list[tuple[n
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import cross_val_predict
 
-    classifier = LogisticRegression(C=1 / PENALTY, tol=1e-3, max_iter=500)
+    # Before the first step, when all C classes are equally likely, gradients are of the order of 1 / C.
+    tolerance = TOLERANCE * min(1, 10 / len(np.unique(labels)))
+    classifier = LogisticRegression(C=1 / PENALTY, tol=tolerance, max_iter=500)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Number of classes in training fold")  # dealt with below
         probabilities = cross_val_predict(classifier, columns, labels, cv=division, method="predict_proba")
