@@ -8,7 +8,6 @@ time and memory grow linearly with N. Kernel and columns use no labels. Williams
 to Speed Up Kernel Machines", NIPS 2000.
 """
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -114,8 +113,10 @@ def score_labels(inputs: np.ndarray, labels: np.ndarray, groups: np.ndarray, fol
     columns = kernel.fit_transform(StandardScaler().fit_transform(inputs))  # (N,≤500)
     divisions = [StratifiedGroupKFold(folds, shuffle=True, random_state=seed + number).split(given, given, groups)
                  for number in range(ROUNDS)]
-    probabilities = np.mean([_out_of_fold(columns, given, list(division)) for division in divisions], axis=0,
-                            dtype=float)
+    probabilities = np.zeros((len(given), len(classes)))
+    for division in divisions:
+        probabilities += _out_of_fold(columns, given, list(division))
+    probabilities /= ROUNDS
     predicted = probabilities.argmax(1)
     score = get_label_quality_scores(given, probabilities, method="self_confidence")
     suspect = find_label_issues(given, probabilities, filter_by="low_self_confidence", n_jobs=1)
@@ -129,15 +130,13 @@ def _out_of_fold(columns: np.ndarray, labels: np.ndarray, division: list[tuple[n
     labelled correctly.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import cross_val_predict
 
     # Before the first step, when all C classes are equally likely, gradients are of the order of 1 / C.
     tolerance = TOLERANCE * min(1, 10 / len(np.unique(labels)))
-    classifier = LogisticRegression(C=1 / PENALTY, tol=tolerance, max_iter=500)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Number of classes in training fold")  # dealt with below
-        probabilities = cross_val_predict(classifier, columns, labels, cv=division, method="predict_proba")
+    probabilities = np.zeros((len(labels), labels.max() + 1), columns.dtype)
     for train, test in division:
-        unseen = test[~np.isin(labels[test], labels[train])]
+        fitted = LogisticRegression(C=1 / PENALTY, tol=tolerance, max_iter=500).fit(columns[train], labels[train])
+        probabilities[np.ix_(test, fitted.classes_)] = fitted.predict_proba(columns[test])
+        unseen = test[~np.isin(labels[test], fitted.classes_)]
         probabilities[unseen] = np.eye(probabilities.shape[1])[labels[unseen]]
     return probabilities
