@@ -73,12 +73,11 @@ def clean() -> None:
 def similar_images(rows: Sequence[Row], decided: Collection[str], threshold: float) -> list[tuple[str, str, float]]:
     """Pairs of similar images by their `pixels`, with their similarity: enough to connect all that are alike.
 
-    decided: paths that the user has decided on. Those that stay whatever is found are compared first, since in a crowd
-    of similar images the first stand for the others. Of exact copies one is compared.
+    decided: paths that the user has decided on. Images that others give way to come first, since in a crowd of similar
+    ones the first stand for the others. Of exact copies one is compared.
     """
     first = {}  # pixels → row number
-    for number, row in sorted(enumerate(rows), key=lambda item: (
-            HELD_OUT.get(item[1]["split"], len(HELD_OUT)), item[1]["path"] not in decided, item[1]["path"])):
+    for number, row in sorted(enumerate(rows), key=lambda item: heuristic_rules.keeper_rank(item[1], decided)):
         if row["pixels"]:
             first.setdefault(row["pixels"], number)
     pixels, numbers = list(first), list(first.values())

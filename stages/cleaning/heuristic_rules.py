@@ -5,8 +5,8 @@ A rule is a function from rows of data/scan.csv to findings.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import product
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import partial
 
 from stages.cleaning import image_quality
 from stages.cleaning.findings import HELD_OUT, REMOVED, CleanContext, Finding, Row, is_held_out
@@ -33,13 +33,21 @@ class Allowance:
         return True
 
 
+def keeper_rank(row: Row, decided: Collection[str]) -> tuple[int, bool, str]:
+    """A sort key, the image first that others have to give way to: of test, of val, then one decided on by the user.
+
+    decided: paths of the latter.
+    """
+    return HELD_OUT.get(row["split"], len(HELD_OUT)), row["path"] not in decided, row["path"]
+
+
 def near_copies(rows: Sequence[Row], context: CleanContext, allowance: Allowance) -> Iterator[Finding]:
     """Nearly the same pixels. One finding per image: a leak before all others, then the most similar."""
     copies, reported, removed = defaultdict(list), set(), set()
-    for row in rows:
+    for row in sorted(rows, key=partial(keeper_rank, decided=context.overrides)):
         copies[row["pixels"]].append(row)
     findings = [_near_copy(pair, score, context) for first, second, score in context.similar
-                for pair in product(copies.get(first, ()), copies.get(second, ()))]
+                for pair in _paired(copies.get(first), copies.get(second))]
     for finding in sorted(findings, key=lambda finding: (ISSUES.index(finding.issue), -finding.score,
                                                          finding.row["path"], finding.keeper)):
         if finding.row["path"] in reported or finding.keeper in removed:
@@ -52,10 +60,14 @@ def near_copies(rows: Sequence[Row], context: CleanContext, allowance: Allowance
         yield finding
 
 
+def _paired(ones: Sequence[Row] | None, others: Sequence[Row] | None) -> Iterable[tuple[Row, Row]]:
+    """Exact copies of one image with those of another, each with the other side's first: not all with all."""
+    return [*((one, others[0]) for one in ones), *((ones[0], other) for other in others[1:])] if ones and others else ()
+
+
 def _near_copy(pair: Iterable[Row], score: float, context: CleanContext) -> Finding:
     """About the image that may go: of two outside val and test the later by path, otherwise the one less held out."""
-    keeper, row = sorted(pair, key=lambda row: (HELD_OUT.get(row["split"], 2), row["path"] not in context.overrides,
-                                                row["path"]))
+    keeper, row = sorted(pair, key=partial(keeper_rank, decided=context.overrides))
     conflict = context.classes and row["label"] and keeper["label"] and row["label"] != keeper["label"]
     leak = row["split"] != keeper["split"] and is_held_out(keeper)
     reason = f"nearly this picture of {keeper['split'] or 'the set'}, labelled {keeper['target'] or 'nothing'}"

@@ -8,7 +8,6 @@ time and memory grow linearly with N. Kernel and columns use no labels. Williams
 to Speed Up Kernel Machines", NIPS 2000.
 """
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -22,6 +21,7 @@ BATCH = 32  # images per call of the backbone
 LANDMARKS = 500  # images that all images are compared with: the kernel's columns
 GAMMA = 0.3  # of the kernel: exp(−0.3 · mean squared difference of standardised features)
 PENALTY = 0.1  # on the squared weights
+TOLERANCE = 1e-3  # of the largest gradient, at which the classifier is done, for up to 10 classes
 ROUNDS = 2  # divisions into folds, whose probabilities are averaged
 Row = Mapping[str, object]  # of data/scan.csv
 
@@ -78,8 +78,11 @@ def find_label_errors(rows: Sequence[Row], thumbnails: np.ndarray, deep: Batched
     columns = {number: dict(zip(COLUMNS, (names[label], f"{score:.6f}", "1" if suspect else ""), strict=True))
                for number, label, score, suspect in zip(numbers[chosen].tolist(), *result, strict=True)}
     left_out = "" if enough.all() else f"; classes left out, of too few images: {(~enough).sum()}"
-    return columns, (f"{100 * (result.predicted == labels[chosen]).mean():.1f} % of {chosen.sum()} labels predicted "
-                     f"from other images, {result.suspect.sum()} suspect{left_out}")
+    accuracy, guess = (result.predicted == labels[chosen]).mean(), np.bincount(labels[chosen]).max() / chosen.sum()
+    unlearnt = ("; nothing was learnt, since naming the most frequent class is right as often: take these labels as "
+                "unchecked, or set scan.backbone") if accuracy <= guess else ""
+    return columns, (f"{100 * accuracy:.1f} % of {chosen.sum()} labels predicted "
+                     f"from other images, {result.suspect.sum()} suspect{left_out}{unlearnt}")
 
 
 class LabelScores(NamedTuple):
@@ -110,8 +113,10 @@ def score_labels(inputs: np.ndarray, labels: np.ndarray, groups: np.ndarray, fol
     columns = kernel.fit_transform(StandardScaler().fit_transform(inputs))  # (N,≤500)
     divisions = [StratifiedGroupKFold(folds, shuffle=True, random_state=seed + number).split(given, given, groups)
                  for number in range(ROUNDS)]
-    probabilities = np.mean([_out_of_fold(columns, given, list(division)) for division in divisions], axis=0,
-                            dtype=float)
+    probabilities = np.zeros((len(given), len(classes)))
+    for division in divisions:
+        probabilities += _out_of_fold(columns, given, list(division))
+    probabilities /= ROUNDS
     predicted = probabilities.argmax(1)
     score = get_label_quality_scores(given, probabilities, method="self_confidence")
     suspect = find_label_issues(given, probabilities, filter_by="low_self_confidence", n_jobs=1)
@@ -125,13 +130,13 @@ def _out_of_fold(columns: np.ndarray, labels: np.ndarray, division: list[tuple[n
     labelled correctly.
     """
     from sklearn.linear_model import LogisticRegression
-    from sklearn.model_selection import cross_val_predict
 
-    classifier = LogisticRegression(C=1 / PENALTY, tol=1e-3, max_iter=500)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Number of classes in training fold")  # dealt with below
-        probabilities = cross_val_predict(classifier, columns, labels, cv=division, method="predict_proba")
+    # Before the first step, when all C classes are equally likely, gradients are of the order of 1 / C.
+    tolerance = TOLERANCE * min(1, 10 / len(np.unique(labels)))
+    probabilities = np.zeros((len(labels), labels.max() + 1), columns.dtype)
     for train, test in division:
-        unseen = test[~np.isin(labels[test], labels[train])]
+        fitted = LogisticRegression(C=1 / PENALTY, tol=tolerance, max_iter=500).fit(columns[train], labels[train])
+        probabilities[np.ix_(test, fitted.classes_)] = fitted.predict_proba(columns[test])
+        unseen = test[~np.isin(labels[test], fitted.classes_)]
         probabilities[unseen] = np.eye(probabilities.shape[1])[labels[unseen]]
     return probabilities

@@ -30,15 +30,8 @@ def copies(data: Mapping) -> str:
     """Which other images are like those of val and test, as the end of a sentence; empty where none are."""
     left = only_reported(data)
     across = left["leak"] + left["near_leak"]
-    within = sum(left[kind] for kind in ("duplicate", "conflicting_label", "near_duplicate", "near_conflict"))
-    parts = []
-    if across:
-        like = "is an exact or near copy" if across == 1 else "are exact or near copies"
-        parts.append(f"{counted(across, 'image')} of other splits {like} of val or test images")
-    if within and {"val", "test"} - set(data["before"]):  # a split that is drawn may separate two similar images
-        like = "it resembles" if within == 1 else "they resemble"
-        parts.append(f"{counted(within, 'image')} may have been drawn into another split than an image that {like}")
-    return f" (but {', and '.join(parts)})" if parts else ""
+    like = "is an exact or near copy" if across == 1 else "are exact or near copies"
+    return f" (but {counted(across, 'image')} of other splits {like} of val or test images)" if across else ""
 
 
 def labels(data: Mapping) -> str:
@@ -86,7 +79,23 @@ def drawn(data: Mapping, split: Mapping) -> str:
                                 for name, total in zip(own, totals, strict=True))
         parts.append(f"Drawn here, rounded to whole images: {shares} (`split.seed` {split['seed']}, `split.fold` "
                      f"{split['fold']}).")
+        if "groups" in data:
+            parts.append(_kept_whole(data, split[f"{own[0]}_fraction"]))
     return " ".join(parts)
+
+
+def _kept_whole(data: Mapping, fraction: float) -> str:
+    """What the groups prevent: the share of images drawn one by one of which not all others of the group were drawn.
+
+    fraction: of the split that is drawn first.
+    """
+    groups, after = data["groups"], data["after"]
+    images = sum(sum(after.get(name, {}).values()) for name in ("undivided", "train"))
+    leaks = sum(count * int(size) * (1 - fraction ** (int(size) - 1)) for size, count in groups["sizes"].items())
+    return (f"{counted(groups['images'], 'image')} are in {counted(groups['groups'], 'group')} "
+            f"({groups['of_copies'] or 'none'} of them of exact or near copies), and no group is divided between "
+            f"splits: had images been drawn one by one, about {min(100, 100 * leaks / images):.0f} % of the drawn ones "
+            "would have had one of their group in another split.")
 
 
 def unlabelled(splits: Sequence[tuple[str, int, int]], split: Mapping, distill: Mapping) -> str:

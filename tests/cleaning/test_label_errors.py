@@ -107,6 +107,24 @@ def test_no_label_is_predicted_by_a_classifier_trained_on_it():
     np.testing.assert_allclose(one.sum(1), 1, rtol=1e-6)
 
 
+def test_hundreds_of_classes_are_learnt():
+    """With so many, the first gradients are small, which must not be taken for the last ones."""
+    labels = np.arange(1600) % 400
+    columns = 0.05 * np.random.default_rng(0).standard_normal((400, 30))[labels]
+    halves = [np.arange(800), np.arange(800, 1600)]
+    probabilities = label_errors._out_of_fold(columns, labels, [(halves[0], halves[1]), (halves[1], halves[0])])
+    assert (probabilities.argmax(1) == labels).mean() > 0.9
+
+
+@pytest.mark.parametrize(("shade", "is_learnt"), [(0, False), (200, True)])
+def test_where_nothing_was_learnt_the_summary_says_so(shade, is_learnt):
+    rows = [{"split": "", "target": f"{number % 2}", "pixels": str(number)} for number in range(60)]
+    thumbnails = np.full((60, 32, 32, 3), 20, np.uint8)
+    thumbnails[1::2] += np.uint8(shade)
+    summary = label_errors.find_label_errors(rows, thumbnails, None, folds=5, seed=0)[1]
+    assert ("nothing was learnt" in summary) != is_learnt
+
+
 @pytest.mark.filterwarnings("ignore:The least populated class")
 @pytest.mark.parametrize("few", [1, 2])
 def test_images_of_a_tiny_class_are_not_suspect_for_that(few):
