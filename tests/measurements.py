@@ -12,7 +12,7 @@ from PIL import Image
 from stages.core import files
 from stages.deployment import budget
 from stages.evaluation import seeds
-from tools import preset
+from stages.setup import presets
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ("teacher", "baseline", "student", "int8")
@@ -27,7 +27,7 @@ NO_FINDINGS = dict.fromkeys(("leak", "conflicting_label", "duplicate", "near_lea
 PRESETS = {"classification": "digits", "segmentation": "digit_scenes"}
 
 
-settings = functools.cache(preset.values)
+settings = functools.cache(presets.values)
 
 
 def facts(task: str = "classification") -> dict:

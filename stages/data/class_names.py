@@ -1,5 +1,5 @@
 """Whether the classes that a layout has found can be meant. Names of splits or of parts are none, and neither are
-pictures and their masks, nor folders that all hold the same folders.
+pictures and their masks, nor, unless it is said, folders that all hold the same folders.
 """
 
 from collections import defaultdict
@@ -26,13 +26,31 @@ def check_classes(samples: Iterable[Sample]) -> None:
     if names and folders.issuperset(names):  # else the names come from a table or the like
         _check_masks(samples)
         _check_names(names)
-        _check_subfolders(samples, names)
+
+
+def check_subfolders(samples: Iterable[Sample]) -> None:
+    """Raises UserError, in one line, where the class folders of an undivided set all hold the same folders."""
+    below = defaultdict(set)  # class → the names right below its folder; "" for an image
+    for sample in samples:
+        if sample.split not in ("", "unlabelled"):
+            return
+        parts = PurePosixPath(sample.path).parts
+        if sample.target in parts:
+            at = parts.index(sample.target) + 1
+            below[sample.target].add(parts[at] if at < len(parts) - 1 else "")
+    names, inside = sorted(below), next(iter(below.values()), set())
+    if (len(names) > 1 and len(inside) > 1 and all(found == inside for found in below.values())
+            and not any(_says_nothing(name) or name.lower() in MASKS for name in inside)):
+        raise UserError(f"data/raw.zip: the folders {_listed(names)} all hold the folders {_listed(sorted(inside))}, "
+                        "which look like the classes; read one of them (data.layout_options: "
+                        f"{{ignored: [{', '.join(names[1:])}]}}), or, if {names[0]} is a class, set {{subfolders: "
+                        "ignore}")
 
 
 def _check_names(names: Sequence[str]) -> None:
     splits = {split for name in names if (split := split_names.split_of(name))}
-    if len(splits) > 1 or all(split_names.split_of(name) or split_names.is_part(name) or split_names.is_generic(name)
-                              for name in names):
+    are_telling = [not _says_nothing(name) and name.lower() not in MASKS for name in names]
+    if len(splits) > 1 or (not any(are_telling) and any(map(_says_nothing, names))):
         raise UserError(f"data/raw.zip: the classes would be {_listed(names)}, which are names of splits or parts, not "
                         "of what is seen; put the images of each class into a folder of its name, or choose the "
                         "data.layout that knows where the labels are (image_table, image_names)")
@@ -56,19 +74,9 @@ def _check_masks(samples: Sequence[Sample]) -> None:
                         "{ignored: [masks, '*_mask.*']}), or set data.task to segmentation")
 
 
-def _check_subfolders(samples: Sequence[Sample], names: Sequence[str]) -> None:
-    below = defaultdict(set)  # class → the names right below its folder; "" for an image
-    for sample in samples:
-        if sample.split:
-            return
-        parts = PurePosixPath(sample.path).parts
-        at = parts.index(sample.target) + 1 if sample.target in parts else len(parts)
-        below[sample.target].add(parts[at] if at < len(parts) - 1 else "")
-    inside = next(iter(below.values()))
-    if len(names) > 1 and len(inside) > 1 and "" not in inside and all(found == inside for found in below.values()):
-        raise UserError(f"data/raw.zip: the folders {_listed(names)} all hold the folders {_listed(sorted(inside))}, "
-                        "which look like the classes; read one of them: data.layout_options: "
-                        f"{{ignored: [{', '.join(names[1:])}]}}")
+def _says_nothing(name: str) -> bool:
+    """"" too, which stands for no folder."""
+    return not name or bool(split_names.split_of(name)) or split_names.is_part(name) or split_names.is_generic(name)
 
 
 def _without_ending(stem: str) -> str:

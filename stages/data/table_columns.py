@@ -43,7 +43,11 @@ def labelling(names: Sequence[str], read: Callable[[str], bytes],
     there are none, or if several sets of tables say it of as many.
     """
     known, groups = Images(images), defaultdict(list)
-    for table in read_tables(names, read):
+
+    def names_images(head: Table) -> bool:
+        return any(known.find(value, head.name) for row in head.rows for value in row.values())
+
+    for table in read_tables(names, read, names_images):
         if found := columns_of(table, known):
             key = found, frozenset(table.columns)
             groups[key].append(table)

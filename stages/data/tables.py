@@ -16,9 +16,10 @@ from stages.data.decode import has_image_suffix
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt", ".lst")
 LIST_COLUMNS = ("path", "label")  # of a text file that has no names for its columns
 MOST_BESIDE = 20  # files of one kind in one folder; where there are more, each is about one image: boxes, outlines
+HEAD = 50  # rows by which a table is known
 Row = Mapping[str, str]
 
-csv.field_size_limit(1 << 24)  # characters; a cell may hold a whole list
+csv.field_size_limit(1 << 20)  # characters; a cell may hold a whole list
 
 
 class Table(NamedTuple):
@@ -60,17 +61,27 @@ def is_table(name: str) -> bool:
     return path.suffix.lower() in SUFFIXES and "submission" not in path.stem.lower()
 
 
-def read_tables(names: Iterable[str], read: Callable[[str], bytes]) -> Iterator[Table]:
-    """Those of the files that are tables with at least two columns."""
+def read_tables(names: Iterable[str], read: Callable[[str], bytes],
+                is_wanted: Callable[[Table], bool] = lambda head: True) -> Iterator[Table]:
+    """Those of the files that are tables with at least two columns.
+
+    is_wanted: asked with the first HEAD rows; where it says no, the rest isn't read, which may be pixels in numbers.
+    """
     names = sorted(filter(is_table, names))
     beside = Counter(_kind(name) for name in names)
     for name in names:
-        if beside[_kind(name)] > MOST_BESIDE:
-            continue
-        rows = _rows(name, read(name).decode("utf-8-sig", "replace"))
-        columns = tuple(dict.fromkeys(column for row in rows[:100] for column in row))
-        if len(columns) > 1:
-            yield Table(name, columns, rows)
+        if beside[_kind(name)] <= MOST_BESIDE:
+            text = read(name).decode("utf-8-sig", "replace")
+            if _table(name, "\n".join(text.split("\n", HEAD)[:HEAD]), is_wanted) or name.lower().endswith(".json"):
+                yield from _table(name, text, is_wanted)
+
+
+def _table(name: str, text: str, is_wanted: Callable[[Table], bool]) -> list[Table]:
+    """The table in a list; [] if it is none, or isn't wanted."""
+    rows = _rows(name, text)
+    columns = tuple(dict.fromkeys(column for row in rows[:HEAD] for column in row))
+    head = Table(name, columns, rows[:HEAD])
+    return [head._replace(rows=rows)] if len(columns) > 1 and is_wanted(head) else []
 
 
 def _kind(name: str) -> tuple[str, str]:
@@ -100,14 +111,11 @@ def _ends_as(name: str, called: str) -> bool:
 
 def _rows(name: str, text: str) -> list[Row]:
     """[] where the file is no table."""
-    suffix = PurePosixPath(name).suffix.lower()
-    if suffix in (".csv", ".tsv"):
-        return _delimited(text)
-    if suffix in (".txt", ".lst"):
-        return _listed(text)
+    forms = {".csv": _delimited, ".tsv": _delimited, ".txt": _listed, ".lst": _listed, ".json": _json,
+             ".jsonl": _json_lines, ".ndjson": _json_lines}
     try:
-        return (_json_lines if suffix in (".jsonl", ".ndjson") else _json)(text)
-    except ValueError:
+        return forms[PurePosixPath(name).suffix.lower()](text)
+    except (ValueError, csv.Error, RecursionError):
         return []
 
 

@@ -70,7 +70,9 @@ def test_archives_as_they_are_downloaded(names, expected):
     (["covid/images/1.png", "covid/masks/1.png", "flu/images/2.png", "flu/masks/2.png"],
      ["'covid/masks/1.png'", "(2 do)", "class 'covid'", "ignored: [masks"]),
     (["benign/b (1).png", "benign/b (1)_mask.png", "normal/n (1).png"], ["'benign/b (1)_mask.png'", "(1 do)"]),
-    (["train/cat/1.jpg", "train/dog/1.jpg", "Meta/1.jpg"], ["'Meta/1.jpg'", "beside the split folders", "ignored"]),
+    (["w/train/cat/1.jpg", "w/train/dog/1.jpg", "w/Meta/1.jpg"],
+     ["'w/Meta/1.jpg'", "beside the split folders", "{ignored: [w/Meta/*]}"]),
+    (["images/1.jpg", "annotations/trimaps/1.png"], ["annotations, images", "not of what is seen"]),
 ])
 def test_what_would_be_nonsense_stops(names, words):
     message = refused(*names)
@@ -82,6 +84,19 @@ def test_what_is_named_is_left_out():
     assert rows(*names, ignored=["grayscale"]) == [("", "", "apple"), ("", "", "pear")]
     assert rows("flu/a.jpg", "cold/b.jpg", "flu/a_mask.jpg", ignored=["*_mask.jpg"]) == [("", "", "flu"),
                                                                                          ("", "", "cold")]
+
+
+def test_a_folder_inside_one_of_its_name_may_be_left_out():
+    """The archive of chest X-rays holds itself once more."""
+    names = ["x/x/train/ill/1.jpg", "x/x/train/well/1.jpg", "x/train/ill/1.jpg", "x/train/well/1.jpg"]
+    assert "{ignored: [x/x/*]}" in refused(*names)
+    assert rows(*names[2:], ignored=["x/x/*"]) == [("train", "train", "ill"), ("train", "train", "well")]
+
+
+def test_class_folders_may_hold_the_same_folders():
+    names = ["cat/left/1.jpg", "cat/right/1.jpg", "dog/left/1.jpg", "dog/right/1.jpg"]
+    assert "{subfolders: ignore}" in refused(*names)
+    assert [row[2] for row in rows(*names, subfolders="ignore")] == ["cat", "cat", "dog", "dog"]
 
 
 def test_a_table_that_says_otherwise_stops():

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from stages.core.errors import UserError
-from stages.data import listing
+from stages.data import listing, tables
 from stages.data.class_names import check_classes
-from stages.data.layouts import image_table
+from stages.data.layouts import image_folder, image_table
 
 
 def archive(*names: str, **tables: str) -> dict[str, bytes]:
@@ -143,6 +143,25 @@ def test_rows_without_an_image_may_be_skipped():
     contents = archive("1.jpg", "2.jpg", **{"t.csv": "id,label\n1,x\n2,y\n3,x\n"})
     assert "1 row(s) name an image that is not there, first '3' in t.csv" in refused(contents)
     assert rows(contents, missing="skip") == {"1.jpg": ("", "", "x"), "2.jpg": ("", "", "y")}
+
+
+@pytest.mark.parametrize("name, text", [
+    ("t.csv", ""), ("t.csv", "\0\0,\0\n\0"), ("t.csv", 'a,b\n"' + "x" * (1 << 20) + '",1\n'), ("t.json", "[" * 9999),
+    ("t.json", "{}"), ("t.json", '"text"'), ("t.json", "3"), ("t.jsonl", "1\n2\n"), ("t.txt", "no list at all\n"),
+    ("t.txt", "\ufffd"), ("t.json", '{"a": [1], "b": [2]}'), ("t.json", '{"a": {"x": 1}, "b": {"y": 2}}'),
+], ids=range(12))
+def test_files_that_are_no_tables_are_no_matter(name, text):
+    contents = archive("cat/1.jpg", "dog/2.jpg", **{name: text})
+    assert image_table.recognise(list(contents), contents.get) is None
+    assert image_folder.recognise(list(contents), contents.get) == {}
+
+
+def test_a_table_of_pixels_is_not_read_to_its_end():
+    rows = [",".join(map(str, range(900))), *[",".join(["7"] * 900)] * 60]
+    contents = archive("a.jpg", **{"pixels.csv": "\n".join(rows)})
+    lengths = []
+    assert not list(tables.read_tables(contents, contents.get, lambda head: lengths.append(len(head.rows))))
+    assert lengths == [tables.HEAD - 1]
 
 
 def test_many_tables_beside_images_are_about_one_each(monkeypatch):

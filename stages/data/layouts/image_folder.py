@@ -16,7 +16,7 @@ import pydantic
 from stages.core.errors import UserError
 from stages.core.params import Section
 from stages.data import split_names
-from stages.data.class_names import check_classes
+from stages.data.class_names import check_classes, check_subfolders
 from stages.data.image_files import image_names, leave_out
 from stages.data.layouts import webdataset
 from stages.data.sample import UNLABELLED, Sample
@@ -28,12 +28,14 @@ Read = Callable[[str], bytes]
 class Options(Section):
     ignored: list[str] = pydantic.Field(default_factory=list)  # folders or files to leave out: masks, *_mask.png
     tables: Literal["stop", "ignore"] = "stop"  # where a table of the archive has other labels for the images
+    subfolders: Literal["stop", "ignore"] = "stop"  # where the class folders all hold the same folders
 
 
 @dataclass
 class Folder:
     """A folder of the archive, as far as it holds images."""
 
+    path: str = ""  # in the archive; "" of several that are merged
     files: list[str] = field(default_factory=list)  # whole paths of its own images
     folders: dict[str, "Folder"] = field(default_factory=dict)
 
@@ -60,6 +62,8 @@ def samples(names: Sequence[str], read: Read, options: Options = Options()) -> I
     finally:  # a table explains folders that are no classes
         if options.tables == "stop":
             check_agreement(names, read, images, {path: sample.target for path, sample in found.items()})
+    if options.subfolders == "stop":
+        check_subfolders(found.values())
     return (found[name] for name in images)
 
 
@@ -80,7 +84,7 @@ def _tree(images: Sequence[str]) -> Folder:
     for name in images:
         folder = root
         for part in PurePosixPath(name).parts[:-1]:
-            folder = folder.folders.setdefault(part, Folder())
+            folder = folder.folders.setdefault(part, Folder(f"{folder.path}{part}/"))
         folder.files.append(name)
     return root
 
@@ -92,12 +96,12 @@ def _of_set(root: Folder) -> Iterator[Sample]:
     if not splits:
         yield from _of_undivided(root)
         return
-    beside = [*root.files, *(name for folder in root.folders if folder not in splits
-                             for name in root.folders[folder].all_files())]
-    if beside:
+    others = [folder for name, folder in root.folders.items() if name not in splits]
+    if beside := [*root.files, *(name for folder in others for name in folder.all_files())]:
+        ignored = [f"{folder.path}*" for folder in others] + root.files
         raise UserError(f"data/raw.zip: {beside[0]!r} lies beside the split folders ({', '.join(splits)}), and in none "
-                        "of them; move it into one, or into a folder named unlabelled, or leave its folder out "
-                        "(data.layout_options: {ignored: [name]})")
+                        "of them; move it into one, or into a folder named unlabelled, or leave it out "
+                        f"(data.layout_options: {{ignored: [{ignored[0]}]}})")
     for name, split in splits.items():
         if split == "unlabelled":
             yield from (Sample(path, split, name, "") for path in root.folders[name].all_files())

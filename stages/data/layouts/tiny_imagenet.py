@@ -37,5 +37,13 @@ def samples(names: list[str], read: Callable[[str], bytes]) -> Iterator[Sample]:
             yield Sample(name, "unlabelled", "test", "")
 
 
+def recognise(names: list[str], read: Callable[[str], bytes]) -> dict[str, object] | None:
+    """{}; None where the annotations are missing or incomplete."""
+    try:
+        return {} if any(sample.split == "train" for sample in list(samples(names, read))) else None
+    except UserError:
+        return None
+
+
 def _lines(content: bytes) -> list[str]:
     return [line for line in content.decode("utf-8", "replace").splitlines() if line.strip()]
