@@ -37,7 +37,7 @@ IMBALANCED = 5  # times as many images in the largest class as in the smallest, 
 MIRROR_MATTERS = {"left", "right", "leftward", "rightward"}  # words in names of classes
 
 # Masks: pictures are cut into squares, since outlines need the pixels as they are.
-TILE, OVERLAP = 128, 32
+TILE = 128  # pixels; less where pictures are smaller
 LARGEST_SIDE = 512  # pixels to which the median short side is brought
 UNET = {"depth": 4, "width": 16, "upsampling": "bilinear"}
 UNET_STUDENT = UNET | {"width": 4}
@@ -90,6 +90,12 @@ def student_options(size: int) -> dict[str, int]:
 def tile_scale(short_side: int) -> float:
     """The share of its size to which a picture with masks is brought, in twentieths, 1 at most."""
     return min(1.0, max(1, round(20 * LARGEST_SIDE / short_side)) / 20)
+
+
+def tile(short_side: int) -> tuple[int, int]:
+    """Side and overlap of the squares that pictures with masks are cut into, pixels."""
+    size = min(TILE, image_size(short_side))
+    return size, size // 4
 
 
 def epochs(presentations: int, images: float, bounds: tuple[int, int]) -> int:
@@ -167,12 +173,13 @@ def _shared(section: str, facts: Facts, size: int) -> Iterator[Choice]:
 
 
 def _masks(facts: Facts) -> Iterator[Choice]:
-    yield Choice("split.image_size", TILE, "Pictures are cut into squares that overlap.")
+    size, overlap = tile(facts.short_side)
+    yield Choice("split.image_size", size, "Pictures are cut into squares that overlap.")
     yield Choice("split.resize", "tiles", "")
     if (scale := tile_scale(facts.short_side)) < 1:
         yield Choice("split.scale", scale, f"The median short side, {facts.short_side} px, becomes about "
                      f"{scale * facts.short_side:.0f}.")
-    yield Choice("split.overlap", OVERLAP, "")
+    yield Choice("split.overlap", overlap, "")
     squares = facts.train * facts.squares
     for number, (role, options) in enumerate((("teacher", UNET), ("student", UNET_STUDENT))):
         section = f"{role}_training"
