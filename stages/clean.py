@@ -11,14 +11,14 @@ import difflib
 import sys
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from stages.cleaning import exact_rules, figures, heuristic_rules, near_duplicates, overrides
+from stages.cleaning import exact_rules, figures, groups, heuristic_rules, near_duplicates, overrides
 from stages.cleaning.decide import decide, out_of_fold_accuracy
-from stages.cleaning.findings import REMOVED, CleanContext, CleanParams, Finding, Row
+from stages.cleaning.findings import HELD_OUT, REMOVED, CleanContext, CleanParams, Finding, Row
 from stages.core import errors, files, params, plugins
 from stages.core.errors import UserError
 from stages.data import leftover
@@ -45,37 +45,48 @@ def clean() -> None:
     policy = params.load("clean", CleanParams)
     labels = plugins.module("tasks/*/labels", params.load_word("data.task"), "data.task")
     has_classes, rows = not labels.shape(1), files.read_csv(SCAN)
+    decided = overrides.read(relabels=has_classes)
     context = CleanContext(
-        policy, overrides.read(relabels=has_classes), {"unreadable": "unreadable", **labels.ISSUES},
-        similar_images(rows, policy.near_likeness), out_of_fold_accuracy(rows), labels.stratum,
+        policy, decided, {"unreadable": "unreadable", **labels.ISSUES},
+        similar_images(rows, decided, policy.near_likeness), out_of_fold_accuracy(rows), labels.stratum,
         {row["target"] for row in rows if row["target"]} if has_classes else ())
     kept, findings = decide(rows, context)
     skipped = _skipped(rows)
     files.write_csv(DECISIONS, DECISION, [*map(_decision, findings), *map(_skipped_decision, skipped)])
     _check([row for row in rows if row["path"] not in context.overrides], kept, findings, labels.stratum)
+    if not HELD_OUT.keys() <= {row["split"] for row in kept}:  # split will draw what is missing
+        kept = groups.grouped(kept, context.similar)
     files.write_csv(MANIFEST, COLUMNS, ({name: row[name] for name in COLUMNS} for row in kept))
     before, after = (_per_class(some, labels.stratum) for some in (rows, kept))
     issues = (*exact_rules.ISSUES, *labels.ISSUES, *heuristic_rules.ISSUES, "override")
     counts = _counts(rows, kept, findings, issues, context.accuracy)
-    counts |= {"skipped": leftover.counts(skipped)} if skipped else {}
-    files.write_json(METRICS, counts | {"before": before, "after": after})
+    in_groups = {"groups": groups.counted(kept)} if any(row["group"] for row in kept) else {}
+    skipped_files = {"skipped": leftover.counts(skipped)} if skipped else {}
+    files.write_json(METRICS, counts | skipped_files | {"before": before, "after": after} | in_groups)
     figures.draw(rows, findings, before, after, PLOTS)
-    print(f"clean: {len(rows)} images, {len(rows) - len(kept)} taken out, {len(findings)} findings in {DECISIONS}",
-          file=sys.stderr)
+    together = f"; {len({row['group'] for row in kept} - {''})} groups that split keeps whole" if in_groups else ""
+    print(f"clean: {len(rows)} images, {len(rows) - len(kept)} taken out, {len(findings)} findings in {DECISIONS}"
+          f"{together}", file=sys.stderr)
 
 
-def similar_images(rows: Sequence[Row], threshold: float) -> list[tuple[str, str, float]]:
-    """Pairs of similar images by their `pixels`, with their similarity. Of exact copies the first is compared."""
+def similar_images(rows: Sequence[Row], decided: Collection[str], threshold: float) -> list[tuple[str, str, float]]:
+    """Pairs of similar images by their `pixels`, with their similarity: enough to connect all that are alike.
+
+    decided: paths that the user has decided on. Those that stay whatever is found are compared first, since in a crowd
+    of similar images the first stand for the others. Of exact copies one is compared.
+    """
     first = {}  # pixels → row number
-    for number, row in enumerate(rows):
+    for number, row in sorted(enumerate(rows), key=lambda item: (
+            HELD_OUT.get(item[1]["split"], len(HELD_OUT)), item[1]["path"] not in decided, item[1]["path"])):
         if row["pixels"]:
             first.setdefault(row["pixels"], number)
     pixels, numbers = list(first), list(first.values())
     hashes, mirrors = (np.array([int(rows[number][name], 16) for number in numbers], np.uint64)
                        for name in ("hash", "mirror"))
     thumbnails = np.load(THUMBNAILS, mmap_mode="r")[numbers]
+    links = near_duplicates.links(hashes, mirrors, thumbnails, threshold)
     return [(pixels[one], pixels[other], similarity)
-            for one, other, similarity in near_duplicates.pairs(hashes, mirrors, thumbnails, threshold)]
+            for one, other, similarity in zip(*(column.tolist() for column in links), strict=True)]
 
 
 def explanation(path: str) -> str:
