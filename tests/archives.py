@@ -30,8 +30,10 @@ class Archive(NamedTuple):
 
 
 def numbered(*folders: str, count: int = PER_CLASS, form: str = "{number}.jpg") -> dict[str, bytes]:
-    return {f"{folder}/{form.format(number=number)}": picture(40 * place % 256, number, len(folder), format="JPEG")
-            for place, folder in enumerate(folders) for number in range(count)}
+    """Different pictures in each folder."""
+    return {f"{folder}/{form.format(number=number)}": picture(
+        40 * place % 256, number, sum(f"{folder}{form}".encode()) % 256, format="JPEG")
+        for place, folder in enumerate(folders) for number in range(count)}
 
 
 def mask(*codes: int) -> bytes:

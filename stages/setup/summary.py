@@ -46,8 +46,9 @@ def unknown(reading: Reading, counts: Counts, codes: MaskCodes | None, has_weigh
     yield "report.licence, provenance, out_of_scope: whose images these are, under which terms; what not to use it for"
     yield "benchmark.budget: what the device allows (size, latency, memory); no limit is set"
     if counts.drawn and not any(sample.group for sample in reading.samples):
+        how = "; data.layout_options.group takes a column that says so" if reading.layout == "image_table" else ""
         yield (f"whether images belong together (frames of a video, pictures of one patient): if so, drawing "
-               f"{' and '.join(counts.drawn)} image by image flatters the scores")
+               f"{' and '.join(counts.drawn)} image by image flatters the scores{how}")
     if reading.task == "classification":
         if not rules.mirror_matters(counts.classes):
             yield ("augment.flip (of teacher_training and student_training): false if a mirrored picture would be "

@@ -8,6 +8,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from archives import ARCHIVES
 from conftest import Project
 from PIL import Image
 from sources import pack, palette, picture, png, two_classes
@@ -137,6 +138,19 @@ def test_soft_masks(project, setup):
     assert "codes are classes, and not mixtures" in setup("a.zip")
     masks = project.params()["data"]["masks"]
     assert masks["classes"] == {"background": 0, "foreground": 255} and masks["unknown"] == "nearest"
+
+
+@pytest.mark.parametrize("name", ["Kaggle, train.csv", "Roboflow, _classes.csv", "dogs vs cats (train/cat.0.jpg)",
+                                  "WebDataset shards", "Pascal VOC", "Roboflow, COCO", "labelme"])
+def test_what_is_written_is_read_by_the_stages(project, setup, name):
+    """Options of layouts among it, and codes of masks."""
+    archive = ARCHIVES[name]
+    pack(project.source / "a.zip", archive.files())
+    setup("a.zip")
+    assert project.params()["data"]["layout"] == archive.layout and project.params()["data"]["layout_options"]
+    project.main("fetch", "scan", "clean", "split")
+    classes = (project.folder / "data/prepared/classes.txt").read_text().split()
+    assert classes == archive.classes.split() or (not archive.classes and len(classes) > 1)
 
 
 @pytest.mark.parametrize(("files", "words"), [
