@@ -35,6 +35,7 @@ STEPS = 2  # in one go
 IMAGES = 16  # in a batch whose answer is measured
 MODELS = 4  # teacher, baseline, student, int8
 WITHOUT_TORCH = ("fetch", "clean", "split", "evaluate", "benchmark", "report")
+LABEL_CHECK = 4.0  # seconds of the classifiers that predict labels out of fold, in a set of some hundred images
 LIGHT_START = 2.0  # seconds of their start, their fixed work included
 
 
@@ -75,7 +76,8 @@ def by_stage(rates: Rates, amounts: Amounts, settings: Mapping, device: torch.de
     asked = passes * (amounts.train + amounts.unlabelled) * rates.teacher_image
     busy = {
         "fetch": amounts.source * rates.read,
-        "scan": amounts.source * (rates.read + rates.inspect / WORKERS) + amounts.labelled * rates.features,
+        "scan": amounts.source * (rates.read + rates.inspect / WORKERS)
+                + (amounts.labelled * rates.features + LABEL_CHECK if amounts.labelled else 0.0),
         "clean": 0.0,
         "split": amounts.source * (rates.read + rates.inspect / WORKERS) / 2,  # decoding is about half of inspecting
         "train_teacher": _training(teacher, rates.teacher_step, rates.teacher_image, amounts, device),

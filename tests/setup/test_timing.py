@@ -31,7 +31,7 @@ def test_by_hand(settings, monkeypatch):
     seconds = timing.by_stage(RATES, AMOUNTS, settings, GPU)
     assert seconds == pytest.approx({
         "fetch": 2 + 1.0,
-        "scan": 1 + 1.0 + 5.0 + 18.0,
+        "scan": 1 + 1.0 + 5.0 + 18.0 + 4,
         "clean": 2,
         "split": 2 + 3.0,
         "train_teacher": 1 + 4 * (10 * 0.5 + 100 * 0.01),
