@@ -21,7 +21,7 @@ from stages.core import errors, files, params
 from stages.data import prepared
 from stages.deployment import budget, onnx_model
 from stages.evaluation import seeds
-from stages.reporting import numbers
+from stages.reporting import numbers, results
 
 # Markdown that a text of params.yaml may not contain, by its markdown-it name: it would end the text's section, or not
 # end itself.
@@ -159,8 +159,9 @@ def short_table() -> str:
                  f"{speed['ratio']['latency']:.1f} ×"))
     first, *widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join([name.ljust(first), *map(str.rjust, cells, widths)]) for name, *cells in rows]
-    return "\n".join([*lines, "", *notes(quality),
-                      f"latency: one image, {machine['threads']} thread(s), {machine['processor']}", "",
+    times = [f"latency: one image, {machine['threads']} thread(s), {machine['processor']}",
+             *filter(None, (results.slower_than_float(speed), results.from_a_photograph(speed)))]
+    return "\n".join([*lines, "", *notes(quality), *times, "",
                       "report/report.md                    what these numbers mean, and how they came about",
                       "dvc metrics show, dvc plots show    all of them (.venv/bin/dvc)",
                       "presets/                            other data sets: make preset NAME=scenes, then make"])
@@ -168,7 +169,7 @@ def short_table() -> str:
 
 def notes(quality: dict) -> list[str]:
     """What the reader of the short table has to know: where distilling didn't help, and what ships then."""
-    from stages.reporting import outlook, results
+    from stages.reporting import outlook
 
     quantisation, curve = files.read_metrics("quantisation"), files.read_csv(PLOTS / "student.csv")
     sentences = (results.shipped(quality, quantisation), results.opposite(quality, quantisation),

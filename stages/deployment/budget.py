@@ -14,6 +14,9 @@ class BudgetParams(Section):
     size_mb: float | None = pydantic.Field(gt=0)  # of the file, 10⁶ bytes, at most
     latency_ms: float | None = pydantic.Field(gt=0)  # one image, benchmark.threads threads, at most
     peak_memory_mb: float | None = pydantic.Field(gt=0)  # of a process that runs it, at most
+    photograph_ms: float | None = pydantic.Field(gt=0)  # predict.py, a 12-megapixel JPEG to its answer, at most
+    cold_start_ms: float | None = pydantic.Field(gt=0)  # the same, from starting the command on, at most
+    photograph_memory_mb: float | None = pydantic.Field(gt=0)  # of predict.py on it, at most
     accuracy_kept: float | None = pydantic.Field(gt=0)  # leading score, in % of the teacher's, at least
 
 
@@ -36,7 +39,9 @@ def verdicts(budget: BudgetParams, size: Mapping, speed: Mapping, quality: Mappi
     """
     small = size["int8"] | speed["int8"]
     results = [Verdict(what, small[key], limit, small[key] <= limit) for what, key in (
-        ("size, MB", "size_mb"), ("latency, ms", "latency_ms"), ("peak memory, MB", "peak_memory_mb"))
+        ("size, MB", "size_mb"), ("latency, ms", "latency_ms"), ("peak memory, MB", "peak_memory_mb"),
+        ("photograph, ms", "photograph_ms"), ("cold start, ms", "cold_start_ms"),
+        ("photograph's memory, MB", "photograph_memory_mb"))
         if (limit := getattr(budget, key)) is not None]
     if quality and budget.accuracy_kept is not None:
         teacher, student = (quality[name]["deployed"] for name in ("teacher", "int8"))

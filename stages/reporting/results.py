@@ -164,6 +164,23 @@ def small(quality: Mapping, quantisation: Mapping) -> str:
     return f"{FORMS[quantisation['form']]} the {quality['test']['shipped_role']} {change}{bracketed(within, unclear)}."
 
 
+def slower_than_float(speed: Mapping) -> str:
+    """Empty where the deployed file takes no longer than the student in float. speed: of speed.json."""
+    times = round(speed["int8"]["latency_ms"] / speed["student"]["latency_ms"], 2)
+    return (f"The deployed file takes {times:.2f} × as long as the student in float here: it saves size, not time."
+            if times > 1 else "")
+
+
+def from_a_photograph(speed: Mapping) -> str:
+    """What a user waits for, beside the model alone; empty in a speed.json in which it wasn't measured."""
+    row = speed["int8"]
+    if "photograph_ms" not in row:
+        return ""
+    return (f"From a JPEG of 12 megapixels to the answer `predict.py` takes {row['photograph_ms']:.0f} ms, decoding "
+            f"and resizing included, from its start on {row['cold_start_ms']:.0f} ms, and at most "
+            f"{row['photograph_memory_mb']:.0f} MB.")
+
+
 def float_layers(quantisation: Mapping) -> str:
     count = len(quantisation["float_layers"])
     return f"Layers kept in float, because int8 lost too much there: {count}." if count else ""

@@ -187,6 +187,22 @@ def test_what_the_small_student_loses(form, drop, ends, sentence):
     assert results.small(values, {"form": form}) == sentence
 
 
+@pytest.mark.parametrize(("small", "sentence"), [
+    (1.9, ""), (2.0, ""), (2.009, ""),
+    (2.12, "The deployed file takes 1.06 × as long as the student in float here: it saves size, not time.")])
+def test_where_int8_is_slower_than_float_it_is_said(small, sentence):
+    speed = {"student": {"latency_ms": 2.0}, "int8": {"latency_ms": small}}
+    assert results.slower_than_float(speed) == sentence
+
+
+def test_what_a_user_waits_for():
+    row = {"latency_ms": 0.04, "photograph_ms": 96.4, "cold_start_ms": 401.2, "photograph_memory_mb": 124.3}
+    assert results.from_a_photograph({"int8": row}) == (
+        "From a JPEG of 12 megapixels to the answer `predict.py` takes 96 ms, decoding and resizing included, from its "
+        "start on 401 ms, and at most 124 MB.")
+    assert results.from_a_photograph({"int8": {"latency_ms": 0.04}}) == ""
+
+
 @pytest.mark.parametrize(("layers", "sentence"), [
     ([], ""), (["a"], "Layers kept in float, because int8 lost too much there: 1."),
     (["a", "b"], "Layers kept in float, because int8 lost too much there: 2.")])
