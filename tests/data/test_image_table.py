@@ -50,24 +50,24 @@ PARTS = archive("ham_part_1/i1.jpg", "ham_part_1/i2.jpg", "ham_part_2/i3.jpg", "
 
 
 @pytest.mark.parametrize("contents, options, expected", [
-    (KAGGLE, {"tables": ["w/train.csv"], "path": "{id_code}", "label": "diagnosis", "split": ""},
+    (KAGGLE, {"tables": ["w/train.csv"], "path": "{id_code}", "label": "diagnosis", "split": "", "names": ""},
      {"w/train_set/0.png": ("train", "train_set", "no"), "w/train_set/1.png": ("train", "train_set", "mild"),
       "w/train_set/2.png": ("train", "train_set", "no"), "w/train_set/3.png": ("train", "train_set", "mild"),
       "w/test_images/0.png": ("unlabelled", "test_images", ""),
       "w/test_images/9.png": ("unlabelled", "test_images", "")}),
     (HUGGING_FACE, {"tables": ["test/metadata.jsonl", "train/metadata.jsonl"], "path": "{file_name}", "label": "label",
-                    "split": ""},
+                    "split": "", "names": ""},
      {"train/a.png": ("train", "train", "0"), "train/b.png": ("train", "train", "1"),
       "train/c.png": ("train", "train", "1"), "train/d.png": ("train", "train", "0"),
       "test/a.png": ("test", "test", "1"), "test/b.png": ("test", "test", "0")}),
     (ROBOFLOW, {"tables": ["train/_classes.csv", "valid/_classes.csv"], "path": "{filename}", "label": ["cat", "dog"],
-                "split": ""},
+                "split": "", "names": ""},
      {"train/a.jpg": ("train", "train", "cat"), "train/b.jpg": ("train", "train", "dog"),
       "valid/a.jpg": ("val", "valid", "dog"), "valid/c.jpg": ("val", "valid", "cat")}),
-    (SPLIT_COLUMN, {"tables": ["meta.tsv"], "path": "{file}", "label": "species", "split": "set"},
+    (SPLIT_COLUMN, {"tables": ["meta.tsv"], "path": "{file}", "label": "species", "split": "set", "names": ""},
      {"images/a.jpg": ("train", "train", "owl"), "images/b.jpg": ("train", "Training", "jay"),
       "images/c.jpg": ("val", "valid", "owl"), "images/d.jpg": ("test", "test", "jay")}),
-    (PARTS, {"tables": ["metadata.csv"], "path": "{image_id}", "label": "dx", "split": ""},
+    (PARTS, {"tables": ["metadata.csv"], "path": "{image_id}", "label": "dx", "split": "", "names": ""},
      {"ham_part_1/i1.jpg": ("", "", "nv"), "ham_part_1/i2.jpg": ("", "", "nv"),
       "ham_part_2/i3.jpg": ("", "", "bkl"), "ham_part_2/i4.jpg": ("", "", "bkl")}),
 ])
@@ -102,6 +102,19 @@ def test_a_path_of_several_columns_and_a_group():
     samples = listing.list_samples(image_table, list(contents), contents.get, options)
     assert [(sample.path, sample.target, sample.group) for sample in samples] == [
         ("x/p1/a.jpg", "sick", "p1"), ("x/p2/a.jpg", "well", "p2")]
+
+
+@pytest.mark.parametrize("name, text", [
+    ("map.json", '{"0": "mosaic", "1": "healthy", "2": "rot"}'), ("map.csv", "name,number\nmosaic,0\nhealthy,1\n"),
+    ("classes.txt", "0 mosaic\n1 healthy\n")])
+def test_names_of_numbered_classes(name, text):
+    contents = archive("a.jpg", "b.jpg", "c.jpg", **{"t.csv": "id,label\na,0\nb,1\n", name: text})
+    assert image_table.recognise(list(contents), contents.get)["names"] == name
+    options = image_table.recognise(list(contents), contents.get)
+    assert rows(contents, **options) == {"a.jpg": ("", "", "mosaic"), "b.jpg": ("", "", "healthy"),
+                                         "c.jpg": ("unlabelled", "", "")}
+    assert rows(contents, **options | {"names": ""})["a.jpg"] == ("", "", "0")
+    assert "a.jpg is no table of two columns with a name" in refused(contents, **options | {"names": "a.jpg"})
 
 
 def test_tables_that_do_not_say_one_thing_are_not_recognised():

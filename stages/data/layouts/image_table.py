@@ -15,7 +15,7 @@ import pydantic
 
 from stages.core.errors import UserError
 from stages.core.params import Section
-from stages.data import split_names
+from stages.data import label_names, split_names
 from stages.data.image_files import image_names, leave_out
 from stages.data.sample import Sample
 from stages.data.table_columns import check_one_label, class_of, labelling
@@ -30,6 +30,7 @@ class Options(Section):
     label: str | list[str]  # the column of the class; several: the classes themselves, of which one holds a 1
     split: str = ""  # the column of the split
     group: str = ""  # the column of what must not be divided between splits: a patient, a video
+    names: str = ""  # another table, which has the classes' names: {"0": "cat"}
     missing: Literal["stop", "skip"] = "stop"  # rows whose image is not in the archive
     ignored: list[str] = pydantic.Field(default_factory=list)  # folders or files to leave out: masks, *_mask.png
 
@@ -40,8 +41,11 @@ def recognise(names: Sequence[str], read: Read) -> dict[str, object] | None:
     if not found:
         return None
     tables, (image, label, split) = found
+    labels = {class_of(row, label) for table in tables for row in table.rows} - {""}
+    others = sorted(set(names) - {table.name for table in tables})
     return {"tables": [table.name for table in tables], "path": f"{{{image}}}",
-            "label": label if isinstance(label, str) else list(label), "split": split}
+            "label": label if isinstance(label, str) else list(label), "split": split,
+            "names": label_names.find(others, read, labels)}
 
 
 def samples(names: Sequence[str], read: Read, options: Options) -> Iterator[Sample]:
@@ -70,6 +74,8 @@ def samples(names: Sequence[str], read: Read, options: Options) -> Iterator[Samp
                         "data.layout_options.missing to skip")
     check_one_label({sample.target for sample in found.values()})
     _check_splits(found, options)
+    if options.names:
+        found = _with_names(found, names, read, options)
     return (found.get(name) or Sample(name, "unlabelled", split_names.split_of_path(name)[1], "") for name in images)
 
 
@@ -117,6 +123,16 @@ def _split_of(path: str, table: Table) -> tuple[str, str]:
     split, folder = split_names.split_of_path(path)
     stem = PurePosixPath(table.name).stem
     return (split, folder) if split else (split_names.split_of(stem), stem if split_names.split_of(stem) else "")
+
+
+def _with_names(found: Mapping[str, Sample], names: Sequence[str], read: Read, options: Options) -> dict[str, Sample]:
+    labels = {sample.target for sample in found.values() if sample.target}
+    table = next(iter(read_tables([name for name in names if name == options.names], read)), None)
+    called = label_names.names_of(table, labels) if table else None
+    if not called:
+        raise UserError(f"data/raw.zip: {options.names} is no table of two columns with a name for each class (first "
+                        f"{min(labels, default='')!r}); correct data.layout_options.names, or set it to \"\"")
+    return {path: sample._replace(target=called.get(sample.target, "")) for path, sample in found.items()}
 
 
 def _check_splits(found: Mapping[str, Sample], options: Options) -> None:
