@@ -153,9 +153,13 @@ def _pairs(kinds: Mapping[Kind, Ids]) -> Iterator[Pair]:
 
 
 def _sound(image: Kind, mask: Kind) -> bool:
-    """Whether what the two don't share says mask of the second alone; or the one is a JPEG beside the other."""
+    """Whether what the two don't share says mask of the second alone; or it is beside the first, which is a JPEG, or
+    of another kind: x.jpg and x.png, x.png and x.json.
+    """
+    if is_outlines(image.pattern):
+        return False
     if image[:3] == mask[:3]:
-        return image.suffix in JPEG and mask.suffix not in JPEG
+        return is_outlines(mask.pattern) or (image.suffix in JPEG and mask.suffix not in JPEG)
     image_words, mask_words = _unwrapped(image.pattern, mask.pattern)
     return bool(MASK.search(mask_words) and not MASK.search(image_words)
                 and not OTHER.search(mask_words) and not OTHER.search(image_words))
