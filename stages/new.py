@@ -2,7 +2,8 @@
 and a link in data/source/ to images that lie elsewhere. Prints what it found and chose, what it could not know, and how
 long `make` will take here. It is no stage of the pipeline, which begins with what this writes.
 
-`python -m stages.new my.zip`; with `--force` over a params.yaml that has been edited.
+`python -m stages.new my.zip`; with `--force` over a params.yaml that has been edited; with `--layout` and `--options`
+for archives that can be read in several ways.
 """
 
 import argparse
@@ -18,6 +19,8 @@ from stages.setup.source import Source, bring
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.new", description="Set up a run on your own images.")
     parser.add_argument("source", help="an archive, a folder or a URL; or a name in data/source/")
+    parser.add_argument("--layout", default="", help="one of stages/data/layouts, where it is not recognised")
+    parser.add_argument("--options", default="", help="options of the layout: '{ignored: [preview]}'")
     parser.add_argument("--force", action="store_true", help="overwrite a params.yaml that has been edited")
     options = parser.parse_args()
     presets.check_unedited(options.force)
@@ -25,11 +28,11 @@ def main() -> None:
         source = bring(options.source, scratch)
         if source.done:
             print(source.done)
-        set_up(source, scratch)
+        set_up(source, scratch, options.layout, settings.mapping(options.options, "OPTIONS"))
 
 
-def set_up(source: Source, scratch: Path) -> None:
-    """scratch: a folder for what doesn't stay."""
+def set_up(source: Source, scratch: Path, layout: str, layout_options: dict) -> None:
+    """scratch: a folder for what doesn't stay. layout, layout_options: "" and {} where the user has set none."""
     from stages.setup import timing, weights  # torch
 
     with archive.open_members(source.path, scratch, archive_limit(source)) as members:
@@ -40,7 +43,7 @@ def set_up(source: Source, scratch: Path) -> None:
                 return file.read()
 
         names, size_gb = list(opened), sum(member.size for member in members) / 1e9
-        reading, others = survey.choose_layout(names, read, str(source.path))
+        reading, others = survey.choose_layout(names, read, str(source.path), layout, layout_options)
         counts, pictures = draft.count(reading), survey.look_at(reading.samples, read)
         codes = mask_codes.find(reading.masks, read) if reading.task == "segmentation" else None
     print(f"{source.path}: {len(names)} files, {size_gb:.3g} GB")

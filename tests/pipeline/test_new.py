@@ -153,6 +153,21 @@ def test_what_is_written_is_read_by_the_stages(project, setup, name):
     assert classes == archive.classes.split() or (not archive.classes and len(classes) > 1)
 
 
+def test_what_is_not_clear_is_told(project, setup):
+    pack(project.source / "a.zip", photographs(6, *(f"{kind}/{name}" for kind in ("colour", "grey")
+                                                    for name in ("cat", "dog"))))
+    with pytest.raises(UserError, match=r"{ignored: \[grey\]}.*; make new takes both: LAYOUT"):
+        setup("a.zip")
+    assert "classification, 2 classes: cat 6, dog 6" in setup("a.zip", "--options", "{ignored: [grey]}")
+    assert project.params()["data"]["layout_options"] == {"ignored": ["grey"]}
+    project.main("fetch", "scan")
+    for arguments, words in ((["--layout", "folders"], "known: aerial_tiles"), (["--options", "x"], "should be like"),
+                             (["--options", "{colour: 1}"], "no layout has the options colour"),
+                             (["--layout", "coco"], "coco")):
+        with pytest.raises(UserError, match=words):
+            setup("a.zip", *arguments)
+
+
 @pytest.mark.parametrize(("files", "words"), [
     ({"notes.txt": b"x"}, "a.zip holds no images"),
     (photographs(3, "cat"), r"1 class\(es\) to train on \(cat\)"),
