@@ -33,7 +33,7 @@ def main() -> None:
 
 def set_up(source: Source, scratch: Path, layout: str, layout_options: dict) -> None:
     """scratch: a folder for what doesn't stay. layout, layout_options: "" and {} where the user has set none."""
-    from stages.setup import timing, weights  # torch
+    from stages.setup import measuring, timing, weights  # torch
 
     with archive.open_members(source.path, scratch, archive_limit(source)) as members:
         opened = {member.path: member.open for member in members}
@@ -52,12 +52,13 @@ def set_up(source: Source, scratch: Path, layout: str, layout_options: dict) -> 
     if reading.task == "classification":
         at_hand = weights.teacher(), weights.student(rules.student_options(rules.image_size(pictures.short_side)))
     choices = draft.choices(source, size_gb, reading, pictures, counts, codes, at_hand)
+    classes, watch = len(codes.classes if codes else counts.classes), measuring.Stopwatch(device.choose_device("new"))
+    gain = measuring.bf16_gain(settings.values(settings.text("", choices)), classes, watch, scratch)
+    choices += rules.precisions(gain)
     text = settings.text(f"Written for {source.name} by make new: each choice has its reason above it, and may be "
                          "changed. The rules: stages/setup/rules.py.", choices)
     values = settings.values(text)
-    watch = timing.Stopwatch(device.choose_device("new"))
-    rates = timing.measure(values, len(codes.classes if codes else counts.classes), pictures.read_seconds,
-                           pictures.inspect_seconds, watch, scratch)
+    rates = measuring.measure(values, classes, pictures.read_seconds, pictures.inspect_seconds, watch, scratch)
     amounts, one_seed = draft.amounts(reading, pictures, counts), copy.deepcopy(values)
     one_seed["student_training"]["seeds"] = [0]
     seconds, shorter = (timing.by_stage(rates, amounts, some, watch.device) for some in (values, one_seed))

@@ -31,6 +31,7 @@ SCRATCH = {"depth": 18, "width": 32}  # of small_resnet, 2.8 M parameters
 SCRATCH_STRIDES = ((128, 4), (48, 2), (0, 1))
 SCRATCH_PRESENTATIONS = 150_000
 SCRATCH_EPOCHS = (40, 200)
+LEAST_GAIN = 0.9  # bf16 may be so much slower than fp32, by chance, before it is left
 SCAN_SIZE = (96, 128)  # pixels for the network that checks labels: of small pictures, of others
 
 IMBALANCED = 5  # times as many images in the largest class as in the smallest, beyond which rare classes weigh more
@@ -77,6 +78,15 @@ class Choice(NamedTuple):
 def choose(facts: Facts) -> list[Choice]:
     """In the order of params.yaml's sections."""
     return list(_masks(facts) if facts.task == "segmentation" else _classes(facts))
+
+
+def precisions(bf16_gain: float) -> list[Choice]:
+    """Choices to add where the processor is slower in bf16 than in fp32. bf16_gain: how many times as fast it is."""
+    if bf16_gain >= LEAST_GAIN:
+        return []
+    reason = f"Measured here: in bf16 a step takes {1 / bf16_gain:.1f} × as long."
+    return [Choice(f"{section}.precision", "fp32", reason)
+            for section in ("teacher_training", "targets", "student_training")]
 
 
 def image_size(short_side: int) -> int:

@@ -16,7 +16,7 @@ from sources import pack, palette, picture, png, two_classes
 from stages import new
 from stages.core import params
 from stages.core.errors import UserError
-from stages.setup import presets, timing, weights
+from stages.setup import measuring, presets, weights
 from stages.setup.rules import Weights
 from stages.setup.timing import Rates
 
@@ -29,8 +29,9 @@ def setup(project, monkeypatch, capsys):
     Returns what it printed.
     """
     (project.folder / "params.yaml").write_text(presets.text("digits"))
-    monkeypatch.setattr(timing, "measure", lambda *_: RATES)
-    monkeypatch.setattr(timing.Stopwatch, "busy", 1.0)
+    monkeypatch.setattr(measuring, "measure", lambda *_: RATES)
+    monkeypatch.setattr(measuring, "bf16_gain", lambda *_: 1.5)
+    monkeypatch.setattr(measuring.Stopwatch, "busy", 1.0)
     monkeypatch.setattr(weights, "teacher", lambda: None)
 
     def run(*arguments: str) -> str:
@@ -99,6 +100,16 @@ def test_weights_are_used_where_they_are(project, setup, monkeypatch):
     written = project.params()
     assert written["teacher"]["model"] == "torchvision" and written["scan"]["backbone"] == "mobilenet_v2"
     assert not written["student_training"]["augment"]["flip"]
+
+
+def test_a_processor_without_bf16(project, setup, monkeypatch):
+    monkeypatch.setattr(measuring, "bf16_gain", lambda *_: 0.25)
+    pack(project.source / "a.zip", photographs(10, "cat", "dog"))
+    setup("a.zip")
+    precisions = [project.params()[section]["precision"] for section in ("teacher_training", "targets",
+                                                                         "student_training")]
+    assert precisions == ["fp32"] * 3
+    assert "# Measured here: in bf16 a step takes 4.0 × as long." in (project.folder / "params.yaml").read_text()
 
 
 def test_elsewhere_is_linked(project, setup, tmp_path):
