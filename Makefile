@@ -2,9 +2,10 @@
 # Needs Python 3.11 or newer and the package registry, nothing else. Another Python: make PYTHON=python3.13
 
 PYTHON ?= python3
-VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
+# By pwd, so that the shell takes the folder's name as it is, whatever stands in it.
+VENV := PATH="$$(pwd)/.venv/bin:$$PATH"
 
-.PHONY: run new preset test fast demo pdf compare diff help
+.PHONY: run new preset check test fast demo pdf compare diff help
 
 run: .dvc/config.local    ## run the pipeline on params.yaml, as far as it has changed, and print the table
 	@$(VENV) python -m dvc repro
@@ -20,6 +21,10 @@ new: .dvc/config.local    ## write params.yaml for your own images: SOURCE=my.zi
 
 preset: .dvc/config.local    ## write params.yaml for other data: NAME=scenes; without NAME, list the presets (over your edits: FORCE=1)
 	@$(VENV) python -m tools.preset $(NAME) $(if $(FORCE),--force)
+
+check: .dvc/config.local    ## check params.yaml, and every byte of what the stages made and of DVC's copies of it
+	@$(VENV) python -m stages.check
+	@$(VENV) python -m tools.check_outs
 
 test: .dvc/config.local    ## run the tests
 	@$(VENV) python -m pytest --numprocesses auto --dist loadfile

@@ -19,7 +19,7 @@ import numpy as np
 from stages.cleaning import exact_rules, figures, groups, heuristic_rules, near_duplicates, overrides
 from stages.cleaning.decide import decide, out_of_fold_accuracy
 from stages.cleaning.findings import HELD_OUT, REMOVED, CleanContext, CleanParams, Finding, Row
-from stages.core import errors, files, params, plugins
+from stages.core import errors, files, params, plugins, workdir
 from stages.core.errors import UserError
 from stages.data import leftover
 from stages.data.archive import RAW
@@ -41,10 +41,11 @@ def main() -> None:
     clean() if path is None else print(explanation(path))
 
 
+@workdir.lock("clean")
 def clean() -> None:
     policy = params.load("clean", CleanParams)
     labels = plugins.module("tasks/*/labels", params.load_word("data.task"), "data.task")
-    has_classes, rows = not labels.shape(1), files.read_csv(SCAN)
+    has_classes, rows = not labels.shape(1), files.read_csv(SCAN, COLUMNS)
     decided = overrides.read(relabels=has_classes)
     context = CleanContext(
         policy, decided, {"unreadable": "unreadable", **labels.ISSUES},
@@ -83,7 +84,7 @@ def similar_images(rows: Sequence[Row], decided: Collection[str], threshold: flo
     pixels, numbers = list(first), list(first.values())
     hashes, mirrors = (np.array([int(rows[number][name], 16) for number in numbers], np.uint64)
                        for name in ("hash", "mirror"))
-    thumbnails = np.load(THUMBNAILS, mmap_mode="r")[numbers]
+    thumbnails = files.read_array(THUMBNAILS, "uint8", 4)[numbers]
     links = near_duplicates.links(hashes, mirrors, thumbnails, threshold)
     return [(pixels[one], pixels[other], similarity)
             for one, other, similarity in zip(*(column.tolist() for column in links), strict=True)]

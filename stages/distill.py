@@ -14,10 +14,10 @@ import torch
 from stages.core import errors, params, plugins, workdir
 from stages.core.device import choose_device, thread_count
 from stages.data import augmentation, prepared
-from stages.distillation import hints, kd_losses, teacher_logits
+from stages.distillation import kd_losses, teacher_logits
 from stages.distillation.objective import DistillationLoss, debias_hint
 from stages.distillation.teacher import Teacher
-from stages.evaluation import seeds
+from stages.evaluation import hints, seeds
 from stages.models import factory
 from stages.training import batches, multi_seed
 from stages.training.optim import Recipe

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pydantic
 
-from stages.core import errors, files, params, plugins
+from stages.core import errors, files, params, plugins, workdir
 from stages.core.device import thread_count
 from stages.data import prepared, tiling
 from stages.deployment import onnx_model
@@ -22,16 +22,17 @@ from stages.evaluation.confusion import Predictions
 
 
 class EvaluateParams(params.Section):
-    batch_size: int = pydantic.Field(ge=1)  # squares per call of a model; memory, not results, depends on it
-    ece_bins: int = pydantic.Field(ge=1)  # of the expected calibration error and the reliability table
-    resamples: int = pydantic.Field(ge=100)  # of the test images, behind the intervals
-    seed: int = pydantic.Field(ge=0)  # of the resampling
+    batch_size: int = pydantic.Field(ge=1, le=2**20)  # squares per call of a model; memory, not results, depends on it
+    ece_bins: int = pydantic.Field(ge=1, le=10**4)  # of the expected calibration error and the reliability table
+    resamples: int = pydantic.Field(ge=100, le=10**6)  # of the test images, behind the intervals
+    seed: params.Seed  # of the resampling
 
 
 QUALITY, PLOTS, CONFUSED = Path("metrics/quality.json"), Path("plots/test"), Path("data/confused")
 SHARES, DIFFERENCES = (0, 100), (-100, 100)  # possible % and points; intervals from two seeds would go beyond
 
 
+@workdir.lock("evaluate")
 def main() -> None:
     settings = params.load("evaluate", EvaluateParams)
     task = onnx_model.open_model(onnx_model.DEPLOYED["teacher"], thread_count()).card.task
@@ -127,7 +128,9 @@ def seed_files(name: str) -> list[Path]:
 
 
 def summary(rows: list[dict]) -> dict:
-    """The mean of each metric over the seeds, and `<metric>_std` where there are several; nested tables likewise."""
+    """The mean of each metric over the seeds, and `<metric>_std` where there are several; nested tables likewise, but
+    for a class whose `<class>_std` is another class.
+    """
     table = {}
     for metric, first in rows[0].items():
         values = [row[metric] for row in rows]
@@ -135,7 +138,7 @@ def summary(rows: list[dict]) -> dict:
             table[metric] = summary(values)
         else:
             table[metric] = float(np.mean(values))
-            if len(rows) > 1:
+            if len(rows) > 1 and f"{metric}_std" not in rows[0]:
                 table[f"{metric}_std"] = float(np.std(values, ddof=1))
     return table
 

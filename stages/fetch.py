@@ -36,10 +36,20 @@ class DataParams(params.Section):
 
     @pydantic.model_validator(mode="after")
     def _check_url(self) -> Self:
+        if self.source.startswith(HTTP) and not _has_host(self.source):
+            raise ValueError(f"source is {params.shown(self.source)}, which names no machine that could be asked; "
+                             "correct the URL")
         if self.source.startswith((*HTTP, "file://")) and not self.sha256:
             raise ValueError("sha256 is empty, but source is a URL; "
                              "give the 64 digits that `sha256sum` prints for the archive")
         return self
+
+
+def _has_host(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).hostname) and urlsplit(url).port != 0
+    except ValueError:  # a port beyond 65535, half an IPv6 address
+        return False
 
 
 def main() -> None:
@@ -51,29 +61,37 @@ def main() -> None:
                        for path, content in builtin.SETS[data.source]())
             archive.write(archive.RAW, data.source, members, limit)
             return
-        source = _path(data.source, scratch)
+        source = _path(data, scratch)
         if data.sha256:
             _verify(source, data)
         with archive.open_members(source, scratch, limit) as members:
             archive.write(archive.RAW, str(source), tqdm(members, "fetch", unit=" files", disable=None), limit)
 
 
-def _path(source: str, scratch: Path) -> Path:
+def _path(data: DataParams, scratch: Path) -> Path:
     """The archive or folder that `data.source` names, downloaded if it is a URL. Raises UserError if there is none."""
+    source = data.source
     if source.startswith(HTTP):
-        return download.download(source, scratch)
+        return download.download(source, data.sha256, scratch)
     if source.startswith("file://"):
-        path = Path(unquote(urlsplit(source).path))
-        if not path.exists():
+        path = Path(unquote(source.removeprefix("file://").removeprefix("localhost")))
+        if not path.is_absolute() or not path.exists():
             raise UserError(f"params.yaml: data.source: {path} does not exist; correct the path")
-        return path
+        return _readable(path)
     is_inside = source not in (".", "README.md") and not Path(source).is_absolute() and ".." not in Path(source).parts
     if is_inside and (SOURCE / source).exists():
-        return SOURCE / source
+        return _readable(SOURCE / source)
     names = sorted(path.name for path in SOURCE.glob("[!.]*") if path.name != "README.md") if SOURCE.is_dir() else []
     raise UserError(f"params.yaml: data.source is {source!r}, which is not in {SOURCE}/ (there: "
                     f"{', '.join(names) or 'nothing'}); copy or link it there, or name one of those, an embedded set "
                     f"({', '.join(builtin.SETS)}) or a URL")
+
+
+def _readable(path: Path) -> Path:
+    """Raises UserError for what is neither file nor folder: reading a pipe would wait for ever."""
+    if path.is_file() or path.is_dir():
+        return path
+    raise UserError(f"params.yaml: data.source: {path} is no file and no folder; put an archive in its place")
 
 
 def _verify(source: Path, data: DataParams) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pydantic
 
-from stages.core import errors, files, params
+from stages.core import errors, files, params, workdir
 from stages.data import prepared
 from stages.deployment import budget, onnx_model
 from stages.evaluation import seeds
@@ -28,10 +28,16 @@ from stages.reporting import numbers, results
 REFUSED = {"heading_open": "a heading", "fence": "a code fence", "html_block": "HTML", "html_inline": "HTML"}
 
 
+class DataName(params.Section, extra="ignore"):
+    """The key of section `data` that the page prints; stages/fetch.py knows the others."""
+
+    name: str = pydantic.Field(min_length=1, max_length=200, pattern=r"^[^\n\t]*$")  # what the set is called
+
+
 class ReportParams(params.Section):
     """What no measurement says. Texts are Markdown."""
 
-    title: str = pydantic.Field(min_length=1)  # of the page
+    title: str = pydantic.Field(min_length=1, max_length=200, pattern=r"^[^\n\t]*$")  # of the page
     licence: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")  # of data and model, an id of the model hub
     provenance: str = pydantic.Field(min_length=1)  # where the data come from, and under which terms
     intended: str = pydantic.Field(min_length=1)  # what the model is for
@@ -74,21 +80,25 @@ def main() -> None:
     parser.add_argument("--pdf", action="store_true", help="make report/report.pdf from the existing page")
     options = parser.parse_args()
     if options.table:
-        print(short_table())
+        from stages.reporting import page
+
+        with page.complete():
+            print(short_table())
     elif options.pdf:
         print_pdf()
     else:
         write_page()
 
 
+@workdir.lock("report")
 def write_page() -> None:
     from stages.reporting import card, page
 
     own = params.load("report", ReportParams)
-    context = gather()
-    draw(context)
-    context |= find_pictures(own.pictures)
     with page.complete():
+        context = gather()
+        draw(context)
+        context |= find_pictures(own.pictures)
         head = card.front_matter(context["settings"], context["quality"], context["quantisation"]["form"])
     text = page.markdown(context)
     with files.atomic_write(TEXT) as file:
@@ -106,11 +116,11 @@ def gather() -> dict[str, object]:
     return tables | {
         "settings": params.load_all(), "models": MODELS,
         "timing": {name: files.read_metrics(f"timing/{name}") for name in TIMED},
-        "curves": {name: files.read_output(files.read_csv, PLOTS / f"{name}.csv") for name in TRAINED},
+        "curves": {name: files.read_csv(PLOTS / f"{name}.csv") for name in TRAINED},
         "rankings": rankings(),
-        "index": files.read_output(files.read_csv, prepared.FOLDER / "index.csv"),
-        "classes": files.read_output(lambda path: prepared.classes(), prepared.FOLDER / "classes.txt"),
-        "each_class": files.read_output(files.read_csv, PLOTS / "test/classes.csv"),
+        "index": files.read_csv(prepared.FOLDER / "index.csv"),
+        "classes": prepared.classes(),
+        "each_class": files.read_csv(PLOTS / "test/classes.csv"),
         "confused": files.read_csv(confused) if confused.is_file() else None,
         "budget": budget.verdicts(limits, tables["size"], tables["speed"], tables["quality"]),
         "metrics": {metric: label for metric, label in METRICS.items()

@@ -7,7 +7,6 @@ checked: each is compared with the prediction of a classifier that was trained o
 
 import hashlib
 import sys
-import zipfile
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from stages.cleaning import features, image_quality, label_errors, near_duplicat
 from stages.core import errors, files, params, plugins, workdir
 from stages.core.device import choose_device
 from stages.data import leftover, listing, parallel, tiling
-from stages.data.archive import RAW
+from stages.data.archive import Raw
 from stages.data.class_names import check_classes
 from stages.data.decode import Header, Unreadable, decode_with_header
 from stages.data.sample import Sample, target_files
@@ -52,7 +51,7 @@ class ScanParams(params.Section):
     weights: str = pydantic.Field(min_length=1)  # of it: imagenet | a .safetensors file in data/weights/; else none
     image_size: int = pydantic.Field(ge=32, le=1024)  # height and width in pixels of its input
     folds: int = pydantic.Field(ge=2, le=20)  # of the out-of-fold predictions
-    seed: int = pydantic.Field(ge=0)  # of the folds
+    seed: params.Seed  # of the folds
 
     @pydantic.model_validator(mode="after")
     def _agree(self) -> Self:
@@ -95,7 +94,7 @@ def main() -> None:
         files.write_array(THUMBNAILS, (len(samples), *THUMBNAIL), "uint8", thumbnails())
         label_scores, summary = {}, "no class labels to check"
         if has_classes:
-            stored = np.load(THUMBNAILS, mmap_mode="r")
+            stored = files.read_array(THUMBNAILS, "uint8", 4)
             label_scores, summary = label_errors.find_label_errors(rows, stored, deep, choice.folds, choice.seed)
         else:
             labels.unite_labels(rows, _opened(task)[0].read)
@@ -111,13 +110,19 @@ def inspect(sample: Sample, task: str, size: int) -> Inspection:
     content = raw.read(sample.path)
     row = dict.fromkeys(COLUMNS, "")
     row |= sample._asdict() | {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    with parallel.room_for(content):
+        return _inspected(row, content, raw, labels, size)
+
+
+def _inspected(row: Row, content: bytes, raw: Raw, labels: ModuleType, size: int) -> Inspection:
+    """row: COLUMNS, those filled that need no decoding."""
     try:
         image, header = decode_with_header(content)
     except Unreadable as error:
         return Inspection(row | {"issue": "unreadable", "reason": str(error)}, np.zeros(THUMBNAIL, np.uint8), None)
     height, width = image.shape[:2]
     row |= header._asdict() | {"width": width, "height": height}
-    row["label"], row["issue"], row["reason"] = labels.examine(sample.target, raw.read, (height, width))
+    row["label"], row["issue"], row["reason"] = labels.examine(row["target"], raw.read, (height, width))
     pixels = hashlib.sha256(b"%dx%d " % (width, height))  # 2×8 and 4×4 pixels may be the same bytes
     pixels.update(np.ascontiguousarray(image))
     row["pixels"] = pixels.hexdigest()
@@ -132,7 +137,7 @@ def inspect(sample: Sample, task: str, size: int) -> Inspection:
 def _samples(data: LayoutParams) -> tuple[list[Sample], str]:
     """The samples, and a sentence on the files of the archive that are none."""
     module = plugins.module("data/layouts/*", data.layout, "data.layout")
-    with zipfile.ZipFile(RAW) as raw:
+    with Raw() as raw:
         names = raw.namelist()
         samples = listing.list_samples(module, names, raw.read, data.layout_options)
     return samples, leftover.summary(names, [
@@ -140,9 +145,9 @@ def _samples(data: LayoutParams) -> tuple[list[Sample], str]:
 
 
 @cache
-def _opened(task: str) -> tuple[zipfile.ZipFile, ModuleType]:
+def _opened(task: str) -> tuple[Raw, ModuleType]:
     """raw.zip, opened once per process, and the task's labels module."""
-    return zipfile.ZipFile(RAW), plugins.module("tasks/*/labels", task, "data.task")
+    return Raw(), plugins.module("tasks/*/labels", task, "data.task")
 
 
 if __name__ == "__main__":

@@ -19,10 +19,9 @@ from tqdm import tqdm
 
 from stages.core import errors, files, params, plugins, workdir
 from stages.core.errors import UserError
-from stages.data import drawing, prepared, tiling
-from stages.data.archive import RAW
+from stages.data import archive, drawing, prepared, tiling
 from stages.data.decode import decode
-from stages.data.parallel import map_in_threads
+from stages.data.parallel import map_in_threads, room_for
 
 MANIFEST = Path("data/manifest.csv")
 INDEX = ("split", "row", "windows", "path", "sha256", "target")
@@ -40,7 +39,7 @@ class SplitParams(params.Section):
     test_fraction: float = pydantic.Field(gt=0, lt=1)  # likewise, drawn first
     fold: int = pydantic.Field(ge=0)  # which of the draws: test sets of different folds are disjoint
     labelled_fraction: float = pydantic.Field(gt=0, le=1)  # of training labels that are used; the rest is unlabelled
-    seed: int = pydantic.Field(ge=0)
+    seed: params.Seed
 
     @pydantic.model_validator(mode="after")
     def _agree(self) -> Self:
@@ -56,21 +55,26 @@ class SplitParams(params.Section):
 def main() -> None:
     choice, task = params.load("split", SplitParams), params.load_word("data.task")
     labels = plugins.module("tasks/*/labels", task, "data.task")
-    if choice.resize == "tiles" and not labels.shape(choice.image_size):
-        raise UserError(f"params.yaml: split.resize is tiles, but {task} has one label for a whole image; "
-                        "use squash or crop")
-    rows = files.read_csv(MANIFEST)
+    check_resize(choice, task, labels)
+    rows = files.read_csv(MANIFEST, ("path", "split", "group", "target", "width", "height", "sha256", "pixels"))
     fractions = {"test": choice.test_fraction, "val": choice.val_fraction}  # in the order in which they are drawn
     kept_whole = _kept_whole(rows, fractions, choice, labels.stratum)
     drawing.draw(rows, fractions, choice.fold, choice.seed, labels.stratum)
     names = labels.classes(rows)
     hide_labels(rows, choice, labels.stratum)
-    with workdir.folder("split", [], []), zipfile.ZipFile(RAW) as raw:  # the folder for its lock alone
+    with workdir.folder("split", [], []), archive.Raw() as raw:  # the folder for its lock alone
         _prepare(rows, names, raw, choice.sizing, labels)
     _check(names)
     counts = Counter(row["split"] for row in rows)
     print("split: " + ", ".join(f"{counts[split]} {split}" for split in prepared.SPLITS)
           + f", {len(names)} classes, {choice.image_size}×{choice.image_size}{kept_whole}", file=sys.stderr)
+
+
+def check_resize(choice: SplitParams, task: str, labels: ModuleType) -> None:
+    """labels: of the task. Raises UserError where images are to be cut that have one label each."""
+    if choice.resize == "tiles" and not labels.shape(choice.image_size):
+        raise UserError(f"params.yaml: split.resize is tiles, but data.task {task} has one label for a whole image; "
+                        "use squash or crop")
 
 
 def _kept_whole(rows: list[Row], fractions: dict[str, float], choice: SplitParams,
@@ -106,7 +110,9 @@ def _prepare(rows: list[Row], names: list[str], raw: zipfile.ZipFile, sizing: ti
              labels: ModuleType) -> None:
     """Writes data/prepared/."""
     def image(row: Row) -> np.ndarray:  # uint8 (K,size,size,3)
-        return tiling.cut_image(decode(raw.read(row["path"])), sizing)
+        content = raw.read(row["path"])
+        with room_for(content):
+            return tiling.cut_image(decode(content), sizing)
 
     def target(row: Row) -> np.ndarray:  # integers (), or (K,size,size) of a mask
         label = labels.target(row, names, raw.read)

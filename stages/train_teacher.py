@@ -12,13 +12,11 @@ import torch
 
 from stages.core import errors, params, plugins, workdir
 from stages.core.device import choose_device, thread_count
-from stages.core.errors import UserError
 from stages.core.files import atomic_write, write_json
 from stages.data import prepared
 from stages.evaluation import seeds
 from stages.models import factory
-from stages.training import batches, multi_seed
-from stages.training.linear_probe import LinearProbe
+from stages.training import batches, linear_probe, multi_seed
 from stages.training.losses import LabelLoss
 from stages.training.optim import Recipe
 from stages.training.trainer import History, Trainer
@@ -32,16 +30,15 @@ class Settings(NamedTuple):
 
 def main() -> None:
     teacher, recipe, metric = settings()
-    if teacher.mode == "frozen" and (recipe.augment.crop != "none" or recipe.augment.colour or recipe.augment.turns):
-        raise UserError("params.yaml: teacher.mode is frozen, so the backbone sees each image and its mirror image "
-                        "once; set teacher_training.augment.crop to none, colour to 0.0 and turns to false, or "
-                        "teacher.mode to finetune")
+    if teacher.mode == "frozen":
+        linear_probe.check_augment(recipe.augment)
     device = choose_device("train_teacher")
     key = [teacher, recipe, metric, len(prepared.classes()), thread_count(), device]
     inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", factory.WEIGHTS]
     with workdir.folder("train_teacher", key, inputs) as folder:
         # The features of a frozen backbone are computed ahead of the seeds, which all read them.
-        before = LinearProbe(build(device, recipe.seeds[0]), recipe, folder).seconds if teacher.mode == "frozen" else 0
+        is_frozen = teacher.mode == "frozen"
+        before = linear_probe.LinearProbe(build(device, recipe.seeds[0]), recipe, folder).seconds if is_frozen else 0.0
         trained = multi_seed.train(partial(train_seed, folder, device), recipe.seeds, device)
         ranking = multi_seed.ranking(trained.histories, recipe, metric.primary)
         with atomic_write(factory.TEACHER, "wb") as file:
@@ -58,7 +55,7 @@ def train_seed(folder: Path, device: torch.device, seed: int) -> History:
     weights = batches.sample_weights("teacher_training", recipe, class_counts)
     network, loss = build(device, seed), LabelLoss(recipe, class_counts)
     if teacher.mode == "frozen":
-        probe = LinearProbe(network, recipe, folder)
+        probe = linear_probe.LinearProbe(network, recipe, folder)
         head, data = factory.head(network.net)[2], probe.batches(seed, weights)
         history = Trainer("teacher head", head, data, loss, metric, recipe, seed, folder).fit()
         network = probe.with_head(head)

@@ -23,12 +23,12 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 from stages.core.errors import UserError, one_line
-from stages.core.files import atomic_write
+from stages.core.files import CHUNK, atomic_write
 from stages.data import parquet
 
 RAW = Path("data/raw.zip")
-CHUNK = 1 << 20  # bytes read at a time
 BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+LARGEST_MEMBER = 10**9  # bytes; each is read as a whole, by several processes at once
 DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}  # by the file's first bytes
 CONTAINER = re.compile(r"\.(?:zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz|parquet)$", re.IGNORECASE)  # inside an archive
 LITTER = re.compile(r"__macosx|thumbs\.db|desktop\.ini|\.ds_store|\._.*", re.IGNORECASE)  # of file managers
@@ -40,6 +40,22 @@ class Member(NamedTuple):
     path: str  # relative, with forward slashes
     size: int  # bytes, as the headers claim
     open: Callable[[], BinaryIO]
+
+
+class Raw(zipfile.ZipFile):
+    """raw.zip as the stages read it. Raises UserError where it is missing or broken, or one of its members is."""
+
+    def __init__(self):
+        try:
+            super().__init__(RAW)
+        except (*BROKEN, OSError, ValueError) as error:
+            raise _damaged(error) from None
+
+    def read(self, name: str) -> bytes:
+        try:
+            return super().read(name)
+        except (*BROKEN, OSError, ValueError, KeyError) as error:
+            raise _damaged(error) from None
 
 
 @contextmanager
@@ -164,6 +180,9 @@ def _validated(source: Path, members: Iterable[Member], limit: int) -> list[Memb
               "begin with a dot", file=sys.stderr)
     if not valid:
         raise UserError(f"{source} holds no files; put images there, or name another source in data.source")
+    for member in valid.values():
+        if member.size > LARGEST_MEMBER:
+            raise _huge(source, member.path)
     if sum(member.size for member in valid.values()) > limit:
         raise _too_large(source, max(valid.values(), key=lambda member: member.size).path, limit)
     return [valid[path] for path in sorted(valid)]
@@ -208,15 +227,18 @@ def _copy(source: str | Path, member: Member, out: BinaryIO, left: int, limit: i
     """
     with _archive_errors(source, member.path):
         file = member.open()
+    read = 0
     with file:
         while True:
             with _archive_errors(source, member.path):
                 chunk = file.read(CHUNK)
             if not chunk:
                 return left
-            left -= len(chunk)
+            left, read = left - len(chunk), read + len(chunk)
             if left < 0:
                 raise _too_large(source, member.path, limit)
+            if member.path and read > LARGEST_MEMBER:
+                raise _huge(source, member.path)
             out.write(chunk)
 
 
@@ -234,8 +256,18 @@ def _archive_errors(source: str | Path, member: str = "") -> Iterator[None]:
                         "unpack what can be unpacked into a folder there") from None
 
 
+def _damaged(error: Exception) -> UserError:
+    return UserError(f"{RAW} is missing or broken ({one_line(error)}); run dvc repro to make it (if that doesn't help: "
+                     "make check)")
+
+
 def _not_a_file(source: Path, member: str) -> UserError:
     return UserError(f"{source}: {member!r} is a link or a device, not a file; put the file itself in its place")
+
+
+def _huge(source: str | Path, member: str) -> UserError:
+    return UserError(f"{source}: {member!r} unpacks to more than {LARGEST_MEMBER / 1e9:g} GB, which no picture does; "
+                     "take it out of the source")
 
 
 def _too_large(source: str | Path, member: str, limit: int) -> UserError:

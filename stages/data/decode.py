@@ -76,6 +76,15 @@ def decode_with_header(content: bytes) -> tuple[np.ndarray, Header]:
     return _read(content, _with_header)
 
 
+def pixel_count(content: bytes) -> int:
+    """How many pixels the file's header claims, before anything is decoded; 0 where there is none that can be read."""
+    try:
+        with Image.open(io.BytesIO(content), formats=readable_formats()) as image:
+            return image.width * image.height
+    except Exception:  # decoding says what is wrong
+        return 0
+
+
 def decode_mask(content: bytes, colours: bool) -> np.ndarray:
     """A mask as it is stored, its pixels being labels: not rotated, stretched or blended. Raises Unreadable, OtherKind.
 

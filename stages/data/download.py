@@ -1,21 +1,25 @@
 """Downloads an archive, going on where an interrupted download stopped. In: a URL. Out: a file."""
 
+import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
-from stages.core import errors
+from stages.core import errors, files
 from stages.core.errors import UserError, one_line
 
 TIMEOUT = (10, 60)  # seconds to connect, and to the next bytes
 
 
-def download(url: str, scratch: Path) -> Path:
-    """The URL's file in `scratch`. An interrupted download is resumed."""
+def download(url: str, sha256: str, scratch: Path) -> Path:
+    """The URL's file in `scratch`. An interrupted download is resumed; where that is not `sha256` (in any case; "": not
+    known), since a power loss damaged what was there, it starts anew.
+    """
     def partial_sizes() -> dict[Path, int]:
         return {path: path.stat().st_size for path in scratch.glob("*.part")}
 
     target = scratch / "download"
+    is_resumed = target.exists() or bool(partial_sizes())
     if not target.exists():
         before = partial_sizes()
         try:
@@ -27,6 +31,10 @@ def download(url: str, scratch: Path) -> Path:
             for path in before:
                 path.unlink()
             _transfer(url, target)
+    if is_resumed and sha256 and files.sha256(target) != sha256.lower():
+        print(f"what was left of {url} is damaged, so it is downloaded anew", file=sys.stderr)
+        target.unlink()
+        _transfer(url, target)
     return target
 
 

@@ -54,7 +54,7 @@ class Sample:
 
     def __init__(self, count: int):
         """Evenly spaced pictures that make about `count` squares, one picture at least."""
-        index = [row for row in files.read_csv(INDEX) if row["split"] == "test"]
+        index = [row for row in files.read_csv(INDEX, ("split", "row", "windows", "path")) if row["split"] == "test"]
         squares = sum(int(row["windows"]) for row in index)
         chosen = [index[at] for at in prepared.evenly_spaced(len(index), max(1, round(count * len(index) / squares)))]
         self.pictures = [Picture(row["path"], range(int(row["row"]), int(row["row"]) + int(row["windows"])))

@@ -18,7 +18,7 @@ def path(role: str) -> Path:
 
 
 def read(role: str) -> dict:
-    return files.read_output(files.read_json, path(role))
+    return files.read_json(path(role), ("best", "val"))
 
 
 def best_weights(role: str) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import NormalDist, fmean
 
 from stages.deployment.budget import Verdict
-from stages.distillation import hints
+from stages.evaluation import hints
 from stages.evaluation.statistics import LEVEL
 from stages.reporting import results
 from stages.reporting.numbers import bounds, counted, few, listed, plain, points

@@ -94,7 +94,7 @@ def _downloaded(url: str, scratch: Path) -> Source:
     place = FOLDER / name
     if place.is_file():
         return Source(name, f"{place} is taken, not downloaded again.", files.sha256(place), url)
-    file = download(url, scratch)
+    file = download(url, "", scratch)
     sha256 = files.sha256(file)
     place.parent.mkdir(parents=True, exist_ok=True)
     os.replace(file, place)

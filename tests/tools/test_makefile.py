@@ -1,5 +1,6 @@
 """Setting up never touches anything outside the project."""
 
+import os
 import shutil
 import subprocess
 
@@ -35,3 +36,21 @@ def test_a_source_reaches_the_command_as_it_is_named(tmp_path):
         done = subprocess.run(["make", "--silent", "new", *arguments], cwd=tmp_path, capture_output=True, text=True)
         assert done.stdout == words, done.stderr
     assert not (tmp_path / "x").exists()
+
+
+def test_a_folder_may_have_any_name(tmp_path):
+    """The shell must not act on it."""
+    project = tmp_path / 'it\'s "a" $(touch acted) `touch acted` folder'
+    (project / ".venv/bin").mkdir(parents=True)
+    (project / ".dvc").mkdir()
+    shutil.copy(ROOT / "Makefile", project)
+    for number, name in enumerate(("requirements.txt", "constraints.txt", ".venv/ready", ".dvc/local.py",
+                                   ".dvc/config.local")):  # each as new as those before it, or newer
+        (project / name).touch()
+        os.utime(project / name, (number, number))
+    python = project / ".venv/bin/python"
+    python.write_text('#!/bin/sh\necho "$@"\n')
+    python.chmod(0o755)
+    done = subprocess.run(["make", "check"], cwd=project, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "-m stages.check\n-m tools.check_outs\n"), done.stderr
+    assert not list(tmp_path.rglob("acted"))

@@ -3,7 +3,7 @@
 import pytest
 from measurements import ranking
 
-from stages.distillation import hints
+from stages.evaluation import hints
 
 
 def on_val(score: float) -> dict:
