@@ -70,18 +70,18 @@ def check_agreement(names: Sequence[str], read: Callable[[str], bytes], images: 
     if not (found := labelling(names, read, images)):
         return
     tables, columns = found
-    known, pairs = Images(images), set()
+    known = Images(images)
     for table in tables:
-        for row in table.rows:
-            pairs |= {(class_of(row, columns.label), classes.get(path, ""))
-                      for path in known.find(row.get(columns.image, ""), table.name)[:1]}
-    told, folders = ({pair[side] for pair in pairs} for side in (0, 1))
-    if "" not in folders and len(folders) > 1 and len(pairs) == max(len(told), len(folders)):
-        return
-    label = columns.label if isinstance(columns.label, str) else f"{columns.label[0]}, {columns.label[1]}, …"
-    raise UserError(f"data/raw.zip: {tables[0].name} names the images (column {columns.image!r}) and their classes "
-                    f"({label!r}), and the folders say otherwise; set data.layout to image_table, or, if the folders "
-                    "are right, data.layout_options to {tables: ignore}")
+        pairs = {(class_of(row, columns.label), classes.get(path, ""))
+                 for row in table.rows for path in known.find(row.get(columns.image, ""), table.name)[:1]}
+        told, folders = ({pair[side] for pair in pairs} for side in (0, 1))
+        is_one_to_many = len(pairs) == max(len(told), len(folders)) and min(len(told), len(folders)) > 1
+        if "" not in folders and (is_one_to_many or len(told) == 1):
+            continue
+        label = columns.label if isinstance(columns.label, str) else f"{columns.label[0]}, {columns.label[1]}, …"
+        raise UserError(f"data/raw.zip: {table.name} names the images (column {columns.image!r}) and their classes "
+                        f"({label!r}), and the folders say otherwise; set data.layout to image_table, or, if the "
+                        "folders are right, data.layout_options to {tables: ignore}")
 
 
 def class_of(row: Row, label: str | Sequence[str]) -> str:

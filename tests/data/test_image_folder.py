@@ -44,6 +44,8 @@ def refused(*names: str, **files: str) -> str:
     # A vehicle among the classes of a divided set.
     (["train/bus/1.jpg", "train/train/1.jpg", "test/bus/2.jpg", "test/train/2.jpg"],
      [("train", "train", "bus"), ("train", "train", "train"), ("test", "test", "bus"), ("test", "test", "train")]),
+    (["asl_train/asl_train/A/1.jpg", "asl_train/asl_train/B/1.jpg", "asl_test/asl_test/A_test.jpg"],
+     [("train", "asl_train", "A"), ("train", "asl_train", "B"), ("unlabelled", "asl_test", "")]),
     (["bullet_train/1.jpg", "test_tube/1.jpg"], [("", "", "bullet_train"), ("", "", "test_tube")]),
     (["cat/train/1.jpg", "cat/test/2.jpg", "dog/train/3.jpg", "dog/test/4.jpg"],
      [("train", "train", "cat"), ("test", "test", "cat"), ("train", "train", "dog"), ("test", "test", "dog")]),
@@ -70,8 +72,8 @@ def test_archives_as_they_are_downloaded(names, expected):
     (["covid/images/1.png", "covid/masks/1.png", "flu/images/2.png", "flu/masks/2.png"],
      ["'covid/masks/1.png'", "(2 do)", "class 'covid'", "ignored: [masks"]),
     (["benign/b (1).png", "benign/b (1)_mask.png", "normal/n (1).png"], ["'benign/b (1)_mask.png'", "(1 do)"]),
-    (["w/train/cat/1.jpg", "w/train/dog/1.jpg", "w/Meta/1.jpg"],
-     ["'w/Meta/1.jpg'", "beside the split folders", "{ignored: [w/Meta/*]}"]),
+    (["w/train/cat/1.jpg", "w/train/dog/1.jpg", "w/Meta/1.jpg", "w/papers/1.jpg"],
+     ["'w/Meta/1.jpg'", "beside the split folders", "{ignored: [w/Meta/*, w/papers/*]}"]),
     (["images/1.jpg", "annotations/trimaps/1.png"], ["annotations, images", "not of what is seen"]),
 ])
 def test_what_would_be_nonsense_stops(names, words):
@@ -113,6 +115,15 @@ def test_a_table_that_says_otherwise_stops():
 def test_a_table_that_agrees_with_the_folders_is_no_matter():
     contents = {"x/cat/1.jpg": b"", "x/cat/2.jpg": b"", "x/dog/3.jpg": b"", "x/dog/4.jpg": b"",
                 "x/list.csv": b"path,label,breed\ncat/1.jpg,0,a\ncat/2.jpg,0,b\ndog/3.jpg,1,c\ndog/4.jpg,1,d\n"}
+    assert image_folder.recognise(list(contents), contents.get) == {}
+
+
+def test_lists_that_number_the_classes_in_two_ways_are_no_matter():
+    """The archive of household waste: one list counts from zero, one from one."""
+    contents = {f"{name}/{name}{number}.jpg": b"" for name in ("glass", "metal") for number in range(3)}
+    for start in (0, 1):
+        contents[f"from{start}.txt"] = "".join(f"{name}{number}.jpg {start + (name == 'metal')}\n" for name in
+                                               ("glass", "metal") for number in range(3)).encode()
     assert image_folder.recognise(list(contents), contents.get) == {}
 
 

@@ -49,6 +49,13 @@ def test_names_that_do_not_say_a_class(names):
         rows(*names)
 
 
+def test_a_table_says_it_better():
+    contents = {f"{name}{number}.jpg": b"" for name in "ab" for number in range(3)}
+    assert image_names.recognise(list(contents), contents.get) == {"pattern": "{label}{number}"}
+    contents["labels.csv"] = b"id,breed\na0,pug\na1,boxer\na2,pug\nb0,boxer\n"
+    assert image_names.recognise(list(contents), contents.get) is None
+
+
 def test_a_pattern_of_ones_own():
     names = ["x/s1_cat_left.jpg", "x/s2_dog_right.jpg"]
     assert rows(*names, pattern="s{number}_{label}_*") == [("", "", "cat"), ("", "", "dog")]

@@ -101,7 +101,7 @@ def _of_set(root: Folder) -> Iterator[Sample]:
         ignored = [f"{folder.path}*" for folder in others] + root.files
         raise UserError(f"data/raw.zip: {beside[0]!r} lies beside the split folders ({', '.join(splits)}), and in none "
                         "of them; move it into one, or into a folder named unlabelled, or leave it out "
-                        f"(data.layout_options: {{ignored: [{ignored[0]}]}})")
+                        f"(data.layout_options: {{ignored: [{', '.join(ignored[:5])}]}})")
     for name, split in splits.items():
         if split == "unlabelled":
             yield from (Sample(path, split, name, "") for path in root.folders[name].all_files())

@@ -15,6 +15,7 @@ from stages.core.params import Section
 from stages.data import split_names
 from stages.data.image_files import image_names, leave_out
 from stages.data.sample import Sample
+from stages.data.table_columns import labelling
 
 Read = Callable[[str], bytes]
 # {label} is the class, {number} digits, * anything.
@@ -33,10 +34,14 @@ class Options(Section):
 
 
 def recognise(names: Sequence[str], read: Read) -> dict[str, object] | None:
-    """The first of PATTERNS that all names fit; None if folders may be the classes, or if names are but numbered."""
+    """The first of PATTERNS that all names fit; None if a table or folders may say the classes, or if names are but
+    numbered.
+    """
     images = image_names(names, read)
     folders = {PurePosixPath(name).parent for name in images}
     if len(folders) > 1 and not all(map(_says_no_class, (folder.name for folder in folders))):
+        return None
+    if labelling(names, read, images):
         return None
     for pattern in PATTERNS:
         labels = Counter(label for name in images if (label := _label(name, pattern)))
