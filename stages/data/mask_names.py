@@ -5,10 +5,10 @@ Names are sorted into kinds: one folder (or one for each split) and the words ar
 one of the first that is otherwise the same.
 """
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from stages.data.outlines import is_outlines
@@ -27,6 +27,7 @@ SPLIT = re.compile(r"(?<![a-z])(?i:train(?:ing|val)?|val(?:id(?:ation)?)?|test(?
 JPEG = (".jpg", ".jpeg")
 PLACE = re.compile(r"jpeg|image|img|photo|picture|raw|still|input|data|scan", re.IGNORECASE)
 LEAST_PAIRED = 0.95  # share of the masks whose image is there
+MOST_KINDS = 100
 
 
 class Kind(NamedTuple):
@@ -40,6 +41,17 @@ class Kind(NamedTuple):
     @property
     def pattern(self) -> str:
         return f"{self.folder}{self.start}{{id}}{self.ending}{self.suffix}"
+
+
+class File(NamedTuple):
+    """A file's name and its parts."""
+
+    name: str
+    folder: str  # "" or "a/b"
+    start: str
+    id: str
+    ending: str
+    suffix: str
 
 
 class Pair(NamedTuple):
@@ -57,9 +69,9 @@ def guess(images: Sequence[str], others: Iterable[str]) -> tuple[str, str] | Non
 
     images: the names of images and masks; others: those of files that may hold outlines.
     """
-    names, best = [*images, *filter(is_outlines, others)], []
+    files, best = _files([*images, *filter(is_outlines, others)]), []
     for form in (_whole, _below_places, _between_places, _nothing):
-        pairs = sorted(_pairs(_kinds(names, form)), key=lambda pair: (-pair.paired, len(pair.images.pattern)))
+        pairs = sorted(_pairs(_kinds(files, form)), key=lambda pair: (-pair.paired, len(pair.images.pattern)))
         if pairs and (not best or pairs[0].paired > best[0].paired):
             best = pairs
     if not best or any(pair.masks != best[0].masks for pair in best if pair.paired == best[0].paired):
@@ -104,20 +116,38 @@ def _is_place(folder: str) -> bool:
     return "{split}" in folder or bool(MASK.search(folder) or PLACE.search(folder))
 
 
-def _kinds(names: Sequence[str], form: Callable[[Sequence[str], Sequence[str]], Form]) -> dict[Kind, Ids]:
-    suffixes = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))  # Kind without suffix → suffix → Ids
-    masks = {name for name in names if (end := ENDING.search(PurePosixPath(name).stem)) and MASK.search(end[0])}
-    for name in names:
-        path = PurePosixPath(name)
-        written, split = _with_split(path.parts[:-1])
-        folders, id_folders = form(written, path.parts[:-1])
-        stem = path.stem
-        if (further := FURTHER.search(stem)) and str(path.with_stem(stem[:further.start()])) in masks:
+def _files(names: Iterable[str]) -> list[File]:
+    split = [(name, *_split(name)) for name in names]
+    masks = {(folder, stem) for _, folder, stem, _ in split if (end := ENDING.search(stem)) and MASK.search(end[0])}
+    files = []
+    for name, folder, stem, suffix in split:
+        if (further := FURTHER.search(stem)) and (folder, stem[:further.start()]) in masks:
             stem = stem[:further.start()]
         start, end = START.match(stem), ENDING.search(stem)
-        key = "/".join([split, *id_folders, stem[start.end() if start else 0:end.start() if end else None]])
-        kind = Kind("".join(f"{folder}/" for folder in folders), start[0] if start else "", end[0] if end else "", "")
-        suffixes[kind][path.suffix.lower()][key].append(name)
+        between = stem[start.end() if start else 0:end.start() if end else None]
+        files.append(File(name, folder, start[0] if start else "", between, end[0] if end else "", suffix.lower()))
+    return files
+
+
+def _split(name: str) -> tuple[str, str, str]:
+    """Folder, stem and suffix (".png"): pathlib's parts, which takes five times as long."""
+    folder, _, file = name.rpartition("/")
+    stem, dot, suffix = file.rpartition(".")
+    return (folder, stem, dot + suffix) if stem else (folder, file, "")
+
+
+def _kinds(files: Iterable[File], form: Callable[[Sequence[str], Sequence[str]], Form]) -> dict[Kind, Ids]:
+    suffixes = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))  # Kind without suffix → suffix → Ids
+    written = {}  # folders → the kind's, and what of them belongs to the id
+    for file in files:
+        if file.folder not in written:
+            plain = file.folder.split("/") if file.folder else []
+            with_split, split = _with_split(plain)
+            kept, others = form(with_split, plain)
+            written[file.folder] = "".join(f"{folder}/" for folder in kept), "/".join([split, *others, ""])
+        folder, above = written[file.folder]
+        kind = Kind(folder, file.start, file.ending, "")
+        suffixes[kind][file.suffix][above + file.id].append(file.name)
     return dict(_by_suffix(suffixes))
 
 
@@ -144,12 +174,14 @@ def _by_suffix(suffixes: Mapping[Kind, Mapping[str, Ids]]) -> Iterator[tuple[Kin
 
 
 def _pairs(kinds: Mapping[Kind, Ids]) -> Iterator[Pair]:
-    for mask, mask_ids in kinds.items():
-        for image, ids in kinds.items():
+    """Nothing for more kinds than a set of masks has: the folders are classes, patients or the like."""
+    for image, mask in itertools.permutations(kinds if len(kinds) <= MOST_KINDS else (), 2):
+        if _sound(image, mask):
+            ids, mask_ids = kinds[image], kinds[mask]
+            count = sum(map(len, mask_ids.values()))
             paired = sum(len(mask_ids[key]) for key in mask_ids.keys() & ids.keys())
-            if image != mask and paired >= max(1, LEAST_PAIRED * sum(map(len, mask_ids.values()))) and _sound(
-                    image, mask):
-                yield Pair(image, mask, paired, len(mask_ids) < sum(map(len, mask_ids.values())))
+            if paired >= max(1, LEAST_PAIRED * count):
+                yield Pair(image, mask, paired, len(mask_ids) < count)
 
 
 def _sound(image: Kind, mask: Kind) -> bool:

@@ -87,6 +87,8 @@ ARCHIVES: dict[str, Files] = {
     | named("valid/{n}_sat.jpg", VAL),
     "LoveDA": {f"Train/Train/{place}/{folder}/{n}.png": grey(n + shift) for n in TRAIN
                for shift, place in enumerate(("Rural", "Urban")) for folder in ("images_png", "masks_png")},
+    "a folder a patient": {f"kaggle_3m/TCGA_{patient}/TCGA_{patient}_{n}{ending}.tif": grey(n) for patient in range(120)
+                           for n in TRAIN for ending in ("", "_mask")},
     "in one folder": named("set/x{n}.jpg", TRAIN) | named("set/x{n}.png", TRAIN),
     "other beginnings": named("images/image_{n}.png", TRAIN) | named("masks/mask_{n}.png", TRAIN),
     "several suffixes": named("images/a{n}.jpg", TRAIN) | named("images/b{n}.png", VAL)
@@ -114,6 +116,7 @@ OPTIONS = {
     "BUSI": {"images": "{id}.png", "masks": "{id}_mask*.png", "several_masks": "unite"},
     "DeepGlobe": {"images": "{split}/{id}_sat.jpg", "masks": "{split}/{id}_mask.png", "missing_mask": "unlabelled"},
     "LoveDA": {"images": "{split}/{part}/images_png/{id}.png", "masks": "{split}/{part}/masks_png/{id}.png"},
+    "a folder a patient": {"images": "{id}.tif", "masks": "{id}_mask.tif"},
     "in one folder": {"images": "{id}.jpg", "masks": "{id}.png"},
     "other beginnings": {"images": "images/image_{id}.png", "masks": "masks/mask_{id}.png"},
     "several suffixes": {"images": "images/{id}.*", "masks": "masks/{id}.*"},
@@ -127,6 +130,7 @@ COUNTS = {
     "Oxford Pets": {"train": 5, "test": 1, "unlabelled": 1}, "ADE20K": {"train": 3, "val": 2},
     "ADE20K, full": {"train": 6, "val": 4}, "Roboflow": {"train": 3, "val": 2, "test": 2}, "BUSI": {"": 9},
     "DeepGlobe": {"train": 3, "unlabelled": 2}, "LoveDA": {"train": 6}, "in one folder": {"": 3},
+    "a folder a patient": {"": 360},
     "other beginnings": {"": 3}, "several suffixes": {"": 5},
 }
 
@@ -169,6 +173,7 @@ def test_a_second_mask_of_an_image_adds_to_the_first():
 
 @pytest.mark.parametrize("files", [
     named("train/cat/{n}.jpg", TRAIN) | named("train/dog/{n}.jpg", TRAIN),
+    {f"train/n{number}/n{number}_{n}.JPEG": grey(n) for number in range(120) for n in TRAIN},
     named("images/{n}.jpg", TRAIN),
     named("images/{n}.jpg", TRAIN) | named("masks/other{n}.png", TRAIN),
     # Which of the two is meant, the names don't say.
