@@ -16,7 +16,7 @@ from stages.deployment.checks import VerifyParams
 from stages.deployment.quantize import QuantizeParams
 from stages.distillation import kd_losses, teacher_logits
 from stages.models import factory
-from stages.tasks.segmentation.labels import MaskParams
+from stages.tasks.segmentation.mask_params import MaskParams
 from stages.training import batches, linear_probe
 from stages.training.optim import Recipe
 

@@ -64,8 +64,8 @@ def set_up(source: Source, scratch: Path, layout: str, layout_options: dict) -> 
     seconds, shorter = (timing.by_stage(rates, amounts, some, watch.device) for some in (values, one_seed))
     presets.write(text)
     print(f"\n{params.FILE} is written:", *summary.chosen(choices), sep="\n")
-    print("\nwhat only you know:", *(f"  {line}" for line in summary.unknown(
-        reading, counts, codes, at_hand[0] is not None)), sep="\n")
+    questions = summary.unknown(reading, counts, codes, at_hand)
+    print("\nwhat only you know:", *(f"  {question}" for question in questions), sep="\n")
     print("", *summary.time(seconds, sum(shorter.values()), watch.device.type, device.thread_count(), watch.busy),
           sep="\n")
 

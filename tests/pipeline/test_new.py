@@ -112,6 +112,13 @@ def test_a_processor_without_bf16(project, setup, monkeypatch):
     assert "# Measured here: in bf16 a step takes 4.0 × as long." in (project.folder / "params.yaml").read_text()
 
 
+def test_a_student_that_starts_from_weights(project, setup, monkeypatch):
+    monkeypatch.setattr(weights, "student", lambda options: "small.safetensors" if options["stride"] == 4 else "")
+    pack(project.source / "a.zip", photographs(10, "cat", "dog", size=(64, 64)))
+    assert "student.weights: whether small.safetensors may be used" in setup("a.zip")
+    assert project.params()["student"]["weights"] == "small.safetensors"
+
+
 def test_elsewhere_is_linked(project, setup, tmp_path):
     archive = pack(tmp_path / "a.zip", photographs(10, "cat", "dog"))
     assert "is now a link to" in setup(str(archive))
