@@ -20,8 +20,8 @@ from stages.tasks.segmentation.mask_params import MaskParams
 from stages.training import batches, linear_probe
 from stages.training.optim import Recipe
 
-SECTIONS = (("data", fetch.DataParams), ("data", report.DataName), ("data.masks", MaskParams),
-            ("scan", scan.ScanParams), ("clean", CleanParams), ("split", split.SplitParams),
+SECTIONS = (("data", fetch.DataParams), ("data", scan.LayoutParams), ("data", report.DataName),
+            ("data.masks", MaskParams), ("scan", scan.ScanParams), ("clean", CleanParams), ("split", split.SplitParams),
             ("teacher", factory.TeacherParams), ("teacher_training", Recipe), ("targets", teacher_logits.TargetParams),
             ("student", factory.NetworkParams), ("student_training", Recipe), ("distill", kd_losses.DistillParams),
             ("quantize", QuantizeParams), ("verify", VerifyParams), ("evaluate", evaluate.EvaluateParams),

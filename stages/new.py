@@ -9,11 +9,24 @@ for archives that can be read in several ways.
 import argparse
 import copy
 from pathlib import Path
+from typing import NamedTuple
 
 from stages.core import device, errors, params, workdir
 from stages.data import archive, leftover
 from stages.setup import draft, mask_codes, presets, rules, settings, summary, survey
 from stages.setup.source import Source, bring
+
+
+class Found(NamedTuple):
+    """What a look into a source gives."""
+
+    names: list[str]  # of all files
+    size_gb: float  # of all files, unpacked
+    reading: survey.Reading
+    others: list[str]  # layouts that would read it otherwise
+    counts: draft.Counts
+    pictures: survey.Pictures
+    codes: mask_codes.MaskCodes | None
 
 
 def main() -> None:
@@ -32,29 +45,21 @@ def main() -> None:
 
 
 def set_up(source: Source, scratch: Path, layout: str, layout_options: dict) -> None:
-    """scratch: a folder for what doesn't stay. layout, layout_options: "" and {} where the user has set none."""
+    """Look, choose, measure, write, tell. scratch: a folder for what doesn't stay."""
     from stages.setup import measuring, timing, weights  # torch
 
-    with archive.open_members(source.path, scratch, archive_limit(source)) as members:
-        opened = {member.path: member.open for member in members}
-
-        def read(name: str) -> bytes:
-            with opened[name]() as file:
-                return file.read()
-
-        names, size_gb = list(opened), sum(member.size for member in members) / 1e9
-        reading, others = survey.choose_layout(names, read, str(source.path), layout, layout_options)
-        counts, pictures = draft.count(reading), survey.look_at(reading.samples, read)
-        codes = mask_codes.find(reading.masks, read) if reading.task == "segmentation" else None
-    print(f"{source.path}: {len(names)} files, {size_gb:.3g} GB")
-    print(*summary.found(reading, others, counts, pictures, codes, leftover.summary(names, reading.used)), sep="\n")
+    found = look(source, scratch, layout, layout_options)
+    reading, counts, pictures, codes = found.reading, found.counts, found.pictures, found.codes
+    print(f"{source.path}: {len(found.names)} files, {found.size_gb:.3g} GB")
+    print(*summary.found(reading, found.others, counts, pictures, codes,
+                         leftover.summary(found.names, reading.used)), sep="\n")
     at_hand = None, ""
     if reading.task == "classification":
         at_hand = weights.teacher(), weights.student(rules.student_options(rules.image_size(pictures.short_side)))
-    choices = draft.choices(source, size_gb, reading, pictures, counts, codes, at_hand)
+    choices = draft.choices(source, found.size_gb, reading, pictures, counts, codes, at_hand)
     classes, watch = len(codes.classes if codes else counts.classes), measuring.Stopwatch(device.choose_device("new"))
-    gain = measuring.bf16_gain(settings.values(settings.text("", choices)), classes, watch, scratch)
-    choices += rules.precisions(gain)
+    choices += rules.precisions(measuring.bf16_gain(
+        settings.values(settings.text("", choices)), classes, watch, scratch))
     text = settings.text(f"Written for {source.name} by make new: each choice has its reason above it, and may be "
                          "changed. The rules: stages/setup/rules.py.", choices)
     values = settings.values(text)
@@ -68,6 +73,22 @@ def set_up(source: Source, scratch: Path, layout: str, layout_options: dict) -> 
     print("\nwhat only you know:", *(f"  {question}" for question in questions), sep="\n")
     print("", *summary.time(seconds, sum(shorter.values()), watch.device.type, device.thread_count(), watch.busy),
           sep="\n")
+
+
+def look(source: Source, scratch: Path, layout: str, layout_options: dict) -> Found:
+    """layout, layout_options: "" and {} where the user has set none."""
+    with archive.open_members(source.path, scratch, archive_limit(source)) as members:
+        opened = {member.path: member.open for member in members}
+
+        def read(name: str) -> bytes:
+            with opened[name]() as file:
+                return file.read()
+
+        reading, others = survey.choose_layout(list(opened), read, str(source.path), layout, layout_options)
+        counts, pictures = draft.count(reading), survey.look_at(reading.samples, read)
+        codes = mask_codes.find(reading.masks, read) if reading.task == "segmentation" else None
+        return Found(list(opened), sum(member.size for member in members) / 1e9, reading, others, counts, pictures,
+                     codes)
 
 
 def archive_limit(source: Source) -> int:

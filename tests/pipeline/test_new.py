@@ -73,7 +73,7 @@ def test_an_archive_becomes_a_run(project, setup):
     assert written.keys() == set(params.SECTIONS)
     text = (project.folder / "params.yaml").read_text()
     assert "# The size nearest to the images' median short side, 40 px.\n  image_size: 32      " in text
-    project.main("fetch", "scan", "clean", "split")  # they take it as it is
+    project.main("check", "fetch", "scan", "clean", "split")  # they take it as it is
     assert (project.folder / "data/prepared/classes.txt").read_text() == "cat\ndog\n"
 
 
@@ -166,7 +166,7 @@ def test_what_is_written_is_read_by_the_stages(project, setup, name):
     pack(project.source / "a.zip", archive.files())
     setup("a.zip")
     assert project.params()["data"]["layout"] == archive.layout and project.params()["data"]["layout_options"]
-    project.main("fetch", "scan", "clean", "split")
+    project.main("check", "fetch", "scan", "clean", "split")
     classes = (project.folder / "data/prepared/classes.txt").read_text().split()
     assert classes == archive.classes.split() or (not archive.classes and len(classes) > 1)
 
