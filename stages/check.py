@@ -21,7 +21,8 @@ from stages.training import batches, linear_probe
 from stages.training.optim import Recipe
 
 SECTIONS = (("data", fetch.DataParams), ("data", scan.LayoutParams), ("data", report.DataName),
-            ("data.masks", MaskParams), ("scan", scan.ScanParams), ("clean", CleanParams), ("split", split.SplitParams),
+            ("data.masks", MaskParams),
+            ("scan", scan.ScanParams), ("clean", CleanParams), ("split", split.SplitParams),
             ("teacher", factory.TeacherParams), ("teacher_training", Recipe), ("targets", teacher_logits.TargetParams),
             ("student", factory.NetworkParams), ("student_training", Recipe), ("distill", kd_losses.DistillParams),
             ("quantize", QuantizeParams), ("verify", VerifyParams), ("evaluate", evaluate.EvaluateParams),
