@@ -1,9 +1,12 @@
 """Every file of the archive is in use, or named with the reason."""
 
 import base64
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
 from sources import pack, picture, saved, table, two_classes
 
@@ -58,6 +61,15 @@ def test_heic_and_avif_are_read():
     assert np.abs(read[4, 12].astype(int) - (20, 40, 200)).max() < 12
     flat = decode(saved(Image.new("RGB", (8, 8), (10, 200, 90)), "AVIF", quality=100))
     assert np.abs(flat.astype(int) - (10, 200, 90)).max() < 4
+
+
+def test_without_pi_heif_heic_files_are_no_images():
+    """As on a device that has numpy, Pillow and onnxruntime alone."""
+    code = ("import sys; sys.modules['pi_heif'] = None\n"
+            "from stages.data.decode import decode, has_image_suffix\n"
+            "print(has_image_suffix('a.heic'), has_image_suffix('a.avif'), decode(sys.stdin.buffer.read()).shape)")
+    done = subprocess.run([sys.executable, "-c", code], input=picture(1, 2, 3), capture_output=True, cwd=ROOT)
+    assert done.stdout.decode() == "False True (8, 8, 3)\n", done.stderr
 
 
 def test_a_set_of_heic_files_and_files_without_suffix(project):
