@@ -13,8 +13,11 @@ run: .dvc/config.local    ## run the pipeline on params.yaml, as far as it has c
 
 # Through the environment, since a file's name may hold what a shell or make would act on.
 new: override export SOURCE := $(value SOURCE)
+new: override export LAYOUT := $(value LAYOUT)
+new: override export OPTIONS := $(value OPTIONS)
 new: .dvc/config.local    ## write params.yaml for your own images: SOURCE=my.zip, a folder or a URL (over your edits: FORCE=1)
-	@$(VENV) python -m stages.new $(if $(FORCE),--force) -- "$$SOURCE"
+	@$(VENV) python -m stages.new $(if $(FORCE),--force) $${LAYOUT:+--layout "$$LAYOUT"} \
+	    $${OPTIONS:+--options "$$OPTIONS"} -- "$$SOURCE"
 
 preset: .dvc/config.local    ## write params.yaml for other data: NAME=scenes; without NAME, list the presets (over your edits: FORCE=1)
 	@$(VENV) python -m tools.preset $(NAME) $(if $(FORCE),--force)

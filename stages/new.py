@@ -2,12 +2,14 @@
 and a link in data/source/ to images that lie elsewhere. Prints what it found and chose, what it could not know, and how
 long `make` will take here. It is no stage of the pipeline, which begins with what this writes.
 
-`python -m stages.new my.zip`; with `--force` over a params.yaml that has been edited.
+`python -m stages.new my.zip`; with `--force` over a params.yaml that has been edited; with `--layout` and `--options`
+for archives that can be read in several ways.
 """
 
 import argparse
 import copy
 from pathlib import Path
+from typing import NamedTuple
 
 from stages.core import device, errors, params, workdir
 from stages.data import archive, leftover
@@ -15,9 +17,23 @@ from stages.setup import draft, mask_codes, presets, rules, settings, summary, s
 from stages.setup.source import Source, bring
 
 
+class Found(NamedTuple):
+    """What a look into a source gives."""
+
+    names: list[str]  # of all files
+    size_gb: float  # of all files, unpacked
+    reading: survey.Reading
+    others: list[str]  # layouts that would read it otherwise
+    counts: draft.Counts
+    pictures: survey.Pictures
+    codes: mask_codes.MaskCodes | None
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.new", description="Set up a run on your own images.")
     parser.add_argument("source", help="an archive, a folder or a URL; or a name in data/source/")
+    parser.add_argument("--layout", default="", help="one of stages/data/layouts, where it is not recognised")
+    parser.add_argument("--options", default="", help="options of the layout: '{ignored: [preview]}'")
     parser.add_argument("--force", action="store_true", help="overwrite a params.yaml that has been edited")
     options = parser.parse_args()
     presets.check_unedited(options.force)
@@ -25,13 +41,42 @@ def main() -> None:
         source = bring(options.source, scratch)
         if source.done:
             print(source.done)
-        set_up(source, scratch)
+        set_up(source, scratch, options.layout, settings.mapping(options.options, "OPTIONS"))
 
 
-def set_up(source: Source, scratch: Path) -> None:
-    """scratch: a folder for what doesn't stay."""
-    from stages.setup import timing, weights  # torch
+def set_up(source: Source, scratch: Path, layout: str, layout_options: dict) -> None:
+    """Look, choose, measure, write, tell. scratch: a folder for what doesn't stay."""
+    from stages.setup import measuring, timing, weights  # torch
 
+    found = look(source, scratch, layout, layout_options)
+    reading, counts, pictures, codes = found.reading, found.counts, found.pictures, found.codes
+    print(f"{source.path}: {len(found.names)} files, {found.size_gb:.3g} GB")
+    print(*summary.found(reading, found.others, counts, pictures, codes,
+                         leftover.summary(found.names, reading.used)), sep="\n")
+    at_hand = None, ""
+    if reading.task == "classification":
+        at_hand = weights.teacher(), weights.student(rules.student_options(rules.image_size(pictures.short_side)))
+    choices = draft.choices(source, found.size_gb, reading, pictures, counts, codes, at_hand)
+    classes, watch = len(codes.classes if codes else counts.classes), measuring.Stopwatch(device.choose_device("new"))
+    choices += rules.precisions(measuring.bf16_gain(
+        settings.values(settings.text("", choices)), classes, watch, scratch))
+    text = settings.text(f"Written for {source.name} by make new: each choice has its reason above it, and may be "
+                         "changed. The rules: stages/setup/rules.py.", choices)
+    values = settings.values(text)
+    rates = measuring.measure(values, classes, pictures.read_seconds, pictures.inspect_seconds, watch, scratch)
+    amounts, one_seed = draft.amounts(reading, pictures, counts), copy.deepcopy(values)
+    one_seed["student_training"]["seeds"] = [0]
+    seconds, shorter = (timing.by_stage(rates, amounts, some, watch.device) for some in (values, one_seed))
+    presets.write(text)
+    print(f"\n{params.FILE} is written:", *summary.chosen(choices), sep="\n")
+    questions = summary.unknown(reading, counts, codes, at_hand)
+    print("\nwhat only you know:", *(f"  {question}" for question in questions), sep="\n")
+    print("", *summary.time(seconds, sum(shorter.values()), watch.device.type, device.thread_count(), watch.busy),
+          sep="\n")
+
+
+def look(source: Source, scratch: Path, layout: str, layout_options: dict) -> Found:
+    """layout, layout_options: "" and {} where the user has set none."""
     with archive.open_members(source.path, scratch, archive_limit(source)) as members:
         opened = {member.path: member.open for member in members}
 
@@ -39,31 +84,11 @@ def set_up(source: Source, scratch: Path) -> None:
             with opened[name]() as file:
                 return file.read()
 
-        names, size_gb = list(opened), sum(member.size for member in members) / 1e9
-        reading, others = survey.choose_layout(names, read, str(source.path))
+        reading, others = survey.choose_layout(list(opened), read, str(source.path), layout, layout_options)
         counts, pictures = draft.count(reading), survey.look_at(reading.samples, read)
         codes = mask_codes.find(reading.masks, read) if reading.task == "segmentation" else None
-    print(f"{source.path}: {len(names)} files, {size_gb:.3g} GB")
-    print(*summary.found(reading, others, counts, pictures, codes, leftover.summary(names, reading.used)), sep="\n")
-    at_hand = None, ""
-    if reading.task == "classification":
-        at_hand = weights.teacher(), weights.student(rules.student_options(rules.image_size(pictures.short_side)))
-    choices = draft.choices(source, size_gb, reading, pictures, counts, codes, at_hand)
-    text = settings.text(f"Written for {source.name} by make new: each choice has its reason above it, and may be "
-                         "changed. The rules: stages/setup/rules.py.", choices)
-    values = settings.values(text)
-    watch = timing.Stopwatch(device.choose_device("new"))
-    rates = timing.measure(values, len(codes.classes if codes else counts.classes), pictures.read_seconds,
-                           pictures.inspect_seconds, watch, scratch)
-    amounts, one_seed = draft.amounts(reading, pictures, counts), copy.deepcopy(values)
-    one_seed["student_training"]["seeds"] = [0]
-    seconds, shorter = (timing.by_stage(rates, amounts, some, watch.device) for some in (values, one_seed))
-    presets.write(text)
-    print(f"\n{params.FILE} is written:", *summary.chosen(choices), sep="\n")
-    print("\nwhat only you know:", *(f"  {line}" for line in summary.unknown(
-        reading, counts, codes, at_hand[0] is not None)), sep="\n")
-    print("", *summary.time(seconds, sum(shorter.values()), watch.device.type, device.thread_count(), watch.busy),
-          sep="\n")
+        return Found(list(opened), sum(member.size for member in members) / 1e9, reading, others, counts, pictures,
+                     codes)
 
 
 def archive_limit(source: Source) -> int:

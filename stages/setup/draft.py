@@ -67,7 +67,8 @@ def squares(task: str, pictures: Pictures) -> float:
     """How many squares a picture gives, on average."""
     if task != "segmentation":
         return 1.0
-    sizing = tiling.Sizing(rules.TILE, "tiles", rules.tile_scale(pictures.short_side), rules.OVERLAP)
+    size, overlap = rules.tile(pictures.short_side)
+    sizing = tiling.Sizing(size, "tiles", rules.tile_scale(pictures.short_side), overlap)
     return float(np.mean([len(tiling.places(*size, 0, sizing)) for size in pictures.sizes]))
 
 

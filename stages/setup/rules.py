@@ -31,13 +31,14 @@ SCRATCH = {"depth": 18, "width": 32}  # of small_resnet, 2.8 M parameters
 SCRATCH_STRIDES = ((128, 4), (48, 2), (0, 1))
 SCRATCH_PRESENTATIONS = 150_000
 SCRATCH_EPOCHS = (40, 200)
+LEAST_GAIN = 0.9  # bf16 may be so much slower than fp32, by chance, before it is left
 SCAN_SIZE = (96, 128)  # pixels for the network that checks labels: of small pictures, of others
 
 IMBALANCED = 5  # times as many images in the largest class as in the smallest, beyond which rare classes weigh more
 MIRROR_MATTERS = {"left", "right", "leftward", "rightward"}  # words in names of classes
 
 # Masks: pictures are cut into squares, since outlines need the pixels as they are.
-TILE, OVERLAP = 128, 32
+TILE = 128  # pixels; less where pictures are smaller
 LARGEST_SIDE = 512  # pixels to which the median short side is brought
 UNET = {"depth": 4, "width": 16, "upsampling": "bilinear"}
 UNET_STUDENT = UNET | {"width": 4}
@@ -79,6 +80,15 @@ def choose(facts: Facts) -> list[Choice]:
     return list(_masks(facts) if facts.task == "segmentation" else _classes(facts))
 
 
+def precisions(bf16_gain: float) -> list[Choice]:
+    """Choices to add where the processor is slower in bf16 than in fp32. bf16_gain: how many times as fast it is."""
+    if bf16_gain >= LEAST_GAIN:
+        return []
+    reason = f"Measured here: in bf16 a step takes {1 / bf16_gain:.1f} × as long."
+    return [Choice(f"{section}.precision", "fp32", reason)
+            for section in ("teacher_training", "targets", "student_training")]
+
+
 def image_size(short_side: int) -> int:
     return min(SIZES, key=lambda size: abs(size - short_side))
 
@@ -90,6 +100,12 @@ def student_options(size: int) -> dict[str, int]:
 def tile_scale(short_side: int) -> float:
     """The share of its size to which a picture with masks is brought, in twentieths, 1 at most."""
     return min(1.0, max(1, round(20 * LARGEST_SIDE / short_side)) / 20)
+
+
+def tile(short_side: int) -> tuple[int, int]:
+    """Side and overlap of the squares that pictures with masks are cut into, pixels."""
+    size = min(TILE, image_size(short_side))
+    return size, size // 4
 
 
 def epochs(presentations: int, images: float, bounds: tuple[int, int]) -> int:
@@ -167,12 +183,13 @@ def _shared(section: str, facts: Facts, size: int) -> Iterator[Choice]:
 
 
 def _masks(facts: Facts) -> Iterator[Choice]:
-    yield Choice("split.image_size", TILE, "Pictures are cut into squares that overlap.")
+    size, overlap = tile(facts.short_side)
+    yield Choice("split.image_size", size, "Pictures are cut into squares that overlap.")
     yield Choice("split.resize", "tiles", "")
     if (scale := tile_scale(facts.short_side)) < 1:
         yield Choice("split.scale", scale, f"The median short side, {facts.short_side} px, becomes about "
                      f"{scale * facts.short_side:.0f}.")
-    yield Choice("split.overlap", OVERLAP, "")
+    yield Choice("split.overlap", overlap, "")
     squares = facts.train * facts.squares
     for number, (role, options) in enumerate((("teacher", UNET), ("student", UNET_STUDENT))):
         section = f"{role}_training"

@@ -4,9 +4,10 @@ import io
 import textwrap
 from collections.abc import Iterable, Mapping
 
-from ruamel.yaml import YAML
+from ruamel.yaml import YAML, YAMLError
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
+from stages.core.errors import UserError
 from stages.setup import presets
 from stages.setup.rules import Choice
 
@@ -23,6 +24,17 @@ def text(head: str, choices: Iterable[Choice]) -> str:
 def values(content: str) -> dict:
     """The same as plain Python values."""
     return YAML(typ="safe", pure=True).load(content)
+
+
+def mapping(text: str, where: str) -> dict:
+    """What a user has written as {key: value}; {} for nothing. Raises UserError where it is no such thing."""
+    try:
+        found = YAML(typ="safe", pure=True).load(text) or {}
+    except YAMLError:
+        found = None
+    if not isinstance(found, dict):
+        raise UserError(f"{where} is {text!r}; it should be like {{ignored: [preview]}}")
+    return found
 
 
 def _nested(choices: Iterable[Choice]) -> dict:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from stages.setup import rules
 from stages.setup.draft import Counts
 from stages.setup.mask_codes import MaskCodes
-from stages.setup.rules import Choice
+from stages.setup.rules import Choice, Weights
 from stages.setup.survey import Pictures, Reading
 
 SHOWN = 8  # classes at each end of a long list
@@ -41,18 +41,23 @@ def chosen(choices: Sequence[Choice]) -> Iterator[str]:
             yield f"  {key}: {_plain(shown[key].value)}{reason}"
 
 
-def unknown(reading: Reading, counts: Counts, codes: MaskCodes | None, has_weights: bool) -> Iterator[str]:
-    """A line for each thing that only the user knows."""
+def unknown(reading: Reading, counts: Counts, codes: MaskCodes | None, weights: tuple[Weights | None, str]
+            ) -> Iterator[str]:
+    """A line for each thing that only the user knows. weights: teacher's and student's."""
     yield "report.licence, provenance, out_of_scope: whose images these are, under which terms; what not to use it for"
     yield "benchmark.budget: what the device allows (size, latency, memory); no limit is set"
     if counts.drawn and not any(sample.group for sample in reading.samples):
+        how = "; data.layout_options.group takes a column that says so" if reading.layout == "image_table" else ""
         yield (f"whether images belong together (frames of a video, pictures of one patient): if so, drawing "
-               f"{' and '.join(counts.drawn)} image by image flatters the scores")
+               f"{' and '.join(counts.drawn)} image by image flatters the scores{how}")
     if reading.task == "classification":
         if not rules.mirror_matters(counts.classes):
             yield ("augment.flip (of teacher_training and student_training): false if a mirrored picture would be "
                    "of another class, or of none, as with text")
-        if not has_weights:
+        if weights[1]:
+            yield (f"student.weights: whether {weights[1]} may be used for what you do (data/weights/README.md says "
+                   "what it was trained on); else none")
+        if not weights[0]:
             yield ("teacher.weights: none are in data/weights/, and none can be downloaded; with them teachers are "
                    "better (data/weights/README.md)")
     else:

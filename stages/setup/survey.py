@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import NamedTuple, Self
 
 from stages.cleaning import image_quality, near_duplicates
@@ -24,6 +24,7 @@ ORDER = ("tiny_imagenet", "imagenet", "aerial_tiles", "image_mask_pairs", "image
 LAST = ("image_folder",)  # nearly everything can be read as folders of classes
 LOOKED_AT = 400  # pictures at most, drawn at random
 SECONDS, LEAST = 10.0, 16  # fewer, but so many, where looking takes longer
+NOTHING = MappingProxyType({})
 Read = Callable[[str], bytes]
 
 
@@ -74,22 +75,25 @@ class Pictures(NamedTuple):
         return round(median(min(size) for size in self.sizes))
 
 
-def choose_layout(names: Sequence[str], read: Read, where: str) -> tuple[Reading, list[str]]:
+def choose_layout(names: Sequence[str], read: Read, where: str, layout: str = "",
+                  given: Mapping[str, object] = NOTHING) -> tuple[Reading, list[str]]:
     """The reading that uses most files, and the layouts that use as many and read other labels. Raises UserError where
     none fits.
 
-    where: what the archive is called in it.
+    where: what the archive is called in it. layout: the only one to ask, if the user has named one. given: options of
+    the layout, if the user has set some; only layouts that have them are asked.
     """
     readings, refusals = [], {}
-    for layout in layouts():
+    for name in [layout] if layout else layouts():
         try:
-            if reading := recognise(layout, names, read):
+            if reading := recognise(name, names, read, given, is_named=bool(layout)):
                 readings.append(reading)
         except UserError as error:
-            refusals[layout] = str(error)
+            refusals[name] = str(error)
     if not readings:
-        reason = next(reversed(refusals.values()), "no layout reads this archive; see stages/data/layouts")
-        raise UserError(reason.replace(str(archive.RAW), where))
+        reason = next(reversed(refusals.values()), f"no layout has the options {', '.join(given)}")
+        how = "; make new takes both: LAYOUT=name OPTIONS='{option: value}'" if "data.layout" in reason else ""
+        raise UserError(reason.replace(str(archive.RAW), where) + how)
     best = max(readings, key=Reading.worth)  # the first of equals
     return best, [other.layout for other in readings if other.worth() == best.worth() and not other.agrees(best)]
 
@@ -101,23 +105,28 @@ def layouts() -> list[str]:
     return [*first, *(name for name in names if name not in first + last), *last]
 
 
-def recognise(name: str, names: Sequence[str], read: Read) -> Reading | None:
+def recognise(name: str, names: Sequence[str], read: Read, given: Mapping[str, object] = NOTHING,
+              is_named: bool = False) -> Reading | None:
     """The archive as this layout reads it; None where the layout says that it is none of its kind.
 
     Raises UserError where the layout stumbles, or finds classes that can't be meant; one of LAST then says why it is
-    none of its kind, for who has no other.
+    none of its kind, for who has no other. given, is_named: as in `choose_layout`.
     """
     layout: ModuleType = plugins.module("data/layouts/*", name, "data.layout")
-    options = layout.recognise(names, read) if hasattr(layout, "recognise") else {}
-    if options is None and name not in LAST:
+    known = layout.Options.model_fields if hasattr(layout, "Options") else {}
+    if not is_named and not given.keys() <= known.keys():
         return None
-    samples = listing.list_samples(layout, names, read, options or {})
+    recognised = layout.recognise(names, read) if hasattr(layout, "recognise") else {}
+    if recognised is None and not is_named and name not in LAST:
+        return None
+    options = {**(recognised or {}), **given}
+    samples = listing.list_samples(layout, names, read, options)
     files = set(names)
     targets = [sample.target for sample in samples if sample.target]
     if targets and all(files.issuperset(target_files(target)) for target in targets):
         return Reading(name, options, "segmentation", samples)
     check_classes(samples)
-    if options is None:
+    if recognised is None and not given and not is_named:
         raise _no_classes(samples)
     return Reading(name, options, "classification", samples)
 

@@ -23,8 +23,11 @@ def teacher() -> Weights | None:
     for path in sorted(factory.WEIGHTS.glob("*.safetensors")):
         architecture = path.stem.partition("-")[0].lower()
         options = {"architecture": architecture, "stem": "standard"}
-        if architecture in known and _fits("torchvision", options, path.name):
-            found.setdefault(architecture, path.name)
+        if architecture in known and architecture not in found:
+            if problem := _problem("torchvision", options, path.name):
+                print(f"new: not used: {problem}", file=sys.stderr)
+            else:
+                found[architecture] = path.name
     if found:
         architecture = TEACHER if TEACHER in found else next(iter(found))
         return Weights(architecture, found[architecture])
@@ -34,17 +37,17 @@ def teacher() -> Weights | None:
 def student(options: dict) -> str:
     """The name of the file that fits the student of the rules, with these options; "" where there is none."""
     is_there = (factory.WEIGHTS / STUDENT_FILE).is_file()
-    return STUDENT_FILE if is_there and _fits("small_resnet", options, STUDENT_FILE) else ""
+    return STUDENT_FILE if is_there and not _problem("small_resnet", options, STUDENT_FILE) else ""
 
 
-def _fits(model: str, options: dict, weights: str) -> bool:
+def _problem(model: str, options: dict, weights: str) -> str:
+    """Why a file of data/weights/ can't be used; "" if it can."""
     try:
         network = factory.NetworkParams(model=model, options=options, weights=weights)
         factory.head(factory.build(network, CLASSES, SIZE, seed=0).net)  # what scan takes features from
     except UserError as error:
-        print(f"new: not used: {error}", file=sys.stderr)
-        return False
-    return True
+        return str(error)
+    return ""
 
 
 def _can_be_had(architecture: str) -> bool:

@@ -8,6 +8,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from archives import ARCHIVES
 from conftest import Project
 from PIL import Image
 from sources import pack, palette, picture, png, two_classes
@@ -15,7 +16,7 @@ from sources import pack, palette, picture, png, two_classes
 from stages import new
 from stages.core import params
 from stages.core.errors import UserError
-from stages.setup import presets, timing, weights
+from stages.setup import measuring, presets, weights
 from stages.setup.rules import Weights
 from stages.setup.timing import Rates
 
@@ -28,8 +29,9 @@ def setup(project, monkeypatch, capsys):
     Returns what it printed.
     """
     (project.folder / "params.yaml").write_text(presets.text("digits"))
-    monkeypatch.setattr(timing, "measure", lambda *_: RATES)
-    monkeypatch.setattr(timing.Stopwatch, "busy", 1.0)
+    monkeypatch.setattr(measuring, "measure", lambda *_: RATES)
+    monkeypatch.setattr(measuring, "bf16_gain", lambda *_: 1.5)
+    monkeypatch.setattr(measuring.Stopwatch, "busy", 1.0)
     monkeypatch.setattr(weights, "teacher", lambda: None)
 
     def run(*arguments: str) -> str:
@@ -71,7 +73,7 @@ def test_an_archive_becomes_a_run(project, setup):
     assert written.keys() == set(params.SECTIONS)
     text = (project.folder / "params.yaml").read_text()
     assert "# The size nearest to the images' median short side, 40 px.\n  image_size: 32      " in text
-    project.main("fetch", "scan", "clean", "split")  # they take it as it is
+    project.main("check", "fetch", "scan", "clean", "split")  # they take it as it is
     assert (project.folder / "data/prepared/classes.txt").read_text() == "cat\ndog\n"
 
 
@@ -98,6 +100,23 @@ def test_weights_are_used_where_they_are(project, setup, monkeypatch):
     written = project.params()
     assert written["teacher"]["model"] == "torchvision" and written["scan"]["backbone"] == "mobilenet_v2"
     assert not written["student_training"]["augment"]["flip"]
+
+
+def test_a_processor_without_bf16(project, setup, monkeypatch):
+    monkeypatch.setattr(measuring, "bf16_gain", lambda *_: 0.25)
+    pack(project.source / "a.zip", photographs(10, "cat", "dog"))
+    setup("a.zip")
+    precisions = [project.params()[section]["precision"] for section in ("teacher_training", "targets",
+                                                                         "student_training")]
+    assert precisions == ["fp32"] * 3
+    assert "# Measured here: in bf16 a step takes 4.0 × as long." in (project.folder / "params.yaml").read_text()
+
+
+def test_a_student_that_starts_from_weights(project, setup, monkeypatch):
+    monkeypatch.setattr(weights, "student", lambda options: "small.safetensors" if options["stride"] == 4 else "")
+    pack(project.source / "a.zip", photographs(10, "cat", "dog", size=(64, 64)))
+    assert "student.weights: whether small.safetensors may be used" in setup("a.zip")
+    assert project.params()["student"]["weights"] == "small.safetensors"
 
 
 def test_elsewhere_is_linked(project, setup, tmp_path):
@@ -137,6 +156,34 @@ def test_soft_masks(project, setup):
     assert "codes are classes, and not mixtures" in setup("a.zip")
     masks = project.params()["data"]["masks"]
     assert masks["classes"] == {"background": 0, "foreground": 255} and masks["unknown"] == "nearest"
+
+
+@pytest.mark.parametrize("name", ["Kaggle, train.csv", "Roboflow, _classes.csv", "dogs vs cats (train/cat.0.jpg)",
+                                  "WebDataset shards", "Pascal VOC", "Roboflow, COCO", "labelme"])
+def test_what_is_written_is_read_by_the_stages(project, setup, name):
+    """Options of layouts among it, and codes of masks."""
+    archive = ARCHIVES[name]
+    pack(project.source / "a.zip", archive.files())
+    setup("a.zip")
+    assert project.params()["data"]["layout"] == archive.layout and project.params()["data"]["layout_options"]
+    project.main("check", "fetch", "scan", "clean", "split")
+    classes = (project.folder / "data/prepared/classes.txt").read_text().split()
+    assert classes == archive.classes.split() or (not archive.classes and len(classes) > 1)
+
+
+def test_what_is_not_clear_is_told(project, setup):
+    pack(project.source / "a.zip", photographs(6, *(f"{kind}/{name}" for kind in ("colour", "grey")
+                                                    for name in ("cat", "dog"))))
+    with pytest.raises(UserError, match=r"{ignored: \[grey\]}.*; make new takes both: LAYOUT"):
+        setup("a.zip")
+    assert "classification, 2 classes: cat 6, dog 6" in setup("a.zip", "--options", "{ignored: [grey]}")
+    assert project.params()["data"]["layout_options"] == {"ignored": ["grey"]}
+    project.main("fetch", "scan")
+    for arguments, words in ((["--layout", "folders"], "known: aerial_tiles"), (["--options", "x"], "should be like"),
+                             (["--options", "{colour: 1}"], "no layout has the options colour"),
+                             (["--layout", "coco"], "coco")):
+        with pytest.raises(UserError, match=words):
+            setup("a.zip", *arguments)
 
 
 @pytest.mark.parametrize(("files", "words"), [

@@ -67,6 +67,12 @@ def test_what_a_mirror_takes_away(classes, is_lost):
         not is_lost, not is_lost)
 
 
+@pytest.mark.parametrize(("short_side", "size", "overlap"), [(40, 32, 8), (100, 96, 24), (1000, 128, 32)])
+def test_squares_are_no_larger_than_the_pictures(short_side, size, overlap):
+    found = chosen(task="segmentation", short_side=short_side)
+    assert (found["split.image_size"], found["split.overlap"]) == (size, overlap)
+
+
 @pytest.mark.parametrize(("short_side", "scale"), [(200, 1.0), (512, 1.0), (1000, 0.5), (1500, 0.35), (60_000, 0.05)])
 def test_pictures_with_masks_are_brought_to_one_size(short_side, scale):
     assert rules.tile_scale(short_side) == scale

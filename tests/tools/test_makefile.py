@@ -30,7 +30,9 @@ def test_a_source_reaches_the_command_as_it_is_named(tmp_path):
     python.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
     python.chmod(0o755)
     for arguments, words in ((["SOURCE=my cats' $(touch x) `y`.zip"], "-m|stages.new|--|my cats' $(touch x) `y`.zip|"),
-                             (["SOURCE=a", "FORCE=1"], "-m|stages.new|--force|--|a|"), ([], "-m|stages.new|--||")):
+                             (["SOURCE=a", "FORCE=1"], "-m|stages.new|--force|--|a|"), ([], "-m|stages.new|--||"),
+                             (["SOURCE=a", "LAYOUT=b", "OPTIONS={c: ['d']}"],
+                              "-m|stages.new|--layout|b|--options|{c: ['d']}|--|a|")):
         done = subprocess.run(["make", "--silent", "new", *arguments], cwd=tmp_path, capture_output=True, text=True)
         assert done.stdout == words, done.stderr
     assert not (tmp_path / "x").exists()
