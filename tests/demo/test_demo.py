@@ -137,15 +137,16 @@ def build(project: Project, code: Path, *arguments: str, **environment: str) -> 
     return done.stderr
 
 
-def network(card: onnx_model.Card, seed: int, quantised: Path | None = None) -> onnx.ModelProto:
-    """A small network with weights by chance, sure enough of itself that wrong pixels would show; in int8 by way of a
-    file `quantised`."""
+def network(card: onnx_model.Card, seed: int, quantised: Path | None = None, sure: float = 1) -> onnx.ModelProto:
+    """A small network with weights by chance, sure enough of itself that wrong pixels would show (0: of nothing); in
+    int8 by way of a file `quantised`."""
     chance, width, number = np.random.default_rng(seed), 16, len(card.classes)
     shapes = {"w1": (width, 3, 3, 3), "b1": (width,), "w2": (width, width, 3, 3), "b2": (width,)}
     shapes |= {"w3": (number, width, 1, 1) if card.colours else (width, number), "b3": (number,)}
     scale = {"w1": 0.4, "w2": 0.15, "w3": 0.6 if card.colours else 3.0}
-    weights = [numpy_helper.from_array(chance.normal(0, scale.get(name, 0.2), shape).astype(np.float32), name)
-               for name, shape in shapes.items()]
+    factors = {"w3": sure, "b3": sure}
+    weights = [numpy_helper.from_array((factors.get(name, 1) * chance.normal(0, scale.get(name, 0.2), shape)).astype(
+        np.float32), name) for name, shape in shapes.items()]
     weights += [numpy_helper.from_array(np.float32(128), "mean"), numpy_helper.from_array(np.float32(64), "std")]
     steps = [("Cast", ["image"], {"to": TensorProto.FLOAT}), ("Transpose", ["1"], {"perm": [0, 3, 1, 2]}),
              ("Sub", ["2", "mean"], {}), ("Div", ["3", "std"], {}), ("Conv", ["4", "w1", "b1"], {"pads": [1] * 4}),
@@ -687,6 +688,43 @@ def test_a_large_teacher_s_answers_are_stored(code, drive, tmp_path, monkeypatch
             assert (drawn[:, :3] == palette[python_says(project, "teacher", content).ravel()]).all()
     assert dropped["caption"].startswith("own.png") and "too large for this page" in dropped["absent"]
     assert not dropped["masks"]["teacher"]
+
+
+def with_clock(text: str, tick: float) -> str:
+    """The page, whose worker has a clock of so many milliseconds a tick."""
+    part = re.search(r'id="part-worker">([^<]*)', text).group(1)
+    clock = ("{ const now = performance.now.bind(performance); "
+             f"performance.now = () => Math.floor(now() / {tick}) * {tick}; }}\n")
+    return text.replace(part, demo.packed(clock.encode() + gzip.decompress(base64.b64decode(part))))
+
+
+@in_browser
+@pytest.mark.parametrize("kind", ["squash", "tiles"])
+@pytest.mark.parametrize("tick", [1, 100])  # Firefox's; and its clock where asked to resist fingerprinting
+def test_a_coarse_clock_gives_times_that_can_be_told_and_no_other(pages, drive, tmp_path, tick, kind):
+    (tmp_path / "coarse.html").write_text(with_clock(html(pages(kind)), tick), encoding="utf-8")
+    own = str(save(tmp_path / "own.png", pattern(90, 160, 1)))
+    steps = drive(pages(kind), [{"do": "drop", "files": [own]}], page=tmp_path / "coarse.html")["steps"]
+    for step in steps:
+        times = re.findall(r"took (\d+(?:\.\d+)?) (?:ms|s)|teacher (\d+(?:\.\d+)?) (?:ms|s)", step["verdict"])
+        assert len(times) == 2 and all(float(one or other) > 0 for one, other in times), step["verdict"]
+        if tick == 1:
+            assert re.search(r"(?<!\d)\d+(\.\d)? times as (long|fast)\.$", step["verdict"]), step["verdict"]
+        else:
+            assert step["verdict"].endswith("by this browser's coarse clock.") and "times" not in step["verdict"]
+
+
+@in_browser
+def test_a_network_that_is_unsure_is_called_so(code, drive, tmp_path):
+    project, card = make(tmp_path / "squash", "squash"), CARDS["squash"]
+    onnx_model.write(network(card, 1, tmp_path / "int8.onnx", sure=0), card,
+                     project.folder / onnx_model.DEPLOYED["int8"])
+    build(project, code)
+    step = drive(project, [])["steps"][0]
+    (guess, share), teacher = step["bars"]["student"][0], step["bars"]["teacher"][0]
+    assert float(share.removesuffix(" %")) < 50 < float(teacher[1].removesuffix(" %"))
+    assert step["verdict"].startswith(f"The student is unsure: perhaps {guess}; the teacher says {teacher[0]}.")
+    assert step["unsure"] == {"student": True, "teacher": False}
 
 
 @in_browser
