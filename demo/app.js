@@ -322,12 +322,13 @@ function showMasks({ answers }) {
     : "This is what the student sees.") + timing(answers);
 }
 
+// The times themselves stand on the cards.
 function timing({ student, teacher }) {
   if (!teacher?.ms) return ` It took ${duration(student.ms)}.`;
-  const ratio = teacher.ms / student.ms, times = (value) => value.toFixed(value < 9.95 ? 1 : 0);
-  const both = ` The student took ${duration(student.ms)}, the teacher ${duration(teacher.ms)}`;
-  if (isCoarse) return `${both}, by this browser's coarse clock.`;
-  return `${both}: ` + (ratio >= 1 ? `${times(ratio)} times as long.` : `${times(1 / ratio)} times as fast.`);
+  if (isCoarse) return " This browser's clock is too coarse to compare their times.";
+  const ratio = teacher.ms / student.ms, more = Math.max(ratio, 1 / ratio);
+  if (more < 1.05) return " Both take as long.";
+  return ` The ${ratio > 1 ? "teacher" : "student"} takes ${more.toFixed(more < 9.95 ? 1 : 0)} times as long.`;
 }
 
 function showStatus(name, answer, done) {
