@@ -178,8 +178,12 @@ class UserError(Exception):
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an exception, with line breaks and runs of spaces as one space; its type where it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """The message of an exception, with line breaks and runs of spaces as one space; its type where it has none.
+
+    What a terminal would act on, in a file's name for example, is written as Python writes it: \\x1b.
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 # ── stages/data/tiling.py ──
@@ -426,7 +430,7 @@ def decode_image(content: bytes) -> Image.Image:
 @cache
 def readable_formats() -> list[str]:
     """Pillow's names of the formats that are tried."""
-    Image.init()
+    _init()
     return [name for name in Image.ID if name not in REFUSED]
 
 
@@ -550,6 +554,15 @@ def _grey(values: np.ndarray, white: float, inverted: bool = False) -> Image.Ima
 @cache
 def _lab() -> ImageCms.ImageCmsTransform:
     return ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
+
+
+def _init() -> None:
+    """All of Pillow's formats, and HEIC where pi-heif is installed, which a device may lack."""
+    Image.init()
+    with contextlib.suppress(ImportError):
+        import pi_heif
+
+        pi_heif.register_heif_opener()
 
 
 # ── predict/sources.py ──

@@ -91,7 +91,7 @@ def open_deployed(name: str, role: str) -> onnx_model.Model:
 def gallery(count: int, card: onnx_model.Card) -> list[dict]:
     """`count` test pictures, evenly spaced in index.csv, from each class in turn."""
     groups = defaultdict(list)
-    for row in files.read_output(files.read_csv, prepared.FOLDER / "index.csv"):
+    for row in files.read_csv(prepared.FOLDER / "index.csv"):
         if row["split"] == "test":
             groups[row["target"] if card.task == "classification" else ""].append(row)
     each = [_evenly(rows, -(-count // len(groups))) for _, rows in sorted(groups.items())]

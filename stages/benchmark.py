@@ -20,18 +20,18 @@ from statistics import median
 import numpy as np
 import pydantic
 
-from stages.core import errors, files, params
+from stages.core import errors, files, params, workdir
 from stages.core.device import processor, thread_count
 from stages.deployment import budget, latency, photograph
 from stages.deployment.onnx_model import DEPLOYED
 
 
 class BenchmarkParams(params.Section):
-    threads: int = pydantic.Field(ge=1)  # a device has few; one compares best
-    warmup: int = pydantic.Field(ge=0)  # runs at the start of each turn that don't count
-    rounds: int = pydantic.Field(ge=1)  # the models take turns, so that a drift of the machine's speed hits all alike
-    seconds: float = pydantic.Field(gt=0)  # a turn of a model: single images, one after the other
-    batch_size: int = pydantic.Field(ge=1)  # of the throughput
+    threads: int = pydantic.Field(ge=1, le=1024)  # a device has few; one compares best
+    warmup: int = pydantic.Field(ge=0, le=10**6)  # runs at the start of each turn that don't count
+    rounds: int = pydantic.Field(ge=1, le=10**6)  # the models take turns: the machine's speed drifts for all alike
+    seconds: float = pydantic.Field(gt=0, le=3600)  # a turn of a model: single images, one after the other
+    batch_size: int = pydantic.Field(ge=1, le=2**20)  # of the throughput
     budget: budget.BudgetParams
 
 
@@ -56,6 +56,7 @@ def check() -> None:
         raise errors.UserError(f"{DEPLOYED['int8']} exceeds its budget: {'; '.join(broken)}")
 
 
+@workdir.lock("benchmark")
 def benchmark() -> None:
     settings = params.load("benchmark", BenchmarkParams)
     with ExitStack() as running:
@@ -80,7 +81,7 @@ def benchmark() -> None:
     print(f"benchmark: {latencies}; {photograph.WIDTH * photograph.HEIGHT / 1e6:.0f} megapixels to answer "
           f"{speed['int8']['photograph_ms']:.0f} ms", file=sys.stderr)
     size = {"int8": {"size_mb": DEPLOYED["int8"].stat().st_size / 1e6}}
-    for verdict in budget.verdicts(settings.budget, size, speed):
+    for verdict in budget.costs(settings.budget, size, speed):
         print(f"benchmark: budget: {verdict}", file=sys.stderr)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pydantic
 
-from stages.core import errors, files, params, plugins
+from stages.core import errors, files, params, plugins, workdir
 from stages.core.device import thread_count
 from stages.data import prepared, tiling
 from stages.deployment import onnx_model
@@ -22,16 +22,17 @@ from stages.evaluation.confusion import Predictions
 
 
 class EvaluateParams(params.Section):
-    batch_size: int = pydantic.Field(ge=1)  # squares per call of a model; memory, not results, depends on it
-    ece_bins: int = pydantic.Field(ge=1)  # of the expected calibration error and the reliability table
-    resamples: int = pydantic.Field(ge=100)  # of the test images, behind the intervals
-    seed: int = pydantic.Field(ge=0)  # of the resampling
+    batch_size: int = pydantic.Field(ge=1, le=2**20)  # squares per call of a model; memory, not results, depends on it
+    ece_bins: int = pydantic.Field(ge=1, le=10**4)  # of the expected calibration error and the reliability table
+    resamples: int = pydantic.Field(ge=100, le=10**6)  # of the test images, behind the intervals
+    seed: params.Seed  # of the resampling
 
 
 QUALITY, PLOTS, CONFUSED = Path("metrics/quality.json"), Path("plots/test"), Path("data/confused")
 SHARES, DIFFERENCES = (0, 100), (-100, 100)  # possible % and points; intervals from two seeds would go beyond
 
 
+@workdir.lock("evaluate")
 def main() -> None:
     settings = params.load("evaluate", EvaluateParams)
     task = onnx_model.open_model(onnx_model.DEPLOYED["teacher"], thread_count()).card.task
@@ -49,11 +50,13 @@ def main() -> None:
                for name, own in results.items()}
     # Beside the means over the seeds, every score of the file that ships: a model card publishes these.
     quality["shipped"] = test.result(onnx_model.DEPLOYED["int8"]).scores
-    quality["distillation"] = (distillation(quality, draws, scores.PRIMARY)
+    shipped = onnx_model.open_model(onnx_model.DEPLOYED["int8"], 1).card.role
+    quality["distillation"] = (distillation(quality, draws, scores.PRIMARY, shipped)
                                | paired(deployed["baseline"], deployed["student"], scores, settings)
                                | {"teacher_agreement": deployed["student"].agreement(deployed["teacher"])})
     quality["test"] = {"images": len(np.unique(test.windows[:, 0])), "seeds": len(results["student"]),
-                       "teacher_errors": deployed["teacher"].errors(), "resamples": settings.resamples, **scores.WORDS}
+                       "shipped_role": shipped, "teacher_errors": deployed["teacher"].errors(),
+                       "resamples": settings.resamples, **scores.WORDS}
     files.write_json(QUALITY, rounded(quality))
     figures.draw(deployed, scores, test.classes, settings.ece_bins, test.image, PLOTS, CONFUSED)
     line = ", ".join(f"{name} {quality[name][scores.PRIMARY]:.2f} %" for name in deployed)
@@ -125,7 +128,9 @@ def seed_files(name: str) -> list[Path]:
 
 
 def summary(rows: list[dict]) -> dict:
-    """The mean of each metric over the seeds, and `<metric>_std` where there are several; nested tables likewise."""
+    """The mean of each metric over the seeds, and `<metric>_std` where there are several; nested tables likewise, but
+    for a class whose `<class>_std` is another class.
+    """
     table = {}
     for metric, first in rows[0].items():
         values = [row[metric] for row in rows]
@@ -133,7 +138,7 @@ def summary(rows: list[dict]) -> dict:
             table[metric] = summary(values)
         else:
             table[metric] = float(np.mean(values))
-            if len(rows) > 1:
+            if len(rows) > 1 and f"{metric}_std" not in rows[0]:
                 table[f"{metric}_std"] = float(np.std(values, ddof=1))
     return table
 
@@ -146,8 +151,10 @@ def interval(name: str, draws: np.ndarray, limits: tuple[float, float]) -> dict[
     return {f"{name}_low": low, f"{name}_high": high} if np.ptp(draws) else {}
 
 
-def distillation(quality: dict[str, dict], draws: dict[str, np.ndarray], primary: str) -> dict[str, float]:
-    """gain and int8_drop: points between means; gap_recovered: in %; their intervals.
+def distillation(quality: dict[str, dict], draws: dict[str, np.ndarray], primary: str,
+                 shipped: str) -> dict[str, float]:
+    """gain and int8_drop: points between means; gap_recovered: in %; their intervals. shipped: the network that the
+    int8 files were made of, baseline or student.
 
     gap_recovered is absent where the teacher isn't ahead of the baseline: there is no gap to recover. Its interval is
     absent where the teacher isn't surely ahead.
@@ -160,8 +167,8 @@ def distillation(quality: dict[str, dict], draws: dict[str, np.ndarray], primary
         table["gap_recovered"] = recovered
         if ends := statistics.ratio_interval(gain, gap):
             table["gap_recovered_low"], table["gap_recovered_high"] = ends
-    return table | {"int8_drop": means["student"] - means["int8"],
-                    **interval("int8_drop", draws["student"] - draws["int8"], DIFFERENCES)}
+    return table | {"int8_drop": means[shipped] - means["int8"],
+                    **interval("int8_drop", draws[shipped] - draws["int8"], DIFFERENCES)}
 
 
 def paired(first: Predictions, second: Predictions, scores, settings: EvaluateParams) -> dict[str, float]:

@@ -10,12 +10,11 @@ import pydantic
 from tqdm import tqdm
 
 from stages.core import errors, files, params, workdir
-from stages.core.errors import UserError, one_line
-from stages.data import archive, builtin
+from stages.core.errors import UserError
+from stages.data import archive, builtin, download
 
 SOURCE = Path("data/source")
 HTTP = ("http://", "https://")
-TIMEOUT = (10, 60)  # seconds to connect, and to the next bytes
 
 
 class DataParams(params.Section):
@@ -30,17 +29,27 @@ class DataParams(params.Section):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _check_keys(cls, values: dict) -> dict:
-        keys = [*cls.model_fields, "name", "task", "layout", "masks"]
+        keys = [*cls.model_fields, "name", "task", "layout", "layout_options", "masks"]
         if unknown := [key for key in values if key not in keys]:
             raise ValueError(f"{unknown[0]!r} is unknown; known here: {', '.join(keys)}")
         return values
 
     @pydantic.model_validator(mode="after")
     def _check_url(self) -> Self:
+        if self.source.startswith(HTTP) and not _has_host(self.source):
+            raise ValueError(f"source is {params.shown(self.source)}, which names no machine that could be asked; "
+                             "correct the URL")
         if self.source.startswith((*HTTP, "file://")) and not self.sha256:
             raise ValueError("sha256 is empty, but source is a URL; "
                              "give the 64 digits that `sha256sum` prints for the archive")
         return self
+
+
+def _has_host(url: str) -> bool:
+    try:
+        return bool(urlsplit(url).hostname) and urlsplit(url).port != 0
+    except ValueError:  # a port beyond 65535, half an IPv6 address
+        return False
 
 
 def main() -> None:
@@ -52,69 +61,37 @@ def main() -> None:
                        for path, content in builtin.SETS[data.source]())
             archive.write(archive.RAW, data.source, members, limit)
             return
-        source = _path(data.source, scratch)
+        source = _path(data, scratch)
         if data.sha256:
             _verify(source, data)
         with archive.open_members(source, scratch, limit) as members:
             archive.write(archive.RAW, str(source), tqdm(members, "fetch", unit=" files", disable=None), limit)
 
 
-def _path(source: str, scratch: Path) -> Path:
+def _path(data: DataParams, scratch: Path) -> Path:
     """The archive or folder that `data.source` names, downloaded if it is a URL. Raises UserError if there is none."""
+    source = data.source
     if source.startswith(HTTP):
-        return _download(source, scratch)
+        return download.download(source, data.sha256, scratch)
     if source.startswith("file://"):
-        path = Path(unquote(urlsplit(source).path))
-        if not path.exists():
+        path = Path(unquote(source.removeprefix("file://").removeprefix("localhost")))
+        if not path.is_absolute() or not path.exists():
             raise UserError(f"params.yaml: data.source: {path} does not exist; correct the path")
-        return path
+        return _readable(path)
     is_inside = source not in (".", "README.md") and not Path(source).is_absolute() and ".." not in Path(source).parts
     if is_inside and (SOURCE / source).exists():
-        return SOURCE / source
+        return _readable(SOURCE / source)
     names = sorted(path.name for path in SOURCE.glob("[!.]*") if path.name != "README.md") if SOURCE.is_dir() else []
     raise UserError(f"params.yaml: data.source is {source!r}, which is not in {SOURCE}/ (there: "
                     f"{', '.join(names) or 'nothing'}); copy or link it there, or name one of those, an embedded set "
                     f"({', '.join(builtin.SETS)}) or a URL")
 
 
-def _download(url: str, scratch: Path) -> Path:
-    """The URL's file in `scratch`. An interrupted download is resumed."""
-    def partial_sizes() -> dict[Path, int]:
-        return {path: path.stat().st_size for path in scratch.glob("*.part")}
-
-    target = scratch / "download"
-    if not target.exists():
-        before = partial_sizes()
-        try:
-            _transfer(url, target)
-        except UserError:
-            # If no byte was added, the server can't resume or its file has changed: start again.
-            if not before or partial_sizes() != before:
-                raise
-            for path in before:
-                path.unlink()
-            _transfer(url, target)
-    return target
-
-
-def _transfer(url: str, target: Path) -> None:
-    # gdown resumes, retries, checks that the file is unchanged, and knows Google Drive's links; pooch does not resume,
-    # and pypdl does not check the range that the server sends.
-    import gdown
-
-    with tqdm(desc=f"fetch {url}", unit="B", unit_scale=True, disable=None) as bar:
-        def progress(done: int, total: int | None) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        try:
-            gdown.download(url, str(target), quiet=True, use_cookies=False, resume=True, user_agent="gdown",
-                           progress=progress, timeout=TIMEOUT, retries=5)
-        except (gdown.DownloadError, OSError) as error:  # an OSError: requests' own, too
-            if errors.full_disk(error):
-                raise
-            raise UserError(f"{url} can't be downloaded ({one_line(error)}); check the address and the connection "
-                            f"and run again, which resumes, or put the archive into {SOURCE}/ yourself") from None
+def _readable(path: Path) -> Path:
+    """Raises UserError for what is neither file nor folder: reading a pipe would wait for ever."""
+    if path.is_file() or path.is_dir():
+        return path
+    raise UserError(f"params.yaml: data.source: {path} is no file and no folder; put an archive in its place")
 
 
 def _verify(source: Path, data: DataParams) -> None:

@@ -12,13 +12,15 @@ existing page to report/report.pdf by Chromium.
 import argparse
 import os
 import shutil
+import textwrap
 from pathlib import Path
 
 import pydantic
 
-from stages.core import errors, files, params
+from stages.core import errors, files, params, workdir
 from stages.data import prepared
 from stages.deployment import budget, onnx_model
+from stages.evaluation import seeds
 from stages.reporting import numbers, results
 
 # Markdown that a text of params.yaml may not contain, by its markdown-it name: it would end the text's section, or not
@@ -26,10 +28,16 @@ from stages.reporting import numbers, results
 REFUSED = {"heading_open": "a heading", "fence": "a code fence", "html_block": "HTML", "html_inline": "HTML"}
 
 
+class DataName(params.Section, extra="ignore"):
+    """The key of section `data` that the page prints; stages/fetch.py knows the others."""
+
+    name: str = pydantic.Field(min_length=1, max_length=200, pattern=r"^[^\n\t]*$")  # what the set is called
+
+
 class ReportParams(params.Section):
     """What no measurement says. Texts are Markdown."""
 
-    title: str = pydantic.Field(min_length=1)  # of the page
+    title: str = pydantic.Field(min_length=1, max_length=200, pattern=r"^[^\n\t]*$")  # of the page
     licence: str = pydantic.Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")  # of data and model, an id of the model hub
     provenance: str = pydantic.Field(min_length=1)  # where the data come from, and under which terms
     intended: str = pydantic.Field(min_length=1)  # what the model is for
@@ -72,21 +80,25 @@ def main() -> None:
     parser.add_argument("--pdf", action="store_true", help="make report/report.pdf from the existing page")
     options = parser.parse_args()
     if options.table:
-        print(short_table())
+        from stages.reporting import page
+
+        with page.complete():
+            print(short_table())
     elif options.pdf:
         print_pdf()
     else:
         write_page()
 
 
+@workdir.lock("report")
 def write_page() -> None:
     from stages.reporting import card, page
 
     own = params.load("report", ReportParams)
-    context = gather()
-    draw(context)
-    context |= find_pictures(own.pictures)
     with page.complete():
+        context = gather()
+        draw(context)
+        context |= find_pictures(own.pictures)
         head = card.front_matter(context["settings"], context["quality"], context["quantisation"]["form"])
     text = page.markdown(context)
     with files.atomic_write(TEXT) as file:
@@ -104,10 +116,11 @@ def gather() -> dict[str, object]:
     return tables | {
         "settings": params.load_all(), "models": MODELS,
         "timing": {name: files.read_metrics(f"timing/{name}") for name in TIMED},
-        "curves": {name: files.read_output(files.read_csv, PLOTS / f"{name}.csv") for name in TRAINED},
-        "index": files.read_output(files.read_csv, prepared.FOLDER / "index.csv"),
-        "classes": files.read_output(lambda path: prepared.classes(), prepared.FOLDER / "classes.txt"),
-        "each_class": files.read_output(files.read_csv, PLOTS / "test/classes.csv"),
+        "curves": {name: files.read_csv(PLOTS / f"{name}.csv") for name in TRAINED},
+        "rankings": rankings(),
+        "index": files.read_csv(prepared.FOLDER / "index.csv"),
+        "classes": prepared.classes(),
+        "each_class": files.read_csv(PLOTS / "test/classes.csv"),
         "confused": files.read_csv(confused) if confused.is_file() else None,
         "budget": budget.verdicts(limits, tables["size"], tables["speed"], tables["quality"]),
         "metrics": {metric: label for metric, label in METRICS.items()
@@ -156,12 +169,29 @@ def short_table() -> str:
                  f"{speed['ratio']['latency']:.1f} ×"))
     first, *widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join([name.ljust(first), *map(str.rjust, cells, widths)]) for name, *cells in rows]
-    notes = [f"latency: one image, {machine['threads']} thread(s), {machine['processor']}",
+    times = [f"latency: one image, {machine['threads']} thread(s), {machine['processor']}",
              *filter(None, (results.slower_than_float(speed), results.from_a_photograph(speed)))]
-    return "\n".join([*lines, "", *notes, "",
+    return "\n".join([*lines, "", *notes(quality), *times, "",
                       "report/report.md                    what these numbers mean, and how they came about",
                       "dvc metrics show, dvc plots show    all of them (.venv/bin/dvc)",
                       "presets/                            other data sets: make preset NAME=scenes, then make"])
+
+
+def notes(quality: dict) -> list[str]:
+    """What the reader of the short table has to know: where distilling didn't help, and what ships then."""
+    from stages.reporting import outlook
+
+    quantisation, curve = files.read_metrics("quantisation"), files.read_csv(PLOTS / "student.csv")
+    sentences = (results.shipped(quality, quantisation), results.opposite(quality, quantisation),
+                 outlook.better_teacher(quality), outlook.other_distillation(quality, rankings(), curve))
+    marks = str.maketrans("", "", "*`")  # of Markdown
+    return [line for sentence in filter(None, sentences)
+            for line in (*textwrap.wrap(sentence.translate(marks), 120), "")]
+
+
+def rankings() -> dict[str, dict]:
+    """How the seeds of teacher, baseline and student did on val."""
+    return {role: seeds.read(role) for role in TRAINED}
 
 
 def print_pdf() -> None:

@@ -7,7 +7,6 @@ checked: each is compared with the prediction of a classifier that was trained o
 
 import hashlib
 import sys
-import zipfile
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
@@ -21,11 +20,11 @@ from tqdm import tqdm
 from stages.cleaning import features, image_quality, label_errors, near_duplicates
 from stages.core import errors, files, params, plugins, workdir
 from stages.core.device import choose_device
-from stages.core.errors import UserError
-from stages.data import parallel, tiling
-from stages.data.archive import RAW
+from stages.data import leftover, listing, parallel, tiling
+from stages.data.archive import Raw
+from stages.data.class_names import check_classes
 from stages.data.decode import Header, Unreadable, decode_with_header
-from stages.data.sample import Sample
+from stages.data.sample import Sample, target_files
 
 SCAN, THUMBNAILS = Path("data/scan.csv"), Path("data/thumbnails.npy")
 THUMBNAIL = (near_duplicates.SIDE, near_duplicates.SIDE, 3)
@@ -36,6 +35,15 @@ COLUMNS = ("path", "split", "source_split", "group", "target", "label", *Header.
 Row = dict[str, object]
 
 
+class LayoutParams(params.Section):
+    """Which files of raw.zip are images, and what their labels are: the keys of `data` that say so."""
+
+    model_config = pydantic.ConfigDict(extra="ignore")
+
+    layout: str  # a module of stages/data/layouts
+    layout_options: dict[str, object]  # what that module's Options declare; {}: as the layout recognises the archive
+
+
 class ScanParams(params.Section):
     """How labels are checked. Nothing else about the scan is configurable."""
 
@@ -43,7 +51,7 @@ class ScanParams(params.Section):
     weights: str = pydantic.Field(min_length=1)  # of it: imagenet | a .safetensors file in data/weights/; else none
     image_size: int = pydantic.Field(ge=32, le=1024)  # height and width in pixels of its input
     folds: int = pydantic.Field(ge=2, le=20)  # of the out-of-fold predictions
-    seed: int = pydantic.Field(ge=0)  # of the folds
+    seed: params.Seed  # of the folds
 
     @pydantic.model_validator(mode="after")
     def _agree(self) -> Self:
@@ -64,8 +72,11 @@ class Inspection(NamedTuple):
 def main() -> None:
     _opened.cache_clear()  # where one process scans several archives, on one core
     choice, task = params.load("scan", ScanParams), params.load_word("data.task")
-    samples = _samples(params.load_word("data.layout"))
-    has_classes = not plugins.module("tasks/*/labels", task, "data.task").shape(1)  # masks are not checked
+    labels = plugins.module("tasks/*/labels", task, "data.task")
+    has_classes = not labels.shape(1)  # masks are not checked
+    samples, skipped = _samples(params.load("data", LayoutParams))
+    if has_classes:
+        check_classes(samples)
     backbone = (features.backbone(choice.backbone, choice.weights, choice.image_size, choose_device("scan"))
                 if has_classes and choice.backbone != "none" else None)
     rows, deep = [], label_errors.BatchedFeatures(backbone) if backbone else None
@@ -83,11 +94,14 @@ def main() -> None:
         files.write_array(THUMBNAILS, (len(samples), *THUMBNAIL), "uint8", thumbnails())
         label_scores, summary = {}, "no class labels to check"
         if has_classes:
-            stored = np.load(THUMBNAILS, mmap_mode="r")
+            stored = files.read_array(THUMBNAILS, "uint8", 4)
             label_scores, summary = label_errors.find_label_errors(rows, stored, deep, choice.folds, choice.seed)
+        else:
+            labels.unite_labels(rows, _opened(task)[0].read)
         files.write_csv(SCAN, COLUMNS, (row | label_scores.get(number, {}) for number, row in enumerate(rows)))
     unreadable = sum(row["issue"] == "unreadable" for row in rows)
-    print(f"scan: {len(samples)} images, {unreadable} unreadable; {summary}", file=sys.stderr)
+    print(f"scan: {len(samples)} images, {unreadable} unreadable; {'; '.join(filter(None, (summary, skipped)))}",
+          file=sys.stderr)
 
 
 def inspect(sample: Sample, task: str, size: int) -> Inspection:
@@ -96,13 +110,19 @@ def inspect(sample: Sample, task: str, size: int) -> Inspection:
     content = raw.read(sample.path)
     row = dict.fromkeys(COLUMNS, "")
     row |= sample._asdict() | {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    with parallel.room_for(content):
+        return _inspected(row, content, raw, labels, size)
+
+
+def _inspected(row: Row, content: bytes, raw: Raw, labels: ModuleType, size: int) -> Inspection:
+    """row: COLUMNS, those filled that need no decoding."""
     try:
         image, header = decode_with_header(content)
     except Unreadable as error:
         return Inspection(row | {"issue": "unreadable", "reason": str(error)}, np.zeros(THUMBNAIL, np.uint8), None)
     height, width = image.shape[:2]
     row |= header._asdict() | {"width": width, "height": height}
-    row["label"], row["issue"], row["reason"] = labels.examine(sample.target, raw.read, (height, width))
+    row["label"], row["issue"], row["reason"] = labels.examine(row["target"], raw.read, (height, width))
     pixels = hashlib.sha256(b"%dx%d " % (width, height))  # 2×8 and 4×4 pixels may be the same bytes
     pixels.update(np.ascontiguousarray(image))
     row["pixels"] = pixels.hexdigest()
@@ -114,20 +134,20 @@ def inspect(sample: Sample, task: str, size: int) -> Inspection:
     return Inspection(row, thumbnail, tiling.cut_image(image, tiling.Sizing(size, "squash", scale=1.0, overlap=0))[0])
 
 
-def _samples(layout: str) -> list[Sample]:
-    module = plugins.module("data/layouts/*", layout, "data.layout")
-    with zipfile.ZipFile(RAW) as raw:
-        samples = sorted(module.samples(raw.namelist(), raw.read))
-    if not samples:
-        raise UserError(f"{RAW} holds no images where the layout {layout} looks for them; "
-                        f"see stages/data/layouts/{layout}.py, or choose another data.layout")
-    return samples
+def _samples(data: LayoutParams) -> tuple[list[Sample], str]:
+    """The samples, and a sentence on the files of the archive that are none."""
+    module = plugins.module("data/layouts/*", data.layout, "data.layout")
+    with Raw() as raw:
+        names = raw.namelist()
+        samples = listing.list_samples(module, names, raw.read, data.layout_options)
+    return samples, leftover.summary(names, [
+        name for sample in samples for name in (sample.path, *target_files(sample.target))])
 
 
 @cache
-def _opened(task: str) -> tuple[zipfile.ZipFile, ModuleType]:
+def _opened(task: str) -> tuple[Raw, ModuleType]:
     """raw.zip, opened once per process, and the task's labels module."""
-    return zipfile.ZipFile(RAW), plugins.module("tasks/*/labels", task, "data.task")
+    return Raw(), plugins.module("tasks/*/labels", task, "data.task")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ Out: models/targets.npy, its raw logits, float16 (V,N,C), and models/targets.jso
 Raw logits: temperature, weights and loss of the distillation never touch this stage.
 """
 
+import hashlib
+import itertools
 import math
 import os
 import sys
@@ -16,7 +18,7 @@ from tqdm import tqdm
 
 from stages.core import errors, files, params, workdir
 from stages.core.device import choose_device, thread_count
-from stages.core.files import atomic_write, sha256, write_json
+from stages.core.files import sha256, write_json
 from stages.data import augmentation, prepared
 from stages.distillation import teacher_logits
 from stages.models import factory
@@ -51,30 +53,29 @@ def write_logits(teacher: nn.Module, images: augmentation.ImageArrays, targets: 
     shape = (passes, len(images), *one)
     print(f"teacher_targets: {passes} passes over {len(images)} images, "
           f"{2 * math.prod(shape) / 1e6:.1f} MB of logits", file=sys.stderr)
-    timing = path.with_suffix(".seconds")
-    spent_before = float(timing.read_text()) if timing.exists() and path.exists() else 0.0
+    header = files.array_header(shape, "float16")
+    begun = workdir.sealed(path) or workdir.Sealed(0, hashlib.sha256(), 0.0)
     started = time.perf_counter()
     size = targets.batch_size
     chunks = [(number, samples[first:first + size]) for number in range(passes)
               for first in range(0, len(images), size)]
-    done, position = 0, files.array_header_size(shape, "float16")
-    with open(path, "r+b" if path.exists() else "w+b") as file:
-        # Only whole chunks are kept: each is computed as it was the first time, so that the bytes agree.
-        for _, rows in chunks:
-            end = position + 2 * len(rows) * math.prod(one)
-            if end > path.stat().st_size:
-                break
-            done, position = done + 1, end
-        if not done:
-            files.write_array_header(file, shape, "float16")
-        file.truncate(position)
-        file.seek(position)
-        for number, rows in tqdm(chunks[done:], desc="teacher_targets", unit="batch", disable=None):
-            file.write(next(teacher_logits.logits(teacher, images, rows, targets, augment, number)).tobytes())
+    with open(path, "r+b" if begun.size else "w+b") as file:
+        def add(content: bytes) -> None:
+            file.write(content)
             file.flush()
-            with atomic_write(timing) as note:
-                note.write(str(spent_before + time.perf_counter() - started))
-    return spent_before + time.perf_counter() - started
+            begun.digest.update(content)
+            workdir.seal(path, file.tell(), begun.digest, begun.seconds + time.perf_counter() - started)
+
+        # Whole chunks are sealed: each is computed as it was the first time, so that the bytes agree.
+        file.truncate(begun.size)
+        file.seek(begun.size)
+        if not begun.size:
+            add(header)
+        ends = itertools.accumulate((2 * len(rows) * math.prod(one) for _, rows in chunks), initial=len(header))
+        done = list(ends).index(file.tell())
+        for number, rows in tqdm(chunks[done:], desc="teacher_targets", unit="batch", disable=None):
+            add(next(teacher_logits.logits(teacher, images, rows, targets, augment, number)).tobytes())
+    return begun.seconds + time.perf_counter() - started
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
     python -m tools.code_deps --write    corrects the file
 
 A module chosen by a name in params.yaml is listed by its pattern, as stages/models/zoo/${teacher.model}.py. A room in
-FOLDERS is listed as a whole for a stage that imports at least half of its modules: they change together.
+FOLDERS is listed as a whole for a stage that imports at least half of its modules: they change together; and all of
+stages/ for one that imports the scripts of others.
 """
 
 import argparse
@@ -95,6 +96,8 @@ def needed(stage: str, params: str) -> set[str]:
     which of a pattern's keys concern it.
     """
     modules, chosen = reached(f"stages/{stage}.py")
+    if any(module.count("/") == 1 for module in modules - {f"stages/{stage}.py"}):
+        return {"stages"}
     deps = set(modules).union(*map(templates, modules))
     for folder in FOLDERS:
         files = {file for file in deps if file.startswith(f"{folder}/")}
@@ -121,7 +124,7 @@ def mended(stage: str, entry: str) -> str:
     """The stage's entry with its code deps as they should be: the script first, then the rest by name."""
     deps = needed(stage, "".join(re.findall(r"    params:.*(?:\n      .*)*", entry)))
     script = f"stages/{stage}.py"
-    lines = [f"      - {dep}\n" for dep in [script, *sorted(deps - {script})]]
+    lines = [f"      - {dep}\n" for dep in sorted(deps, key=lambda dep: (dep != script, dep))]
     others = re.sub(r"^      - stages\S*\n", "", entry, flags=re.MULTILINE)
     block = re.search(r"    deps:\n(?:      - .*\n)*", others)[0]
     return others.replace(block, block + "".join(lines))

@@ -10,7 +10,6 @@ file of a commit, as https://github.com/OWNER/PROJECT/raw serves it.
 import argparse
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from stages.core import errors, files, params
 from stages.deployment import budget
@@ -144,10 +143,9 @@ def budget_verdict() -> str:
     """Whether the deployed file keeps to benchmark.budget, by the metrics in the working tree."""
     limits = params.load("benchmark.budget", budget.BudgetParams)
     try:
-        measured = [files.read_json(Path("metrics", f"{name}.json")) for name in ("size", "speed", "quality")]
-        verdicts = budget.verdicts(limits, *measured)
-    except (OSError, ValueError, KeyError) as error:
-        return f"Cannot be told: metrics/ is not complete ({errors.one_line(error)}); run dvc repro."
+        verdicts = budget.verdicts(limits, *map(files.read_metrics, ("size", "speed", "quality")))
+    except errors.UserError as error:
+        return f"Cannot be told: {error}."
     if not verdicts:
         return budget.describe(verdicts) + "."
     word = "Kept" if all(verdict.met for verdict in verdicts) else "Not kept"

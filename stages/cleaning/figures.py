@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from stages.cleaning.findings import Finding, Row
-from stages.data.archive import RAW
+from stages.data.archive import Raw
 from stages.data.decode import Unreadable, decode
 from stages.evaluation import plotting
 
@@ -81,7 +81,7 @@ def sheet(findings: Sequence[Finding], path: Path) -> None:
     for finding in findings:
         by_issue[finding.issue].append(finding)
     inches, columns = 1.9 * len(by_issue) + 0.3, max(2, min(PER_ISSUE, max(map(len, by_issue.values()))))
-    with zipfile.ZipFile(RAW) as raw, plotting.figure(path, 2.3 * columns, inches) as drawn:
+    with Raw() as raw, plotting.figure(path, 2.3 * columns, inches) as drawn:
         grid = drawn.subplots(len(by_issue), columns, squeeze=False)
         drawn.subplots_adjust(left=0.01, right=0.99, bottom=0.7 / inches, top=1 - 0.3 / inches, hspace=0.9)
         for line, (issue, some) in zip(grid, sorted(by_issue.items()), strict=True):

@@ -13,8 +13,12 @@ class UserError(Exception):
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an exception, with line breaks and runs of spaces as one space; its type where it has none."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """The message of an exception, with line breaks and runs of spaces as one space; its type where it has none.
+
+    What a terminal would act on, in a file's name for example, is written as Python writes it: \\x1b.
+    """
+    text = " ".join(str(error).split()) or type(error).__name__
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 def run(main: Callable[[], object]) -> None:

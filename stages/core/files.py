@@ -1,5 +1,5 @@
 """Reading and writing the stages' files: JSON and CSV that diff well, and NumPy arrays. A file appears only when it is
-complete.
+complete, and one that was cut, emptied or garbled since is refused in one line: every reader here raises UserError.
 
 Arrays are written as plain files, never through a memory map: a full disk is then an error that can be reported, where
 a write to a mapped page without room on the disk would kill the process.
@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ import numpy as np
 from stages.core.errors import UserError
 
 METRICS = Path("metrics")
+CHUNK = 1 << 20  # bytes read at a time
 Content = TypeVar("Content")
 
 
@@ -43,8 +44,19 @@ def write_json(path: Path, value: object) -> None:
         file.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: Path):
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+def read_json(path: Path, keys: Collection[str] = ()) -> dict:
+    """keys: what it has to hold at least."""
+    def read(path: Path) -> dict:
+        value = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_no_number)
+        if not isinstance(value, dict) or not value.keys() >= set(keys):
+            raise ValueError("other content")
+        return value
+
+    return read_output(read, path)
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
@@ -57,42 +69,67 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, ob
         writer.writerows(rows)
 
 
-def read_csv(path: Path) -> list[dict[str, str]]:
-    with open(path, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def read_csv(path: Path, columns: Collection[str] = ()) -> list[dict[str, str]]:
+    """columns: what it has to have at least."""
+    def read(path: Path) -> list[dict[str, str]]:
+        with open(path, encoding="utf-8", newline="") as file:
+            text = file.read()
+        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+        rows = list(reader)
+        if "\0" in text:
+            raise ValueError("zeros, as a power loss leaves them")
+        names = reader.fieldnames or ()
+        if not names or not set(names) >= set(columns) or any(None in row or None in row.values() for row in rows):
+            raise ValueError("columns are missing, or cells of a row")
+        return rows
+
+    return read_output(read, path)
+
+
+def read_array(path: Path, dtype: str, ndim: int) -> np.ndarray:
+    """An array that `write_array` wrote, mapped from its file. dtype: its kind, as np.issubdtype knows it ("integer").
+    ndim: the number of its axes, at least.
+    """
+    def read(path: Path) -> np.ndarray:
+        array = np.load(path, mmap_mode="r")
+        if not np.issubdtype(array.dtype, getattr(np, dtype)) or array.ndim < ndim:
+            raise ValueError("another kind of array")
+        if array.nbytes and array.offset + array.nbytes != Path(path).stat().st_size:
+            raise ValueError("another length")
+        return array
+
+    return read_output(read, path)
 
 
 def write_array(path: Path, shape: tuple[int, ...], dtype: str, chunks: Iterable[np.ndarray]) -> None:
     """A .npy file of this shape from chunks that follow one another in C order."""
     with atomic_write(path, "wb") as file:
-        write_array_header(file, shape, dtype)
+        file.write(array_header(shape, dtype))
         for chunk in chunks:
             file.write(np.ascontiguousarray(chunk, dtype))
 
 
-def write_array_header(file, shape: tuple[int, ...], dtype: str) -> None:
-    descr = np.lib.format.dtype_to_descr(np.dtype(dtype))
-    np.lib.format.write_array_header_2_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
-
-
-def array_header_size(shape: tuple[int, ...], dtype: str) -> int:
-    """The number of bytes before the first value."""
-    header = io.BytesIO()
-    write_array_header(header, shape, dtype)
-    return header.tell()
+def array_header(shape: tuple[int, ...], dtype: str) -> bytes:
+    """What stands before the first value."""
+    header, descr = io.BytesIO(), np.lib.format.dtype_to_descr(np.dtype(dtype))
+    np.lib.format.write_array_header_2_0(header, {"descr": descr, "fortran_order": False, "shape": shape})
+    return header.getvalue()
 
 
 def read_metrics(name: str) -> dict:
-    """metrics/<name>.json. Raises UserError where it is missing or broken."""
-    return read_output(read_json, METRICS / f"{name}.json")
+    """metrics/<name>.json."""
+    return read_json(METRICS / f"{name}.json")
 
 
 def read_output(read: Callable[[Path], Content], path: Path) -> Content:
     """`read(path)` of a file that a stage writes. Raises UserError where it is missing or broken."""
     try:
         return read(path)
-    except (OSError, ValueError):
-        raise UserError(f"{path} is missing or broken; run dvc repro to make it") from None
+    except (UserError, MemoryError):
+        raise
+    except Exception:  # damaged files make libraries raise nearly everything
+        raise UserError(f"{path} is missing or broken; run dvc repro to make it (if that doesn't help: make check)"
+                        ) from None
 
 
 def sha256(path: Path) -> str:

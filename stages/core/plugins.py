@@ -5,6 +5,7 @@ from pathlib import Path
 from types import ModuleType
 
 from stages.core.errors import UserError
+from stages.core.params import shown
 
 STAGES = Path(__file__).parents[1]
 
@@ -18,5 +19,5 @@ def module(pattern: str, name: str, key: str) -> ModuleType:
     names = sorted(path.relative_to(STAGES).as_posix().removeprefix(before).removesuffix(after)
                    for path in STAGES.glob(f"{before}[!_]*{after}"))
     if name not in names:
-        raise UserError(f"params.yaml: {key} is {name!r}; known: {', '.join(names)} (stages/{pattern}.py)")
+        raise UserError(f"params.yaml: {key} is {shown(name)}; known: {', '.join(names)} (stages/{pattern}.py)")
     return importlib.import_module(f"stages.{pattern.replace('*', name).replace('/', '.')}")

@@ -24,7 +24,7 @@ class Augment(Section):
     """How training images are varied."""
 
     crop: Literal["none", "pad", "resized"]  # pad: reflect-pad, then crop; resized: a random area, brought to size
-    padding: int = pydantic.Field(ge=0)  # pixels on each side, for pad
+    padding: int = pydantic.Field(ge=0, le=4096)  # pixels on each side, for pad
     min_area: float = pydantic.Field(gt=0, le=1)  # smallest share of the area, for resized
     flip: bool  # mirror half of the images left to right
     turns: bool  # turn by 0, 90, 180 or 270 degrees: for pictures without an up, as from the air

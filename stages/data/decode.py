@@ -1,5 +1,6 @@
 """The one place where bytes become RGB pixels, or a mask's values. predict.py is built from it too."""
 
+import contextlib
 import io
 import logging
 import re
@@ -75,11 +76,20 @@ def decode_with_header(content: bytes) -> tuple[np.ndarray, Header]:
     return _read(content, _with_header)
 
 
+def pixel_count(content: bytes) -> int:
+    """How many pixels the file's header claims, before anything is decoded; 0 where there is none that can be read."""
+    try:
+        with Image.open(io.BytesIO(content), formats=readable_formats()) as image:
+            return image.width * image.height
+    except Exception:  # decoding says what is wrong
+        return 0
+
+
 def decode_mask(content: bytes, colours: bool) -> np.ndarray:
     """A mask as it is stored, its pixels being labels: not rotated, stretched or blended. Raises Unreadable, OtherKind.
 
     colours: uint8 (H,W,3), RGB, an index through its palette. Otherwise the integers of a grey or palette image (H,W):
-    grey of 2 or 4 bits as levels of 255, which is how Pillow reads it.
+    grey of 2 or 4 bits as levels of 255, which is how Pillow reads it; grey stored as RGB is grey.
     """
     return _read(content, _colours if colours else _indices)
 
@@ -92,7 +102,7 @@ def has_image_suffix(path: str) -> bool:
 @cache
 def readable_formats() -> list[str]:
     """Pillow's names of the formats that are tried."""
-    Image.init()
+    _init()
     return [name for name in Image.ID if name not in REFUSED]
 
 
@@ -146,6 +156,10 @@ def _frames(image: Image.Image) -> int:
 def _indices(image: Image.Image) -> np.ndarray:
     if image.mode in ("1", "L", "P", "I") or image.mode.startswith("I;16"):
         return np.asarray(image)
+    if image.mode in ("LA", "RGB", "RGBA"):
+        first, *others = image.split()[:1 if image.mode == "LA" else 3]
+        if all(other.tobytes() == first.tobytes() for other in others):
+            return np.asarray(first)
     raise OtherKind(f"stored as colours (mode {image.mode}), not as indices")
 
 
@@ -244,4 +258,14 @@ def _lab() -> ImageCms.ImageCmsTransform:
 
 @cache
 def _suffixes() -> frozenset[str]:
+    _init()
     return frozenset(Image.registered_extensions())
+
+
+def _init() -> None:
+    """All of Pillow's formats, and HEIC where pi-heif is installed, which a device may lack."""
+    Image.init()
+    with contextlib.suppress(ImportError):
+        import pi_heif
+
+        pi_heif.register_heif_opener()

@@ -1,4 +1,5 @@
-"""The arrays that `split` prepares, as later stages read them: memory-mapped, never loaded as a whole.
+"""The arrays that `split` prepares, as later stages read them: memory-mapped, never loaded as a whole. Raises UserError
+where one of them is missing or broken.
 
 `data/prepared/<split>/images.npy`   uint8 (N,H,W,3), RGB
 `data/prepared/<split>/targets.npy`  integers (N,*S): a class per image or per pixel; absent for `unlabelled`
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from stages.core import files
+
 FOLDER = Path("data/prepared")
 SPLITS = ("train", "val", "test", "unlabelled")
 # Negative targets are no class.
@@ -20,17 +23,17 @@ IGNORED = -100  # excluded from all losses and metrics
 
 def images(split: str) -> np.ndarray:
     """uint8 (N,H,W,3), memory-mapped."""
-    return np.load(FOLDER / split / "images.npy", mmap_mode="r")
+    return files.read_array(FOLDER / split / "images.npy", "uint8", 4)
 
 
 def targets(split: str) -> np.ndarray:
     """Integers (N,*S), memory-mapped."""
-    return np.load(FOLDER / split / "targets.npy", mmap_mode="r")
+    return files.read_array(FOLDER / split / "targets.npy", "integer", 1)
 
 
 def windows(split: str) -> np.ndarray:
     """int32 (N,5): picture, top, left, height, width, as data/tiling.py defines them."""
-    return np.load(FOLDER / split / "windows.npy")
+    return files.read_array(FOLDER / split / "windows.npy", "integer", 2)
 
 
 def class_counts(number: int, split: str = "train") -> np.ndarray:
@@ -54,7 +57,13 @@ def labelled_count() -> int:
 
 
 def classes() -> list[str]:
-    return (FOLDER / "classes.txt").read_text(encoding="utf-8").splitlines()
+    def read(path: Path) -> list[str]:
+        names = path.read_text(encoding="utf-8").splitlines()
+        if len(names) < 2:
+            raise ValueError("fewer than two classes")
+        return names
+
+    return files.read_output(read, FOLDER / "classes.txt")
 
 
 def evenly_spaced(total: int, count: int) -> np.ndarray:

@@ -24,10 +24,10 @@ class DistillParams(Section):
 
     loss: Literal["kd", "dkd", "dist", "cwd"]  # cwd: segmentation
     temperature: float = pydantic.Field(gt=0, le=100)  # softens both sides' logits
-    kd_weight: float = pydantic.Field(ge=0)
-    ce_weight: float = pydantic.Field(ge=0)
+    kd_weight: float = pydantic.Field(ge=0, le=10**6)
+    ce_weight: float = pydantic.Field(ge=0, le=10**6)
     standardise: bool  # kd and dkd: logits to zero mean, unit deviation over the classes first
-    dkd_beta: float = pydantic.Field(ge=0)  # dkd: weight of what the teacher says of the other classes
+    dkd_beta: float = pydantic.Field(ge=0, le=10**6)  # dkd: weight of what the teacher says of the other classes
     debias: float = pydantic.Field(ge=0, le=1)  # share of the log class shares taken out of the teacher's logits
     unlabelled: bool  # unlabelled images take part, with the teacher's loss alone
 
@@ -55,6 +55,13 @@ def distillation_loss(student: torch.Tensor, teacher: torch.Tensor, targets: tor
     if not (targets != IGNORED).any():
         return student[:0].sum()
     return LOSSES[params.loss](student, teacher, targets, params) * params.temperature**2
+
+
+def check_places(params: DistillParams, places: int) -> None:
+    """places: how many positions an image has. Raises UserError where the loss compares them and there is one."""
+    if params.loss == "cwd" and places == 1:
+        raise UserError("params.yaml: distill.loss cwd compares the places of an image, so it needs segmentation; "
+                        "use kd, dkd or dist")
 
 
 def kd(student: torch.Tensor, teacher: torch.Tensor, targets: torch.Tensor, params: DistillParams) -> torch.Tensor:
@@ -89,9 +96,7 @@ def cwd(student: torch.Tensor, teacher: torch.Tensor, targets: torch.Tensor, par
     and the images with a valid place: Shu et al., "Channel-wise Knowledge Distillation for Dense Prediction", ICCV
     2021, section 3. Blind to a class's logits being higher everywhere, so it goes with a cross-entropy.
     """
-    if student.shape[2] == 1:
-        raise UserError("params.yaml: distill.loss cwd compares the places of an image, so it needs segmentation; "
-                    "use kd, dkd or dist")
+    check_places(params, student.shape[2])
     is_ignored = (targets == IGNORED)[:, None]  # (N,1,P)
     has_valid = ~is_ignored.all(2)[:, 0]  # (N,)
     student, teacher = (

@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from stages.core.errors import UserError
-from stages.core.files import read_json, read_output, sha256, write_array
+from stages.core.files import read_json, sha256, write_array
 from stages.data import augmentation, prepared
 from stages.distillation import teacher_logits
 from stages.models import factory
@@ -27,14 +27,14 @@ class Teacher:
                  augment: augmentation.Augment, folder: Path):
         """folder: for the logits of an epoch, in mode online."""
         self.network, self.images, self.params, self.augment, self.folder = network, images, params, augment, folder
-        self.cached = read_output(teacher_logits.load, teacher_logits.LOGITS)  # (V,N,C,*S)
+        self.cached = teacher_logits.load(teacher_logits.LOGITS)  # (V,N,C,*S)
 
     def check_cache(self) -> None:
         """Run the teacher again on a few images of the first and the last pass.
 
         Raises UserError where its logits are others, or where the cache was made from something else.
         """
-        made = read_output(read_json, teacher_logits.ABOUT)
+        made = read_json(teacher_logits.ABOUT)
         counts = {split: len(prepared.images(split)) for split in ("train", "unlabelled")}
         for key, value in teacher_logits.about(self.params, self.augment, counts, sha256(factory.TEACHER)).items():
             if made.get(key) != value:

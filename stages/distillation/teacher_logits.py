@@ -4,7 +4,7 @@ A pass is a number: in `clean` mode 0 is the image as stored and 1 its mirror im
 Of per-pixel logits every stride-th row and column is kept, since neighbours are much alike.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -13,9 +13,10 @@ import pydantic
 import torch
 from torch import nn
 
+from stages.core import files
 from stages.core.device import autocast
 from stages.core.errors import UserError
-from stages.core.params import Section
+from stages.core.params import Section, Seed
 from stages.data import augmentation
 
 LOGITS = Path("models/targets.npy")  # float16 (V,N,C,*S): pass, image (train's, then the unlabelled), class
@@ -26,10 +27,10 @@ class TargetParams(Section):
     """How the teacher's logits are computed and cached."""
 
     mode: Literal["clean", "views", "online"]  # the image and its mirror | seeded views, cycled | nothing cached
-    views: int = pydantic.Field(ge=1)  # V, for views: view e mod V in epoch e
-    seed: int = pydantic.Field(ge=0, lt=2**31)  # of the views, in modes views and online
-    stride: int = pydantic.Field(ge=1)  # segmentation: every stride-th row and column of the logits is kept
-    batch_size: int = pydantic.Field(ge=1)
+    views: int = pydantic.Field(ge=1, le=10**6)  # V, for views: view e mod V in epoch e
+    seed: Seed  # of the views, in modes views and online
+    stride: int = pydantic.Field(ge=1, le=4096)  # segmentation: every stride-th row and column of the logits is kept
+    batch_size: int = pydantic.Field(ge=1, le=2**20)
     precision: Literal["fp32", "bf16"]
 
 
@@ -46,7 +47,7 @@ def about(params: TargetParams, augment: augmentation.Augment, images: dict[str,
 
 def load(path: Path) -> np.ndarray:
     """float16 (V,N,C,*S), mapped from the file."""
-    return np.load(path, mmap_mode="r")
+    return files.read_array(path, "floating", 3)
 
 
 def view_number(params: TargetParams, epoch: int) -> int:
@@ -67,12 +68,23 @@ def teacher_view(images: augmentation.ImageArrays, samples: np.ndarray, params: 
     return augmentation.view(images, samples, augment, params.seed, number)
 
 
+def check_places(params: TargetParams, places: Sequence[int]) -> None:
+    """places: S, of the teacher's logits. Raises UserError for mode clean with per-pixel logits, which don't follow the
+    student's crops, and for a stride larger than half the map.
+    """
+    if params.mode == "clean" and places:
+        raise UserError("params.yaml: targets.mode is clean, but this teacher's logits are per pixel, and pixels "
+                        "move with the student's crops; use views or online")
+    if 2 * params.stride > min(places, default=2 * params.stride):
+        raise UserError(f"params.yaml: targets.stride is {params.stride}, so that of logits for "
+                        f"{'×'.join(map(str, places))} pixels hardly any would be kept; lower it")
+
+
 def logits(teacher: nn.Module, images: augmentation.ImageArrays, samples: np.ndarray, params: TargetParams,
            augment: augmentation.Augment, number: int) -> Iterator[np.ndarray]:
     """The teacher's logits of these images in pass `number`, in chunks of float16 (≤ batch_size,C,*S).
 
-    Raises UserError for mode clean with per-pixel logits, which don't follow the student's crops, and for a stride
-    larger than half the map.
+    Raises UserError as `check_places`.
     """
     device = next(teacher.parameters()).device
     for start in range(0, len(samples), params.batch_size):
@@ -80,10 +92,5 @@ def logits(teacher: nn.Module, images: augmentation.ImageArrays, samples: np.nda
         batch = torch.from_numpy(teacher_view(images, chunk, params, augment, number)).to(device).permute(0, 3, 1, 2)
         with torch.inference_mode(), autocast(device, params.precision):
             output = teacher(batch)
-        if params.mode == "clean" and output.ndim > 2:
-            raise UserError("params.yaml: targets.mode is clean, but this teacher's logits are per pixel, and pixels "
-                            "move with the student's crops; use views or online")
-        if 2 * params.stride > min(output.shape[2:], default=2 * params.stride):
-            raise UserError(f"params.yaml: targets.stride is {params.stride}, so that of logits for "
-                            f"{'×'.join(map(str, output.shape[2:]))} pixels hardly any would be kept; lower it")
+        check_places(params, output.shape[2:])
         yield subsample(output, output.ndim - 2, params.stride).half().cpu().numpy()

@@ -5,6 +5,7 @@ Every network is wrapped in `Normalised`: images stay uint8 up to the model, so 
 
 import json
 from pathlib import Path
+from types import ModuleType
 from typing import Literal, Self
 
 import pydantic
@@ -115,6 +116,25 @@ def count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
+@torch.no_grad()
+def outline(params: NetworkParams, classes: int, size: tuple[int, int]) -> tuple[nn.Module, tuple[int, ...]] | None:
+    """The bare network without memory for its weights, and the shape of its logits for two images (H, W); None for an
+    architecture that computes with the weights themselves.
+
+    Raises UserError as `build`, and where the weights that `params` names are not there.
+    """
+    if params.weights == "imagenet":
+        _with_imagenet(params)
+    elif params.weights != "none" and not (WEIGHTS / params.weights).is_file():
+        raise _not_found(WEIGHTS / params.weights)
+    try:
+        with torch.device("meta"):
+            network = Normalised(_bare(params, classes), *CENTRED)
+            return network.net, _check_size(network, params, size)
+    except NotImplementedError:
+        return None
+
+
 def _bare(params: NetworkParams, classes: int) -> nn.Module:
     module = plugins.module("models/zoo/*", params.model, "model")
     options = parse(module.Options, params.options, f"params.yaml: options of {params.model}")
@@ -122,25 +142,35 @@ def _bare(params: NetworkParams, classes: int) -> nn.Module:
 
 
 @torch.no_grad()
-def _check_size(network: Normalised, params: NetworkParams, size: tuple[int, int]) -> None:
-    """Fail before the first epoch where an architecture can't take images of this size."""
+def _check_size(network: Normalised, params: NetworkParams, size: tuple[int, int]) -> tuple[int, ...]:
+    """The shape of the logits of two images. Fails before the first epoch where an architecture can't take this size.
+    """
     try:
-        network.eval()(torch.zeros(2, 3, *size, dtype=torch.uint8))
+        shape = network.eval()(torch.zeros(2, 3, *size, dtype=torch.uint8)).shape
     except (RuntimeError, AssertionError, ValueError) as error:
+        if isinstance(error, NotImplementedError) and network.mean.is_meta:
+            raise  # says nothing of the size
         raise UserError(f"params.yaml: {params.model} with {params.options} can't take images of {size[0]}×{size[1]} "
                     f"({_first_line(error)}); choose another architecture, or another image_size") from None
     network.train()
+    return shape
 
 
 def _weights(params: NetworkParams) -> tuple[dict[str, torch.Tensor], tuple]:
     """State dict and normalisation."""
     if params.weights != "imagenet":
         return _read(WEIGHTS / params.weights)
+    module = _with_imagenet(params)
+    return module.imagenet(parse(module.Options, params.options, f"params.yaml: options of {params.model}")), IMAGENET
+
+
+def _with_imagenet(params: NetworkParams) -> ModuleType:
+    """The model's module, if it has ImageNet weights."""
     module = plugins.module("models/zoo/*", params.model, "model")
     if not hasattr(module, "imagenet"):
         raise UserError(f"params.yaml: weights is 'imagenet', but {params.model} has none; "
-                    "use weights: none, or a model of torchvision that has them")
-    return module.imagenet(parse(module.Options, params.options, f"params.yaml: options of {params.model}")), IMAGENET
+                        "use weights: none, or a model of torchvision that has them")
+    return module
 
 
 def _adopt(net: nn.Module, state: dict[str, torch.Tensor], classes: int, source: str) -> None:
@@ -164,13 +194,17 @@ def _read(path: Path) -> tuple[dict[str, torch.Tensor], tuple]:
         with safe_open(path, framework="pt") as file:
             about = (file.metadata() or {}).get(NORMALISATION)
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+        return state, tuple(map(tuple, json.loads(about))) if about else IMAGENET
     except FileNotFoundError:
-        raise UserError(f"weights {path} not found; put the .safetensors file there, or say 'imagenet' or 'none' "
-                    "in params.yaml") from None
-    except (SafetensorError, IsADirectoryError) as error:
+        raise _not_found(path) from None
+    except (SafetensorError, OSError, ValueError, TypeError) as error:
         raise UserError(f"{path} is no readable safetensors file ({one_line(error)}); "
                     "other formats can hold code and are never loaded") from None
-    return state, tuple(map(tuple, json.loads(about))) if about else IMAGENET
+
+
+def _not_found(weights: Path) -> UserError:
+    return UserError(f"weights {weights} not found; put the .safetensors file there, or say 'imagenet' or 'none' in "
+                     "params.yaml")
 
 
 def _first_line(error: Exception) -> str:

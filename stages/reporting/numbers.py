@@ -1,6 +1,6 @@
 """Numbers, names and settings as text. In: numbers, rows of metrics/quality.json, params. Out: short texts."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -31,9 +31,9 @@ def parameters(millions: float) -> str:
     return f"{plain(number / 1e3, 3)} thousand" if number >= 1e3 else str(number)
 
 
-def spread(row: Mapping[str, float], metric: str, digits: int) -> str:
-    """97.12 ± 0.30, or 97.12 where there is a single seed."""
-    std = row.get(f"{metric}_std")
+def spread(row: Mapping[str, float], metric: str, digits: int, classes: Collection[str] = ()) -> str:
+    """97.12 ± 0.30, or 97.12 where there is a single seed. classes: of a table by class; `road_std` may be one."""
+    std = None if f"{metric}_std" in classes else row.get(f"{metric}_std")
     return f"{row[metric]:.{digits}f}" + ("" if std is None else f" ± {std:.{digits}f}")
 
 

@@ -115,11 +115,16 @@ def sample_weights(section: str, recipe: Recipe, class_counts: np.ndarray | None
     if recipe.imbalance != "weighted_sampler":
         return None
     labels = prepared.targets("train")
-    if labels.ndim > 1:
-        raise UserError(f"params.yaml: {section}.imbalance is weighted_sampler, but the labels are masks, and no image "
-                        "can be drawn for one of its classes; use class_weight or balanced_softmax")
+    check_imbalance(section, recipe, labels.shape[1:])
     weights = class_weights(class_counts, recipe.class_weight_power).double().numpy()[labels]
     return np.append(weights, np.ones(unlabelled))
+
+
+def check_imbalance(section: str, recipe: Recipe, places: tuple[int, ...]) -> None:
+    """places: S, of a label. Raises UserError for a sampler of masks, naming the section of params.yaml."""
+    if recipe.imbalance == "weighted_sampler" and places:
+        raise UserError(f"params.yaml: {section}.imbalance is weighted_sampler, but the labels are masks, and no image "
+                        "can be drawn for one of its classes; use class_weight or balanced_softmax")
 
 
 def class_weights(class_counts: np.ndarray, power: float) -> torch.Tensor:

@@ -10,12 +10,22 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from stages.core import workdir
 from stages.core.device import autocast
+from stages.core.errors import UserError
 from stages.core.files import write_array
 from stages.data import augmentation, prepared
 from stages.models import factory
 from stages.training.batches import VALIDATION_BATCH, Batch, Batches, to_tensor
 from stages.training.optim import Recipe
+
+
+def check_augment(augment: augmentation.Augment) -> None:
+    """Raises UserError for views that have no features yet."""
+    if augment.crop != "none" or augment.colour or augment.turns:
+        raise UserError("params.yaml: teacher.mode is frozen, so the backbone sees each image and its mirror image "
+                        "once; set teacher_training.augment.crop to none, colour to 0.0 and turns to false, or "
+                        "teacher.mode to finetune")
 
 
 class LinearProbe:
@@ -43,12 +53,12 @@ class LinearProbe:
     def _features(self, split: str, flips: tuple[bool, ...]) -> np.ndarray:
         """float32 (passes,N,F), mapped from a file: features of a split's images, as stored and mirrored."""
         path = self.folder / f"features-{split}.npy"
-        seconds = path.with_suffix(".seconds")
-        if not path.exists():
+        done = workdir.sealed(path)
+        if not done:
             images, started = augmentation.ImageArrays(prepared.images(split)), time.perf_counter()
             write_array(path, (len(flips), len(images), self.width), "float32", self._passes(split, images, flips))
-            seconds.write_text(str(time.perf_counter() - started))
-        self.seconds += float(seconds.read_text())
+            done = workdir.seal_whole(path, time.perf_counter() - started)
+        self.seconds += done.seconds
         return np.load(path, mmap_mode="r")
 
     @torch.inference_mode()

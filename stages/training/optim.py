@@ -1,27 +1,25 @@
 """How a network is trained: a section of params.yaml, and the optimiser and learning rate that follow from it."""
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 import pydantic
 import torch
 from torch import nn
 
-from stages.core.params import Section
+from stages.core.params import Section, Seed
 from stages.data.augmentation import Augment
-
-Seed = Annotated[int, pydantic.Field(ge=0, lt=2**31)]
 
 
 class Recipe(Section):
     """Sections teacher_training and student_training (one for baseline and student: the comparison is fair)."""
 
     seeds: list[Seed] = pydantic.Field(min_length=1)  # one network each; the one best on val is deployed
-    epochs: int = pydantic.Field(ge=1)  # one: as many samples as there are labelled training images
-    batch_size: int = pydantic.Field(ge=2)
+    epochs: int = pydantic.Field(ge=1, le=10**6)  # one: as many samples as there are labelled training images
+    batch_size: int = pydantic.Field(ge=2, le=2**20)
     optimizer: Literal["sgd", "adamw"]  # sgd: Nesterov, momentum 0.9
-    learning_rate: float = pydantic.Field(gt=0)  # the highest
-    weight_decay: float = pydantic.Field(ge=0)  # not on biases and BatchNorm
+    learning_rate: float = pydantic.Field(gt=0, le=1000)  # the highest
+    weight_decay: float = pydantic.Field(ge=0, le=1000)  # not on biases and BatchNorm
     warmup_epochs: float = pydantic.Field(ge=0)  # linear, then a cosine to zero
     label_smoothing: float = pydantic.Field(ge=0, lt=1)
     # class_weight: rare classes weigh more in the cross-entropy. weighted_sampler: they are drawn more often (not for
@@ -29,7 +27,7 @@ class Recipe(Section):
     # objective.py says which distill.debias goes with each.
     imbalance: Literal["none", "class_weight", "weighted_sampler", "balanced_softmax"]
     class_weight_power: float = pydantic.Field(gt=0, le=1)  # of the first two: weight = share ^ −power
-    dice_weight: float = pydantic.Field(ge=0)  # of the soft Dice loss beside the cross-entropy; 0: off
+    dice_weight: float = pydantic.Field(ge=0, le=10**6)  # of the soft Dice loss beside the cross-entropy; 0: off
     ema_decay: float = pydantic.Field(ge=0, lt=1)  # 0: off; else the averaged weights are validated and kept
     patience: int = pydantic.Field(ge=0)  # 0: off; else stop after so many epochs without a better val score
     keep: Literal["last", "best"]  # which epoch's weights; best: by the val score

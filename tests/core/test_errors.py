@@ -24,6 +24,7 @@ MEMORY = "lower the batch size or the image size in params.yaml"
 @pytest.mark.parametrize(("error", "status"), [
     (errors.UserError("params.yaml: a\n  is missing"), "scan: params.yaml: a is missing"),
     (errors.UserError(), "scan: UserError"),
+    (errors.UserError("a\x1b[31mé\0日\u202eb"), "scan: a\\x1b[31mé\\x00日\\u202eb"),  # nothing for a terminal to act on
     (FileNotFoundError(2, "No such file", "x"), "scan: [Errno 2] No such file: 'x'"),
     (OSError(errno.ENOSPC, "Full"), f"scan: the disk is full ([Errno {errno.ENOSPC}] Full); {SPACE}"),
     (OSError(errno.EDQUOT, "Quota"), f"scan: the disk is full ([Errno {errno.EDQUOT}] Quota); {SPACE}"),

@@ -1,5 +1,7 @@
 """What an interrupted run left is used by a run with the same inputs and params only, and by one process at a time."""
 
+import hashlib
+import importlib
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,46 @@ def test_other_params_or_inputs_find_nothing():
     assert interrupted(params=(2,)) == []
 
 
+def states(content: bytes) -> list[bytes]:
+    """A file as a power loss may leave it, and with a flipped bit."""
+    return [b"", content[:-3], bytes(len(content)), content[:5] + bytes([content[5] ^ 1]) + content[6:]]
+
+
+def test_what_is_sealed_is_used_as_it_was_written(capsys):
+    path, digest = Path("in/part"), hashlib.sha256(b"0123456789")
+    assert workdir.sealed(path) is None
+    path.write_bytes(b"0123456789, and what came after the seal")
+    workdir.seal(path, 10, digest, 1.5)
+    found = workdir.sealed(path)
+    assert (found.size, found.seconds) == (10, 1.5)
+    found.digest.update(b"ab")
+    assert found.digest.digest() == hashlib.sha256(b"0123456789ab").digest()
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("damaged", ["part", "part.seal"])
+def test_what_is_not_as_it_was_written_is_not_there(damaged, capsys):
+    path, file = Path("in/part"), Path("in", damaged)
+    path.write_bytes(b"0123456789")
+    assert workdir.seal_whole(path, 1.0).size == 10 and workdir.sealed(path)
+    for content in states(file.read_bytes()):
+        kept = file.read_bytes()
+        file.write_bytes(content)
+        assert workdir.sealed(path) is None
+        assert capsys.readouterr().err == "in/part is damaged, so it is made anew\n"
+        file.write_bytes(kept)
+    file.unlink()
+    assert workdir.sealed(path) is None
+    capsys.readouterr()
+
+
+def test_a_damaged_key_is_another_run():
+    for content in (b"", b"\xff\0", b"0" * 100):
+        interrupted()
+        Path(".work/fit/key").write_bytes(content)
+        assert interrupted() == []
+
+
 def test_one_process_at_a_time():
     with workdir.folder("fit", [1], []):
         running = r"another fit is still running.*\.work/fit\.lock"
@@ -48,3 +90,13 @@ def test_one_process_at_a_time():
             pass
         with workdir.folder("other", [1], []):
             pass
+
+
+@pytest.mark.parametrize(("stage", "function"), [
+    ("clean", "clean"), ("evaluate", "main"), ("benchmark", "benchmark"), ("report", "write_page")])
+def test_stages_without_checkpoints_take_their_lock_too(stage, function):
+    run = getattr(importlib.import_module(f"stages.{stage}"), function)
+    with workdir.lock(stage), pytest.raises(UserError, match=f"another {stage} is still running"):
+        run()
+    with pytest.raises(UserError, match=r"^params.yaml is missing"):  # the lock is free again
+        run()

@@ -9,6 +9,9 @@ import zipfile
 import pytest
 from sources import pack, two_classes
 
+from stages.core.errors import UserError
+from stages.data import archive
+
 
 def test_missing_source_lists_what_is_there(project, fails):
     pack(project.source / "birds.zip", two_classes(1))
@@ -169,3 +172,54 @@ def test_wrong_download_is_not_kept(project, fails, serve):
     project.set("data.sha256", "0" * 64).set("data.source", server.url)
     fails("fetch", server.url, "checksum", "0" * 64)
     assert not list(project.folder.glob(".work/fetch/download*"))
+
+
+def test_a_member_larger_than_any_picture(project, fails, monkeypatch):
+    """By what the archive claims, and by what comes out where it claims less."""
+    monkeypatch.setattr(archive, "LARGEST_MEMBER", 5000)
+    pack(project.source / "a.zip", two_classes(2) | {"cat/large.png": bytes(6000)})
+    project.set("data.source", "a.zip")
+    fails("fetch", "a.zip", "'cat/large.png'", "unpacks to more than 5e-06 GB", "take it out")
+    members = [archive.Member("cat/large.png", 10, lambda: io.BytesIO(bytes(6000)))]
+    with pytest.raises(UserError, match=r"'cat/large.png' unpacks to more"):
+        archive.write(project.folder / "raw.zip", "a.zip", members, 10**9)
+    assert not (project.folder / "raw.zip").exists()
+
+
+def test_a_sparse_member_counts_as_what_it_unpacks_to(project, fails):
+    """A tar of 10 KB whose one member is 3 GB of holes."""
+    large = tarfile.TarInfo("cat/large.png")
+    large.pax_headers = {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "cat/large.png",
+                         "GNU.sparse.realsize": str(3 * 10**9)}
+    content = b"1\n0\n0\n".ljust(512, b"\0")
+    large.size = len(content)
+    with tarfile.open(project.source / "a.tar", "w", format=tarfile.PAX_FORMAT) as file:
+        file.addfile(large, io.BytesIO(content))
+    project.set("data.source", "a.tar")
+    fails("fetch", "a.tar", "cat/large.png", "unpacks to more than 1 GB")
+
+
+def test_a_pipe_is_not_waited_for(project, fails):
+    os.mkfifo(project.source / "a.zip")
+    project.set("data.source", "a.zip")
+    fails("fetch", "data/source/a.zip is no file and no folder")
+    project.set("data.source", f"file://{project.source}/a.zip").set("data.sha256", "0" * 64)
+    fails("fetch", "a.zip is no file and no folder")
+
+
+@pytest.mark.parametrize("url", ["http://[::1", "http://", "https://a:99999/b.zip", "http://:80/b.zip"])
+def test_a_url_without_a_machine(project, fails, url):
+    project.set("data.source", url).set("data.sha256", "0" * 64)
+    fails("fetch", "data: source is", "names no machine")
+
+
+@pytest.mark.parametrize("damage", [lambda raw: b"", lambda raw: raw[:-40], lambda raw: bytes(len(raw)), None,
+                                    lambda raw: flipped(raw, raw.index(b"IDAT") + 12)])
+def test_damage_to_raw_zip_is_one_line_in_the_stages_that_read_it(project, fails, damage):
+    pack(project.source / "a.zip", two_classes(4))
+    project.set("data.source", "a.zip")
+    project.main("fetch", "scan", "clean")
+    raw = project.folder / "data/raw.zip"
+    raw.write_bytes(damage(raw.read_bytes())) if damage else raw.unlink()
+    for stage in ("scan", "split"):
+        fails(stage, "data/raw.zip is missing or broken", "dvc repro", "make check")

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import psutil
 import pytest
@@ -55,3 +56,27 @@ def test_processes_end_silently_with_their_parent(how, tracebacks):
     os.kill(parent.pid, how) if how == signal.SIGKILL else os.killpg(parent.pid, how)
     assert parent.communicate(timeout=30)[1].decode().count("Traceback") == tracebacks  # the parent's own
     assert len(children) == 3 and not psutil.wait_procs(children, timeout=30)[1]
+
+
+def gif(side: int) -> bytes:
+    """41 bytes that claim side × side pixels, and hold none of them."""
+    size = side.to_bytes(2, "little") * 2
+    return b"GIF89a" + size + b"\x80\0\0" + bytes(6) + b"," + bytes(4) + size + b"\0\x02\x02\x44\x01\0;"
+
+
+def test_large_pictures_are_decoded_one_at_a_time_and_small_ones_are_not(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    together, most = set(), {}
+
+    def decode(item: tuple[int, bytes]) -> None:
+        number, content = item
+        with parallel.room_for(content):
+            together.add(number)
+            most[content] = max(most.get(content, 0), len(together))
+            time.sleep(0.05)
+            together.discard(number)
+
+    monkeypatch.setattr(parallel, "WORKERS", 8)
+    for content, expected in ((gif(13_000), {1}), (gif(100), range(2, 9)), (b"no picture", range(2, 9))):
+        assert len(list(parallel.map_in_threads(decode, [(number, content) for number in range(8)]))) == 8
+        assert most[content] in expected

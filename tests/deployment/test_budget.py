@@ -8,6 +8,7 @@ import pytest
 from conftest import ROOT
 from exported_networks import deployed
 
+from stages.core.errors import UserError
 from stages.deployment import budget
 
 SIZE = {"int8": {"size_mb": 0.5}}
@@ -24,8 +25,10 @@ def test_verdicts():
     verdicts = budget.verdicts(limits, SIZE, SPEED, QUALITY)
     assert [(verdict.what, verdict.measured, verdict.met) for verdict in verdicts] == [
         ("size, MB", 0.5, True), ("latency, ms", 2.0, False), ("accuracy kept, %", 90.0, True)]
-    assert not budget.verdicts(limits_of(), SIZE, SPEED, QUALITY)
-    assert len(budget.verdicts(limits, SIZE, SPEED)) == 2  # before evaluate has run nothing is known of accuracy
+    unlimited = limits_of()
+    assert not budget.verdicts(unlimited, SIZE, SPEED, QUALITY)
+    assert not budget.verdicts(unlimited, None, None, None)
+    assert len(budget.costs(limits, SIZE, SPEED)) == 2  # before evaluate has run nothing is known of accuracy
 
 
 def test_a_limit_is_kept_where_it_is_met_exactly():
@@ -41,15 +44,34 @@ def test_a_limit_is_kept_where_it_is_met_exactly():
 def test_what_a_user_meets_has_limits_of_its_own():
     speed = {"int8": SPEED["int8"] | {"photograph_ms": 97.0, "cold_start_ms": 400.0, "photograph_memory_mb": 124.0}}
     limits = limits_of(photograph_ms=100.0, cold_start_ms=399.0, photograph_memory_mb=124.0)
-    assert budget.verdicts(limits, SIZE, speed) == [
+    assert budget.costs(limits, SIZE, speed) == [
         ("photograph, ms", 97.0, 100.0, True), ("cold start, ms", 400.0, 399.0, False),
         ("photograph's memory, MB", 124.0, 124.0, True)]
 
 
-def test_a_teacher_that_is_always_wrong_is_matched():
+def test_of_a_teacher_that_is_always_wrong_nothing_is_kept():
     limits = limits_of(size_mb=None, latency_ms=None, peak_memory_mb=None, accuracy_kept=100.0)
     (verdict,) = budget.verdicts(limits, SIZE, SPEED, {name: {"deployed": 0.0} for name in ("teacher", "int8")})
-    assert verdict == ("accuracy kept, %", 100.0, 100.0, True)
+    assert verdict == ("accuracy kept, %", 0.0, 100.0, False)
+
+
+@pytest.mark.parametrize("broken", [
+    None, {}, [], "x", {"int8": None, "teacher": None}, {"int8": {}, "teacher": {}},
+    *({"teacher": {"deployed": 90.0}, "int8": dict.fromkeys((*budget.BudgetParams.model_fields, "deployed"), value)}
+      for value in (None, "81", True, float("nan"), float("inf"), [1]))])
+def test_what_was_not_measured_keeps_to_no_limit(broken):
+    limits = limits_of(size_mb=9.0, latency_ms=9.0, peak_memory_mb=99.0, accuracy_kept=1.0)
+    for number, file in enumerate(("size", "speed", "quality")):
+        tables = [SIZE, SPEED, QUALITY]
+        tables[number] = broken
+        with pytest.raises(UserError, match=rf"^metrics/{file}.json holds no number at (int8|teacher)\."):
+            budget.verdicts(limits, *tables)
+
+
+def test_a_cost_of_nothing_is_no_measurement():
+    limits = limits_of(size_mb=9.0, latency_ms=9.0, peak_memory_mb=99.0, accuracy_kept=None)
+    speed = {"int8": {"latency_ms": 0.0, "peak_memory_mb": -1}}
+    assert [verdict.met for verdict in budget.costs(limits, {"int8": {"size_mb": 0}}, speed)] == [False] * 3
 
 
 def test_verdicts_as_lines():

@@ -18,6 +18,7 @@ from conftest import ROOT
 from PIL import Image
 from sources import done, pack, picture, saved, two_classes
 
+from stages.core.errors import UserError
 from stages.data import builtin
 from stages.data.decode import decode
 
@@ -97,3 +98,19 @@ def test_file_url_is_checked_and_read_in_place(project):
     project.set("data.source", archive.as_uri()).set("data.sha256", hashlib.sha256(archive.read_bytes()).hexdigest())
     done(project.run("fetch"))
     assert archive.exists() and len(zipfile.ZipFile(project.folder / "data/raw.zip").namelist()) == 4
+
+
+@pytest.mark.parametrize("damage", [
+    lambda content: b"", lambda content: content[:-9], lambda content: bytes(len(content))])
+def test_a_download_that_a_power_loss_damaged_starts_anew(project, serve, capsys, damage):
+    content = pack(project.folder / "set.zip", two_classes(2)).read_bytes()
+    url = serve(content).url
+    project.set("data.source", url).set("data.sha256", hashlib.sha256(content).hexdigest())
+    project.set("data.max_unpacked_gb", 1e-9)  # stops it after the download
+    with pytest.raises(UserError, match="unpacks to more"):
+        project.main("fetch")
+    left = project.folder / ".work/fetch/download"
+    left.write_bytes(damage(left.read_bytes()))
+    project.set("data.max_unpacked_gb", 1.0).main("fetch")
+    assert f"what was left of {url} is damaged" in capsys.readouterr().err
+    assert len(zipfile.ZipFile(project.folder / "data/raw.zip").namelist()) == 4

@@ -34,6 +34,7 @@ ALL = f"fetch {SCAN_ON}"
 PARAMS_RERUN = {
     "data": ALL,
     "data.layout": SCAN_ON,
+    "data.layout_options": SCAN_ON,
     "data.task": SCAN_ON,
     "data.masks": SCAN_ON,
     "data.name": "report",
@@ -84,8 +85,10 @@ def repo(tmp_path_factory) -> Iterator[Repo]:
 
 
 def reruns(repo: Repo, path: str, key: str = "") -> set[str]:
-    """The stages for which DVC finds `path` (or this key of it) changed since dvc.lock, and all stages below them."""
-    touched = [stage for stage in repo.index.stages for dep in stage.deps
+    """The stages for which DVC finds `path` (or this key of it) changed since dvc.lock, and all stages below them;
+    but `check`, which any parameter and any code reruns, and which has no stage below it.
+    """
+    touched = [stage for stage in repo.index.stages if stage.name != "check" for dep in stage.deps
                if Path(repo.root_dir, path).is_relative_to(dep.fs_path) and is_changed(dep.status(), key)]
     below = networkx.reverse_view(repo.index.graph)
     return {stage.name for first in touched for stage in networkx.dfs_postorder_nodes(below, first)}
@@ -160,8 +163,8 @@ def test_each_file_of_the_table_is_one_that_is_tested():
 def test_a_file_reruns_what_imports_it(repo, path):
     """And what lies below: DVC has to see through folders and templates what code_deps reads off the imports."""
     below, file = networkx.reverse_view(repo.index.graph), Path(repo.root_dir, path)
-    importing = [stage for stage in repo.index.stages
-                 if any(is_of(path, dep.replace("${data.task}", PARAMS["data"]["task"]).replace(
+    importing = [stage for stage in repo.index.stages if stage.name != "check" and
+                 any(is_of(path, dep.replace("${data.task}", PARAMS["data"]["task"]).replace(
                      "${data.layout}", PARAMS["data"]["layout"]).replace(
                      "${teacher.model}", PARAMS["teacher"]["model"]).replace(
                      "${student.model}", PARAMS["student"]["model"]))
@@ -176,6 +179,13 @@ def test_a_file_reruns_what_imports_it(repo, path):
 
 def is_of(path: str, dep: str) -> bool:
     return f"{path}/".startswith(f"{dep}/")
+
+
+def test_the_check_of_params_comes_first_and_reruns_nothing(repo):
+    (check,) = (stage for stage in repo.index.stages if stage.name == "check")
+    assert next(iter(networkx.dfs_postorder_nodes(repo.index.graph))) is check
+    assert repo.index.graph.degree(check) == 0
+    assert {key for dep in check.deps if isinstance(dep, ParamsDependency) for key in dep.params} == set(PARAMS)
 
 
 def test_the_lock_is_of_this_code_and_these_params(repo):

@@ -126,6 +126,12 @@ def test_a_room_of_which_less_than_half_is_imported_is_listed_by_file(pipeline):
     assert code_deps.needed("train", "student") == expected
 
 
+def test_of_a_stage_that_imports_another_all_is_listed(pipeline):
+    (pipeline.parent / "stages/train.py").write_text(FILES["stages/train.py"] + "from stages import report\n")
+    assert code_deps.needed("train", "student") == {"stages"}
+    assert code_deps.listed(code_deps.mended("train", WRONG)) == {"stages"}
+
+
 def test_what_is_wrong_is_printed_and_the_file_left_alone(pipeline, monkeypatch, capsys):
     with pytest.raises(SystemExit, match=r"run python -m tools\.code_deps --write"):
         run(monkeypatch)

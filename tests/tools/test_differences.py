@@ -49,3 +49,7 @@ def test_a_long_table_is_cut():
     assert long.count("\n| ") == differences.MAX_ROWS + 1 and long.endswith("… and 7 rows more.")
 
 
+def test_any_text_as_code_on_one_line():
+    assert differences.code("a b") == "`a b`"
+    assert differences.code("a`b") == "`` a`b ``" and differences.code("``") == "``` `` ```"
+    assert differences.code("a\n\n# b") == "`a # b`"

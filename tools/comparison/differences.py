@@ -1,6 +1,7 @@
 """Tables, in Markdown, of what differs between a commit and the working tree: parameters, metrics, pictures."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -51,7 +52,7 @@ def one_side(pairs: Mapping[str, Pair], index: int) -> dict[str, object]:
 
 
 def params_table(since: str, base: str) -> str:
-    rows = [(f"`{name}`" if path == "params.yaml" else f"`{path}`: `{name}`", _cell(pair.get("old")),
+    rows = [(code(name) if path == "params.yaml" else f"{code(path)}: {code(name)}", _cell(pair.get("old")),
              _cell(pair.get("new")))
             for path, params in dvc("params", "diff", since).items() for name, pair in sorted(params.items())]
     return table(("parameter", f"`{base}`", "now"), rows) if rows else "No parameter differs."
@@ -86,7 +87,7 @@ def _rows(path: str, pairs: Mapping[str, Pair]) -> Iterator[tuple[str, ...]]:
             cells = _cell(old or before.get(name)), _cell(new or now.get(name)), ""
         else:
             cells = _cells(old, new)
-        yield Path(path).stem, f"`{name}`", *cells
+        yield Path(path).stem, code(name), *cells
 
 
 def _cells(old: MetricValue, new: MetricValue) -> tuple[str, str, str]:
@@ -102,8 +103,16 @@ def _cells(old: MetricValue, new: MetricValue) -> tuple[str, str, str]:
 
 def _cell(value: object) -> str:
     if isinstance(value, str):
-        return f"`{value}`" if value else '`""`'
+        return code(value or '""')
     return "–" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def code(text: str) -> str:
+    """Any text as code, on one line: names of classes and files may hold backticks and line breaks."""
+    text = " ".join(text.split())
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
+    pad = " " if len(fence) > 1 else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -2,6 +2,7 @@
 
 A metric `int8.accuracy` may come with `int8.accuracy_std`, the standard deviation over seeds, and with
 `int8.accuracy_low` and `int8.accuracy_high`, its 95 % interval. Metrics of older commits have the first or none.
+A class may be called `road_std`: its score is no deviation of `road`'s.
 """
 
 from collections.abc import Mapping
@@ -59,7 +60,8 @@ def flat(nested: Mapping) -> dict[str, object]:
 def find(metrics: Mapping[str, object], name: str) -> MetricValue | None:
     """The named metric of a flat mapping; None if it isn't there or isn't a number."""
     value, std, low, high = (number if isinstance(number, int | float) and not isinstance(number, bool) else None
-                             for number in (metrics.get(name + suffix) for suffix in ("", *SUFFIXES)))
+                             for number in (metrics.get(part) if part == name or not _is_of_a_class(part, metrics)
+                                            else None for part in (name + suffix for suffix in ("", *SUFFIXES))))
     if value is None:
         return None
     return MetricValue(value, std, *((None, None) if None in (low, high) else (low, high)))
@@ -68,7 +70,15 @@ def find(metrics: Mapping[str, object], name: str) -> MetricValue | None:
 def base_name(name: str, metrics: Mapping[str, object]) -> str:
     """int8.accuracy for int8.accuracy_std, if `metrics` has the former; else `name` itself."""
     bases = (name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix))
-    return next((base for base in bases if base in metrics), name)
+    return name if _is_of_a_class(name, metrics) else next((base for base in bases if base in metrics), name)
+
+
+def _is_of_a_class(name: str, metrics: Mapping[str, object]) -> bool:
+    """Whether the last part of `name` is a class. The teacher's scores by class, of one network, have no deviations;
+    and data.json counts images by class before and after cleaning.
+    """
+    table, _, rest = name.partition(".")
+    return table in ("before", "after") or ("." in rest and f"teacher.{rest}" in metrics)
 
 
 def lower_is_better(name: str) -> bool:
