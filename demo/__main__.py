@@ -116,7 +116,7 @@ def gallery_picture(content: bytes, row: dict[str, str], card: onnx_model.Card) 
     kind, encoded = "png", _encoded(image, "PNG", optimize=True)
     if len(encoded) > MAX_PNG:
         kind, encoded = "jpeg", _encoded(image, "JPEG", quality=90)
-    truth = card.classes[int(row["target"])] if card.task == "classification" else None
+    truth = row["target"] if card.task == "classification" else None  # the class's name; a mask's path
     return {"name": Path(row["path"]).name, "truth": truth, "kind": kind, "content": encoded,
             "tiny": max(image.size) < TINY}
 

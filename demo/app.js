@@ -17,6 +17,8 @@ let endWait = () => {}; // ends the wait for the previous picture
 let setLoaded;
 const loaded = new Promise((resolve) => (setLoaded = resolve)); // pictures requested before wait for it
 const failed = {}; // name of a network → why it can't run
+const UNSURE = 0.5; // probability, below which a network's best guess is called one
+let isCoarse; // whether the clock is too coarse to compare times
 
 document.addEventListener("DOMContentLoaded", async () => {
   config = JSON.parse($("#config").textContent);
@@ -55,6 +57,7 @@ async function load() {
     worker.onmessage = ({ data }) => {
       if (data.ready) {
         Object.assign(failed, data.failed);
+        isCoarse = data.coarse;
         data.failed.student ? reject(new Error(data.failed.student)) : resolve();
       } else if (data.number === number) {
         onAnswer(data);
@@ -276,7 +279,7 @@ function showClasses({ image, answers }) {
   for (let from = 0, to = 0; from < image.pixels.length; from += 3, to += 4)
     seen.data.set([image.pixels[from], image.pixels[from + 1], image.pixels[from + 2], 255], to);
   $("#seen").getContext("2d").putImageData(seen, 0, 0);
-  const best = {};
+  const best = {}, unsure = {};
   for (const [name, answer] of Object.entries(answers)) {
     const top = answer.top ?? [...answer.probabilities.entries()].sort((a, b) => b[1] - a[1] || a[0] - b[0]);
     for (const [rank, row] of $$(`.${name} .bars li`).entries()) {
@@ -286,9 +289,12 @@ function showClasses({ image, answers }) {
       $(".bar i", row).style.setProperty("--share", `${100 * probability}%`);
     }
     best[name] = config.classes[top[0][0]];
+    unsure[name] = top[0][1] < UNSURE;
   }
-  const { student, teacher } = best;
-  $("#verdict").textContent = (teacher === undefined ? `The student says ${student}.`
+  for (const name of ["student", "teacher"]) $(`.${name} .unsure`).hidden = !unsure[name];
+  const { student, teacher } = best, says = (name) => `${name} ${unsure[name] ? "is unsure: perhaps" : "says"} ${best[name]}`;
+  $("#verdict").textContent = (teacher === undefined ? `The ${says("student")}.`
+    : unsure.student || unsure.teacher ? `The ${says("student")}; the ${says("teacher")}.`
     : student === teacher ? `Both say ${student}.` : `The student says ${student}, the teacher ${teacher}.`) + timing(answers);
 }
 
@@ -316,11 +322,13 @@ function showMasks({ answers }) {
     : "This is what the student sees.") + timing(answers);
 }
 
+// The times themselves stand on the cards.
 function timing({ student, teacher }) {
   if (!teacher?.ms) return ` It took ${duration(student.ms)}.`;
-  const ratio = teacher.ms / student.ms, times = (value) => value.toFixed(value < 9.95 ? 1 : 0);
-  return ` The student took ${duration(student.ms)}, the teacher ${duration(teacher.ms)}: `
-    + (ratio >= 1 ? `${times(ratio)} times as long.` : `${times(1 / ratio)} times as fast.`);
+  if (isCoarse) return " This browser's clock is too coarse to compare their times.";
+  const ratio = teacher.ms / student.ms, more = Math.max(ratio, 1 / ratio);
+  if (more < 1.05) return " Both take as long.";
+  return ` The ${ratio > 1 ? "teacher" : "student"} takes ${more.toFixed(more < 9.95 ? 1 : 0)} times as long.`;
 }
 
 function showStatus(name, answer, done) {

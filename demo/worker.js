@@ -3,9 +3,9 @@
 // In: {load: …} once, then {picture, number} each. Out: {ready, failed: {network: reason}}, then {number, image,
 // answers, done} or {number, refused: reason}. The student's answer comes alone, with done: false, if the teacher is slow.
 
-// To time it, a network runs in up to BLOCKS blocks of at least BLOCK ms each, within LONG ms in all; three runs at
-// least, unless it takes TOO_SLOW ms.
-const LONG = 150, BLOCK = 2, BLOCKS = 9, TOO_SLOW = 500;
+// To time it, a network runs for blocks of BLOCK ms, of which the best counts; once, if that takes TOO_SLOW ms. A single
+// short run would be 0 ms by some browsers' clocks: they tick once a millisecond, where asked for privacy once in 100.
+const BLOCK = 50, TURNS = 3, TOO_SLOW = 500, COARSE = 2.5; // ms; a clock that ticks more slowly tells no ratio
 const SLOW = 300; // ms
 const sessions = {}, pace = {}; // name of a network → its session; ms a square
 let config, latest, queue = Promise.resolve();
@@ -32,7 +32,7 @@ async function load({ module, binary, models, config: given }) {
       failed[name] = oneLine(error);
     }
   }
-  postMessage({ ready: true, failed });
+  postMessage({ ready: true, failed, coarse: tick() > COARSE });
 }
 
 async function respond(file, number) {
@@ -75,7 +75,8 @@ function readable(bitmap) {
   }
 }
 
-// Classifier: {ms, probabilities}. Segmenter: {ms, height, width, labels: the class of each pixel}.
+// Classifier: {ms, probabilities}. Segmenter: {ms, height, width, labels: the class of each pixel}; every square takes as
+// long as the first.
 async function answer(name, image, squares, number) {
   const { size } = config.sizing, { height, width } = image;
   if (config.task === "classification") {
@@ -86,26 +87,42 @@ async function answer(name, image, squares, number) {
   const labels = await blended(height, width, config.classes.length, config.sizing, async (top, left) => {
     if (squares > 1) await new Promise((resolve) => setTimeout(resolve)); // lets new messages in
     if (number !== latest) throw new Error("another picture was requested");
-    const result = await (squares === 1 ? timed : run)(name, cut(image, top, left, size));
-    ms += result.ms;
+    const result = await (ms ? run : timed)(name, cut(image, top, left, size));
+    ms ||= result.ms;
     return result.logits;
   });
-  return { ms, height, width, labels };
+  return { ms: ms * squares, height, width, labels };
 }
 
-// As `run`, but ms is the best mean of several blocks of runs: browsers' clocks are coarse, and interruptions would hit
-// the slower network far more often.
+// As `run`, but ms is the best mean of the blocks: an interruption would hit the slower network more often.
 async function timed(name, square) {
   const first = await run(name, square);
-  const each = Math.min(20, Math.ceil(BLOCK / Math.max(first.ms, 0.1)));
-  let best = first.ms;
-  const begin = performance.now(), least = first.ms < TOO_SLOW ? 2 : 0;
-  for (let block = 0; block < BLOCKS && (block < least || performance.now() - begin < LONG - first.ms); block++) {
-    let ms = 0;
-    for (let at = 0; at < each; at++) ms += (await run(name, square)).ms;
-    best = Math.min(best, ms / each);
+  if (first.ms > TOO_SLOW) return first;
+  let best = Infinity;
+  for (let turn = 0; turn < TURNS; turn++) {
+    const begin = performance.now();
+    let runs = 0, spent = 0;
+    while (spent < BLOCK) {
+      await run(name, square);
+      runs += 1;
+      spent = performance.now() - begin;
+    }
+    best = Math.min(best, spent / runs);
   }
   return { ms: best, logits: first.logits };
+}
+
+// The smallest step of the clock, ms.
+function tick() {
+  let last = performance.now(), least = Infinity;
+  for (let steps = 0; steps < 3;) {
+    const now = performance.now();
+    if (now === last) continue;
+    if (steps) least = Math.min(least, now - last); // the first step is cut short
+    last = now;
+    steps += 1;
+  }
+  return least;
 }
 
 async function run(name, square) {

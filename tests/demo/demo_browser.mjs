@@ -139,6 +139,7 @@ function shown(tab) {
         ? null : said(".teacher .absent"), bars: both(bars), masks: both(mask),
       shares: [...document.querySelectorAll(".legend tbody tr")].map((row) => [...row.children].map((cell) =>
         cell.textContent)), times: both((name) => said(`.answer.${name} .time`)),
+      unsure: both((name) => document.querySelector(`.${name} .unsure`)?.hidden === false),
       strip: document.querySelectorAll("#strip .thumb").length, board: box("#board"), about: box(".about"),
       jumped: window.jumped ?? 0, wide: document.documentElement.scrollWidth - innerWidth,
     };

@@ -11,6 +11,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from dataclasses import replace
@@ -23,6 +24,7 @@ import pytest
 from conftest import ROOT, Project
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, PngImagePlugin
+from sources import saved
 
 from demo import __main__ as demo
 from stages.core import files
@@ -135,15 +137,16 @@ def build(project: Project, code: Path, *arguments: str, **environment: str) -> 
     return done.stderr
 
 
-def network(card: onnx_model.Card, seed: int, quantised: Path | None = None) -> onnx.ModelProto:
-    """A small network with weights by chance, sure enough of itself that wrong pixels would show; in int8 by way of a
-    file `quantised`."""
+def network(card: onnx_model.Card, seed: int, quantised: Path | None = None, sure: float = 1) -> onnx.ModelProto:
+    """A small network with weights by chance, sure enough of itself that wrong pixels would show (0: of nothing); in
+    int8 by way of a file `quantised`."""
     chance, width, number = np.random.default_rng(seed), 16, len(card.classes)
     shapes = {"w1": (width, 3, 3, 3), "b1": (width,), "w2": (width, width, 3, 3), "b2": (width,)}
     shapes |= {"w3": (number, width, 1, 1) if card.colours else (width, number), "b3": (number,)}
     scale = {"w1": 0.4, "w2": 0.15, "w3": 0.6 if card.colours else 3.0}
-    weights = [numpy_helper.from_array(chance.normal(0, scale.get(name, 0.2), shape).astype(np.float32), name)
-               for name, shape in shapes.items()]
+    factors = {"w3": sure, "b3": sure}
+    weights = [numpy_helper.from_array((factors.get(name, 1) * chance.normal(0, scale.get(name, 0.2), shape)).astype(
+        np.float32), name) for name, shape in shapes.items()]
     weights += [numpy_helper.from_array(np.float32(128), "mean"), numpy_helper.from_array(np.float32(64), "std")]
     steps = [("Cast", ["image"], {"to": TensorProto.FLOAT}), ("Transpose", ["1"], {"perm": [0, 3, 1, 2]}),
              ("Sub", ["2", "mean"], {}), ("Div", ["3", "std"], {}), ("Conv", ["4", "w1", "b1"], {"pads": [1] * 4}),
@@ -188,30 +191,65 @@ def save(path: Path, pixels: np.ndarray, mode: str | None = None, **options) -> 
 
 
 CARDS = {
-    "squash": onnx_model.Card(("ape", "bee", "<cat> & co", "dög", "elk", "fox"), 32, "squash", 1.0, 0, "classification",
+    "squash": onnx_model.Card(("<cat> & co", "ape", "bee", "dög", "elk", "fox"), 32, "squash", 1.0, 0, "classification",
                               (128.0,) * 3, (64.0,) * 3, "small", "student", "int8", (), "ab" * 32, "cd" * 32),
     "crop": onnx_model.Card(("ape", "bee", "cat"), 24, "crop", 1.0, 0, "classification", (128.0,) * 3, (64.0,) * 3,
                             "small", "student", "int8", (), "ab" * 32, "cd" * 32),
+    # Sorted as text, which is how the pipeline numbers classes: 10 comes before 2.
+    "twelve": onnx_model.Card(tuple(sorted(map(str, range(12)))), 32, "squash", 1.0, 0, "classification", (128.0,) * 3,
+                              (64.0,) * 3, "small", "student", "int8", (), "ab" * 32, "cd" * 32),
     "tiles": onnx_model.Card(("land", "sea", "road"), 32, "tiles", 0.5, 8, "segmentation", (128.0,) * 3, (64.0,) * 3,
                              "small", "student", "int8", tuple(map(tuple, palette(3).tolist())), "ab" * 32,
                              "cd" * 32),
 }
 
 
-def make(folder: Path, kind: str, pictures: int = 14) -> Project:
-    """A project as the pipeline leaves it, as far as the page needs it: models, metrics, test pictures."""
+PREPARED = ("data/raw.zip", "data/prepared/index.csv")  # by the stages, for the page
+
+
+@cache
+def prepared(kind: str) -> dict[str, bytes]:
+    """What the data stages make of an archive with these classes: some for training, and fourteen or more for testing.
+
+    An odd number in a picture's name: for testing.
+    """
     card = CARDS[kind]
-    project = Project(folder, "digit_scenes" if card.colours else "digits")
+    with tempfile.TemporaryDirectory() as folder:
+        project = preset(Path(folder), card).set("data.source", "own.zip").set("split.image_size", card.image_size)
+        project.set("split.resize", card.resize).set("split.scale", card.scale).set("split.overlap", card.overlap)
+        project.set("data.layout", "image_mask_pairs" if card.colours else "image_folder")
+        if card.colours:
+            project.set("data.masks.classes", {name: number for number, name in enumerate(card.classes)})
+        with zipfile.ZipFile(project.source / "own.zip", "w") as archive:
+            for number in range(max(36, 6 * len(card.classes))):
+                split, name = ("train", "test")[number % 2], f"{number:02d}.png"
+                image, label = pattern(40 + number, 50, number), number // 2 % len(card.classes)
+                if card.colours:
+                    archive.writestr(f"{split}/images/{name}", saved(Image.fromarray(image), "PNG"))
+                    mask = Image.fromarray(np.full(image.shape[:2], label, np.uint8))
+                    archive.writestr(f"{split}/masks/{name}", saved(mask, "PNG"))
+                else:
+                    archive.writestr(f"{split}/{card.classes[label]}/{name}", saved(Image.fromarray(image), "PNG"))
+        project.main("fetch", "scan", "clean", "split")
+        assert tuple((Path(folder) / "data/prepared/classes.txt").read_text("utf-8").splitlines()) == card.classes
+        return {path: (Path(folder) / path).read_bytes() for path in PREPARED}
+
+
+def preset(folder: Path, card: onnx_model.Card) -> Project:
+    return Project(folder, "digit_scenes" if card.colours else "digits")
+
+
+def make(folder: Path, kind: str) -> Project:
+    """A project as the pipeline leaves it, as far as the page needs it: models, metrics, test pictures. It says that
+    the set is one of ours, of which pictures are shown.
+    """
+    card = CARDS[kind]
+    project = preset(folder, card)
     shutil.copytree(ROOT / "metrics", folder / "metrics")
-    (folder / "data/prepared").mkdir()
     (folder / "models").mkdir()
-    with zipfile.ZipFile(folder / "data/raw.zip", "w") as raw:
-        for number in range(pictures):
-            raw.write(save(folder / "one.png", pattern(40 + number, 50, number)), f"set/{number:02d}.png")
-    rows = [{"split": "test" if number % 7 else "train", "row": number, "windows": 1, "path": f"set/{number:02d}.png",
-             "sha256": "", "target": number % len(card.classes) if not card.colours else f"set/masks/{number:02d}.png"}
-            for number in range(pictures)]
-    files.write_csv(folder / "data/prepared/index.csv", list(rows[0]), rows)
+    for path, content in prepared(kind).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
     onnx_model.write(network(card, 1, folder / "int8.onnx"), card, folder / onnx_model.DEPLOYED["int8"])
     write_teacher(folder, card)
     return project
@@ -294,8 +332,19 @@ def test_the_numbers_are_those_that_were_measured(page):
 def test_the_gallery_shows_test_pictures_of_each_class_in_turn(page):
     truths = re.findall(r'data-name="(\d+).png" data-truth="([^"]*)"', page)
     assert len(truths) == demo.GALLERY == len(set(truths))
-    assert not {int(name) % 7 for name, _ in truths} & {0}, "a training picture"
-    assert {truth for _, truth in truths[:6]} == {"ape", "bee", "&lt;cat&gt; &amp; co", "dög", "elk", "fox"}
+    assert {int(name) % 2 for name, _ in truths} == {1}, "a training picture"
+    classes = ["&lt;cat&gt; &amp; co", "ape", "bee", "dög", "elk", "fox"]
+    assert [truth for _, truth in truths] == 2 * classes == [classes[int(name) // 2 % 6] for name, _ in truths]
+
+
+def test_truths_are_the_classes_own_names_whatever_their_order(tmp_path, monkeypatch):
+    """Class 10 is the third of twelve."""
+    project = make(tmp_path, "twelve")
+    monkeypatch.chdir(project.folder)
+    shown = demo.gallery(24, CARDS["twelve"])
+    assert sorted({picture["truth"] for picture in shown}, key=int) == [str(number) for number in range(12)]
+    assert all(int(picture["name"].split(".")[0]) // 2 % 12 == CARDS["twelve"].classes.index(picture["truth"])
+               for picture in shown)
 
 
 @pytest.mark.slow
@@ -316,9 +365,10 @@ def test_nobody_s_pictures_are_in_the_page_unless_asked_for(code, tmp_path):
     hidden.add_text("Comment", "taken at home")
     content = io.BytesIO()
     Image.fromarray(pattern(30, 2000, 1)).save(content, "PNG", pnginfo=hidden)
+    paths = [row["path"] for row in files.read_csv(tmp_path / "data/prepared/index.csv")]
     with zipfile.ZipFile(tmp_path / "data/raw.zip", "w") as raw:
-        for number in range(14):
-            raw.writestr(f"set/{number:02d}.png", content.getvalue())
+        for path in paths:
+            raw.writestr(path, content.getvalue())
     assert "0 pictures" in build(project, code)
     assert 'data-gallery="' not in html(project) and "data:image/png" not in html(project)
     assert "3 pictures" in build(project, code, "--gallery", "3")
@@ -638,6 +688,40 @@ def test_a_large_teacher_s_answers_are_stored(code, drive, tmp_path, monkeypatch
             assert (drawn[:, :3] == palette[python_says(project, "teacher", content).ravel()]).all()
     assert dropped["caption"].startswith("own.png") and "too large for this page" in dropped["absent"]
     assert not dropped["masks"]["teacher"]
+
+
+def with_clock(text: str, tick: float) -> str:
+    """The page, whose worker has a clock of so many milliseconds a tick."""
+    part = re.search(r'id="part-worker">([^<]*)', text).group(1)
+    clock = ("{ const now = performance.now.bind(performance); "
+             f"performance.now = () => Math.floor(now() / {tick}) * {tick}; }}\n")
+    return text.replace(part, demo.packed(clock.encode() + gzip.decompress(base64.b64decode(part))))
+
+
+@in_browser
+@pytest.mark.parametrize("kind", ["squash", "tiles"])
+@pytest.mark.parametrize("tick", [1, 100])  # Firefox's; and its clock where asked to resist fingerprinting
+def test_a_coarse_clock_gives_times_that_can_be_told_and_no_other(pages, drive, tmp_path, tick, kind):
+    (tmp_path / "coarse.html").write_text(with_clock(html(pages(kind)), tick), encoding="utf-8")
+    own = str(save(tmp_path / "own.png", pattern(90, 160, 1)))
+    steps = drive(pages(kind), [{"do": "drop", "files": [own]}], page=tmp_path / "coarse.html")["steps"]
+    for step in steps:
+        assert all(float(time.removesuffix(" ms")) > 0 for time in step["times"].values())
+        compared = re.search(r"takes? (\d+(\.\d)? times )?as long\.$", step["verdict"])
+        assert compared if tick == 1 else step["verdict"].endswith("clock is too coarse to compare their times.")
+
+
+@in_browser
+def test_a_network_that_is_unsure_is_called_so(code, drive, tmp_path):
+    project, card = make(tmp_path / "squash", "squash"), CARDS["squash"]
+    onnx_model.write(network(card, 1, tmp_path / "int8.onnx", sure=0), card,
+                     project.folder / onnx_model.DEPLOYED["int8"])
+    build(project, code)
+    step = drive(project, [])["steps"][0]
+    (guess, share), teacher = step["bars"]["student"][0], step["bars"]["teacher"][0]
+    assert float(share.removesuffix(" %")) < 50 < float(teacher[1].removesuffix(" %"))
+    assert step["verdict"].startswith(f"The student is unsure: perhaps {guess}; the teacher says {teacher[0]}.")
+    assert step["unsure"] == {"student": True, "teacher": False}
 
 
 @in_browser
