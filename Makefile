@@ -5,11 +5,16 @@ PYTHON ?= python3
 # By pwd, so that the shell takes the folder's name as it is, whatever stands in it.
 VENV := PATH="$$(pwd)/.venv/bin:$$PATH"
 
-.PHONY: run preset check test fast demo pdf compare diff help
+.PHONY: run new preset check test fast demo pdf compare diff help
 
 run: .dvc/config.local    ## run the pipeline on params.yaml, as far as it has changed, and print the table
 	@$(VENV) python -m dvc repro
 	@$(VENV) python -m stages.report --table
+
+# Through the environment, since a file's name may hold what a shell or make would act on.
+new: override export SOURCE := $(value SOURCE)
+new: .dvc/config.local    ## write params.yaml for your own images: SOURCE=my.zip, a folder or a URL (over your edits: FORCE=1)
+	@$(VENV) python -m stages.new $(if $(FORCE),--force) -- "$$SOURCE"
 
 preset: .dvc/config.local    ## write params.yaml for other data: NAME=scenes; without NAME, list the presets (over your edits: FORCE=1)
 	@$(VENV) python -m tools.preset $(NAME) $(if $(FORCE),--force)
@@ -33,7 +38,7 @@ pdf: .dvc/config.local    ## print report/index.html to report/report.pdf (needs
 compare: .dvc/config.local    ## what distillation costs beside the plain baseline and beside the naive way
 	@$(VENV) python -m benchmarks.distill_cost
 
-# Through the environment, since a branch's name may hold what a shell or make would act on.
+# As SOURCE above.
 diff: override export BASE := $(if $(value BASE),$(value BASE),main)
 diff: override export IMAGES := $(value IMAGES)
 diff: .dvc/config.local    ## what this branch changes, as Markdown for its pull request (against another: BASE=v1)

@@ -4,7 +4,13 @@ One file, to be copied to a device beside the model: it needs onnxruntime, numpy
 
     python predict.py photo.jpg folder/ "more/*.png"        # the student, student.int8.onnx beside this file
     find . -name "*.jpg" | python predict.py - --format csv --output answers.csv
+    curl https://example.org/photo.jpg | python predict.py --stdin
     python predict.py folder/ --compare teacher.onnx
+
+Or in a program, which gets the same without the path, and a mask as an array of class numbers:
+
+    import predict
+    predict.Model("student.int8.onnx").answer(bytes_of_a_file)    # or uint8 (H,W,3), RGB
 
 A record of a picture: {"path", "width", "height" (upright), "top": [{"class", "probability"}, …]}. By a segmentation
 model: {"path", "width", "height", "mask", "shares": [{"class", "colour", "share"}, …]}; a share is in % of the pixels
@@ -19,36 +25,53 @@ the reader closed the pipe.
 
 # Generated from predict/ and stages/ by `python -m tools.build_predict`: edit the files named below, not this one.
 
-import argparse
-import contextlib
-import csv
-import glob
-import hashlib
-import io
-import itertools
-import json
-import logging
-import math
+from __future__ import annotations
+
 import os
+import signal
 import sys
-import time
-import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, fields
-from functools import cache
-from pathlib import Path, PurePath
-from typing import IO, Literal, NamedTuple, TypeVar
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # while it loads: libraries may swallow an exception
+if __name__ == "__main__" and sys.version_info < (3, 9):
+    print("predict: Python 3.9 or newer is needed, and this is " + sys.version.split()[0], file=sys.stderr)
+    sys.exit(2)
 
 try:
+    import argparse
+    import contextlib
+    import csv
+    import glob
+    import hashlib
+    import inspect
+    import io
+    import itertools
+    import json
+    import logging
+    import math
+    import re
+    import time
+    import warnings
+    from collections import Counter, deque
+    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import ThreadPoolExecutor
+    from dataclasses import dataclass, fields
+    from functools import cache
+    from pathlib import Path, PurePath
+    from typing import IO, Literal, NamedTuple, TypeVar
+
     import numpy as np
-    from PIL import Image, ImageCms, ImageDraw, ImageFont, ImageOps, PngImagePlugin, UnidentifiedImageError, features
+    import PIL
+    from PIL import Image, ImageCms, ImageDraw, ImageFont, PngImagePlugin, UnidentifiedImageError, features
+
+    if tuple(map(int, PIL.__version__.split(".")[:2])) < (9, 4):
+        raise ImportError(f"Pillow {PIL.__version__} is too old, 9.4 or newer is needed")
 except ImportError as error:
-    print(f"predict: {error}; run: pip install onnxruntime numpy pillow", file=sys.stderr)
+    if __name__ != "__main__":
+        raise
+    said = " ".join(str(error).split())
+    print(f"predict: {said}; run: pip install --upgrade onnxruntime numpy pillow", file=sys.stderr)
     sys.exit(2)
-except KeyboardInterrupt:
-    sys.exit(130)
 
 
 # ── predict/formats.py ──
@@ -108,7 +131,7 @@ def as_csv(records: Iterable[dict], layout: Layout) -> Iterator[str]:
     for record in records:
         rows = [{"error": record["error"]}] if "error" in record else []
         others = record.get("compare", {}).get(entries, record.get(entries))
-        for rank, (entry, other) in enumerate(zip(record.get(entries, []), others or [], strict=True), 1):
+        for rank, (entry, other) in enumerate(zip(record.get(entries, []), others or []), 1):
             rows.append({"rank": rank, "class": entry["class"], value: f"{entry[value]:.6f}",
                          "mask": record.get("mask"),
                          "compare_class": other["class"], f"compare_{value}": f"{other[value]:.6f}"})
@@ -182,12 +205,18 @@ def resized_shape(height: int, width: int, sizing: Sizing) -> tuple[int, int]:
 
 
 def resized(image: Image.Image, sizing: Sizing) -> Image.Image:
-    """The picture as the model sees it. Pillow's bilinear filter averages when it shrinks."""
-    box = _box(image.height, image.width, sizing)
+    """The picture as the model sees it. Pillow's bilinear filter averages when it shrinks.
+
+    The same pixels by every Pillow: which side goes first affects the last bit, and is its choice since version 13.
+    """
+    left, top, right, bottom = _box(image.height, image.width, sizing)
     height, width = resized_shape(image.height, image.width, sizing)
-    if box == (0, 0, width, height):
+    if (left, top, right, bottom) == (0, 0, width, height):
         return image  # and no copy of it
-    return image.resize((width, height), Image.Resampling.BILINEAR, box)
+    if image.height > height and image.height - height > 2 * (image.width - width):
+        image = image.resize((image.width, height), Image.Resampling.BILINEAR, (0, top, image.width, bottom))
+        top, bottom = 0, height
+    return image.resize((width, height), Image.Resampling.BILINEAR, (left, top, right, bottom))
 
 
 def squares(image: Image.Image, sizing: Sizing) -> Iterator[tuple[int, int, np.ndarray]]:
@@ -260,23 +289,10 @@ def _mirrored(positions: np.ndarray, side: int) -> np.ndarray:
     return np.minimum(positions, period - positions) if side > 1 else np.zeros_like(positions)
 
 
-# ── stages/deployment/onnx_model.py ──
-
-def session(model: Path | bytes, threads: int):
-    """An onnxruntime.InferenceSession on the CPU."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3  # errors only
-    # Waiting threads would otherwise spin, and take the cores from the next model that is measured.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
-# ── predict/model.py ──
+# ── predict/card.py ──
 
 OUTSIDE = 255  # in a mask: a pixel that the model didn't see
+MAX_SIDE = 2**13  # of the squares that a model sees, in pixels
 
 
 @dataclass(frozen=True)
@@ -292,16 +308,16 @@ class Card:
     colours: list[list[int]]  # segmentation: (red, green, blue) of each class
 
     @classmethod
-    def read(cls, metadata: dict[str, str], path: str) -> "Card":
+    def read(cls, metadata: dict[str, str], path: str) -> Card:
         """Raises UserError where a field is missing or invalid."""
         metadata = {"colours": "[]"} | metadata
         try:
-            card = cls(**{field.name: metadata[field.name] if field.type is str else json.loads(metadata[field.name])
+            card = cls(**{field.name: metadata[field.name] if field.type == "str" else json.loads(metadata[field.name])
                           for field in fields(cls)})
             problem = card._problems()
         except KeyError as error:
             problem = f"no {error.args[0]}"
-        except (TypeError, ValueError) as error:
+        except (RecursionError, TypeError, ValueError) as error:
             problem = one_line(error)
         if problem:
             raise UserError(f"{path} doesn't describe itself ({problem}), so it wasn't made here; take a file that dvc "
@@ -321,69 +337,20 @@ class Card:
         colours = np.array(self.colours) if self.masks else None
         valid = {
             "classes": self.classes and all(isinstance(name, str) for name in self.classes),
-            "image_size": isinstance(self.image_size, int) and self.image_size > 0,
+            "image_size": isinstance(self.image_size, int) and 0 < self.image_size <= MAX_SIDE,
             "resize": self.resize in ("squash", "crop", "tiles") and (self.masks or self.resize != "tiles"),
-            "scale": 0 < self.scale <= 1, "overlap": 0 <= self.overlap < self.image_size,
+            "scale": 0 < self.scale <= 1,
+            "overlap": isinstance(self.overlap, int) and 0 <= self.overlap < self.image_size,
             "task": self.task in ("classification", "segmentation"),
             "number of classes: a mask has room for 255": not self.masks or len(self.classes) <= OUTSIDE,
             "colours": not self.masks or (colours.shape == (len(self.classes), 3) and colours.dtype.kind == "i"
                                           and (colours >= 0).all() and (colours <= 255).all())}
         return ", ".join(f"odd {name}" for name, is_valid in valid.items() if not is_valid)
 
-    def comparable(self, other: "Card") -> bool:
+    def comparable(self, other: Card) -> bool:
         """Whether both models get the same squares and answer with the same classes."""
         return all(getattr(self, field.name) == getattr(other, field.name) for field in fields(self)
                    if field.name != "colours")
-
-
-class Model:
-    """A file opened in onnxruntime on the CPU."""
-
-    def __init__(self, path: Path, threads: int):
-        """Raises UserError where the file is missing, broken, or none of ours."""
-        if not path.is_file():
-            raise UserError(f"there is no model {path}; name one with --model")
-        try:
-            self.session = session(str(path), threads)
-        except ImportError as error:
-            raise UserError(f"{error}; run: pip install onnxruntime numpy pillow") from None
-        except Exception as error:  # onnxruntime's own classes share no base but this one
-            raise UserError(f"{path} is no readable ONNX model ({one_line(error)}); copy it again") from None
-        self.name, self.seconds = path.name, 0.0
-        self.card = Card.read(self.session.get_modelmeta().custom_metadata_map, str(path))
-        self._check_graph(path)
-
-    def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 (N,size,size,3) → float32 logits (N,C) or (N,C,size,size)."""
-        start = time.perf_counter()
-        try:
-            return self.session.run(["logits"], {"image": images})[0]
-        except Exception as error:
-            advice = "try --batch 1" if len(images) > 1 else "copy the file again"
-            raise UserError(f"{self.name} failed on {len(images)} picture(s) ({one_line(error)}); {advice}") from None
-        finally:
-            self.seconds += time.perf_counter() - start
-
-    def warm_up(self) -> None:
-        """The first run takes longer than all others, and isn't timed."""
-        self(np.zeros((1, self.card.image_size, self.card.image_size, 3), np.uint8))
-        self.seconds = 0.0
-
-    def _check_graph(self, path: Path) -> None:
-        """Raises UserError where inputs and outputs aren't what the card says."""
-        card = self.card
-        inputs = self.session.get_inputs()
-        logits = next((output for output in self.session.get_outputs() if output.name == "logits"), None)
-        size = [card.image_size] * 2
-        shape = [len(card.classes), *(size if card.masks else [])]
-        takes_images = (len(inputs) == 1 and inputs[0].name == "image" and inputs[0].type == "tensor(uint8)"
-                        and inputs[0].shape[1:] == [*size, 3])
-        gives_logits = (logits and logits.type == "tensor(float)" and len(logits.shape) == 1 + len(shape)
-                        and all(side == expected or not isinstance(side, int)
-                                for side, expected in zip(logits.shape[1:], shape, strict=True)))
-        if not (takes_images and gives_logits):
-            raise UserError(f"{path} is no model for {card.task} of {len(card.classes)} classes on {size[0]}×{size[0]} "
-                            "uint8 RGB images, though it says so; copy it again, or make it anew with dvc repro")
 
 
 # ── predict/output.py ──
@@ -423,13 +390,28 @@ def _opened(path: Path, mode: str, named: Path) -> IO:
 
 REFUSED = {"EPS"}  # would start Ghostscript, a program that runs what the file says
 STRIP = 2**20  # pixels that are converted to RGB at a time
+ORIENTATION = 0x0112  # EXIF's number for how the camera was held
+XMP = b"http://ns.adobe.com/xap/1.0/\0"  # how a JPEG's segment of XMP data begins
+TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+         5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+         8: Image.Transpose.ROTATE_90}  # a value of it → what makes the picture upright
 Result = TypeVar("Result")
 
 Image.preinit()  # the common formats first: they are tried in this order
-# Pillow refuses 179 million pixels and more, and warns from half of that on.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-warnings.filterwarnings("ignore", module=r"PIL\.")
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints what it logs
+
+
+def silence_pillow() -> None:
+    """For the whole process: what Pillow warns of or logs comes as Unreadable, or doesn't matter.
+
+    It refuses 179 million pixels and more, and warns from half of that on.
+    """
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints what it logs
+
+
+if __name__.startswith("stages."):  # whoever imports predict.py has filters of their own
+    silence_pillow()
 
 
 class Unreadable(Exception):
@@ -448,7 +430,7 @@ def decode_image(content: bytes) -> Image.Image:
 @cache
 def readable_formats() -> list[str]:
     """Pillow's names of the formats that are tried."""
-    Image.init()
+    _init()
     return [name for name in Image.ID if name not in REFUSED]
 
 
@@ -456,18 +438,27 @@ def _read(content: bytes, convert: Callable[[Image.Image], Result]) -> Result:
     """convert(image) of the complete image in `content`. Raises Unreadable."""
     if not content:
         raise Unreadable("empty file")
-    try:
-        with Image.open(io.BytesIO(content), formats=readable_formats()) as image:
-            image.load()
-            if image.format in ("JPEG", "MPO") and not _has_end_marker(content):
-                raise Unreadable("the picture data have no end: the file is cut off, and filled up")
+    with _loaded(content) as image:
+        if image.format in ("JPEG", "MPO") and not _has_end_marker(content):
+            raise Unreadable("the picture data have no end: the file is cut off, and filled up")
+        try:
             return convert(image)
-    except (MemoryError, Unreadable):
+        except (OSError, ValueError, ImageCms.PyCMSError) as error:  # and no others: they would be ours
+            raise Unreadable(one_line(error)) from None
+
+
+def _loaded(content: bytes) -> Image.Image:
+    """Raises Unreadable."""
+    try:
+        image = Image.open(io.BytesIO(content), formats=readable_formats())
+        image.load()
+    except MemoryError:
         raise
     except UnidentifiedImageError:
         raise Unreadable("no image in a format that Pillow reads") from None
     except Exception as error:  # damaged files make Pillow raise nearly everything
         raise Unreadable(one_line(error)) from None
+    return image
 
 
 def _has_end_marker(jpeg: bytes) -> bool:
@@ -479,8 +470,29 @@ def _has_end_marker(jpeg: bytes) -> bool:
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
-    with suppress(Exception):  # a damaged EXIF block says nothing about the pixels
-        ImageOps.exif_transpose(image, in_place=True)
+    rgb, turn = _rgb(image), TURNS.get(_orientation(image))
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> object:
+    """As the file's EXIF data say, or else its XMP data; None where they are damaged."""
+    try:
+        value = image.getexif().get(ORIENTATION)
+    except Exception:  # Pillow's own, nearly all there are; such a block says nothing about the pixels
+        return None
+    if value is None and (match := re.search(rb'tiff:Orientation(?:="|>)([0-9])', _xmp(image))):
+        return int(match[1])  # Pillow itself looks there from version 11 on
+    return value
+
+
+def _xmp(image: Image.Image) -> bytes:
+    if isinstance(image.info.get("xmp"), bytes):
+        return image.info["xmp"]
+    segments = getattr(image, "applist", ())  # of a JPEG: (name, content)
+    return next((content for name, content in segments if name == "APP1" and content.startswith(XMP)), b"")
+
+
+def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     convert, rgb = _rgb_converter(image), Image.new("RGB", image.size)
@@ -544,6 +556,15 @@ def _lab() -> ImageCms.ImageCmsTransform:
     return ImageCms.buildTransform(ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"), "LAB", "RGB")
 
 
+def _init() -> None:
+    """All of Pillow's formats, and HEIC where pi-heif is installed, which a device may lack."""
+    Image.init()
+    with contextlib.suppress(ImportError):
+        import pi_heif
+
+        pi_heif.register_heif_opener()
+
+
 # ── predict/sources.py ──
 
 LITTER = {"__macosx", "thumbs.db", "desktop.ini"}  # of file managers; names with a leading dot are skipped too
@@ -556,6 +577,17 @@ class Source:
     path: str
     name: str  # of its mask, without the suffix
     error: str = ""
+    picture: bytes | np.ndarray | None = None  # itself, where there is nothing to be read at the path
+
+    def subject(self) -> str:
+        """What tells it from all other pictures."""
+        return str(Path(self.path).resolve()) if self.picture is None else hashlib.sha256(self.picture).hexdigest()
+
+
+def from_stdin() -> Source:
+    """The picture that stdin holds."""
+    picture = sys.stdin.buffer.read(MAX_BYTES + 1)
+    return Source("-", "stdin", "too large a file" if len(picture) > MAX_BYTES else "", picture)
 
 
 def find_sources(arguments: Iterable[str]) -> Iterator[Source]:
@@ -613,6 +645,19 @@ def decodable_suffixes() -> frozenset[str]:
     """Of the formats that can be decoded: Pillow lists some that it only saves or only identifies, as PDF and MPEG."""
     formats = {*readable_formats(), "MPO"} - PIXELLESS  # an MPO is opened as a JPEG
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
+
+
+def is_picture(path: Path) -> bool:
+    """By its name, or by how it begins: also one that is damaged is a picture to whom it belongs."""
+    if not path.is_file():
+        return False
+    if path.suffix.lower() in decodable_suffixes():
+        return True
+    try:
+        Image.open(path, formats=readable_formats()).close()
+    except Exception:  # Pillow raises nearly all there are
+        return False
+    return True
 
 
 def read(path: str) -> bytes:
@@ -683,7 +728,7 @@ class MaskFolder:
         """mask: uint8 (H,W). → the path of its file."""
         image = Image.fromarray(mask)
         image.putpalette(self.palette)
-        return str(self._save(image, source.name, str(Path(source.path).resolve()), **self.options))
+        return str(self._save(image, source.name, source.subject(), **self.options))
 
     def _save(self, image: Image.Image, name: str, subject: str, **options) -> Path:
         """subject: what the image is of. Its hash stands in the file, which tells whether it may be overwritten."""
@@ -715,18 +760,22 @@ def _stored_digest(path: Path) -> str | None:
 
 def _legend(card: Card) -> Image.Image:
     """A patch of its colour before each class's name."""
-    font, line = ImageFont.load_default(14) if features.check("freetype2") else ImageFont.load_default(), 26
+    is_scalable = features.check("freetype2") and "size" in inspect.signature(ImageFont.load_default).parameters
+    font, line = ImageFont.load_default(14) if is_scalable else ImageFont.load_default(), 26
     names = [name.encode("latin-1", "replace").decode("latin-1") for name in card.classes]  # what the font may have
     image = Image.new("RGB", (52 + math.ceil(max(map(font.getlength, names))), 8 + line * len(names)), "white")
     draw = ImageDraw.Draw(image)
-    for number, (name, colour) in enumerate(zip(names, card.colours, strict=True)):
+    for number, (name, colour) in enumerate(zip(names, card.colours)):
         y = 4 + line * number
         draw.rectangle((8, y + 4, 32, y + line - 4), tuple(colour), "grey")
-        draw.text((42, y + line // 2), name, "black", font, "lm" if features.check("freetype2") else None)
+        draw.text((42, y + line // 2), name, "black", font, "lm" if is_scalable else None)
     return image
 
 
-# ── predict/records.py ──
+# ── predict/answer.py ──
+
+MAX_LOGITS = 2**31  # bytes: of a row of squares, which is as wide as the picture
+
 
 class Answer:
     """A picture's size and each model's answer, logits (C,) or a ClassMap; or the error in their place."""
@@ -734,43 +783,193 @@ class Answer:
     def __init__(self, source: Source):
         self.source, self.error, self.outputs = source, source.error, []
         self.width = self.height = 0  # upright
+        self.image = None  # as the model sees it, until it is cut into squares
 
-    def squares(self, card: Card) -> Iterator[tuple[int, int, np.ndarray]]:
-        """Reads the picture. Yields top, left and pixels of each square; none where there is an error."""
+    def load(self, card: Card) -> Answer:
+        """Reads the picture, unless there is an error already, or notes why it can't be read."""
+        if self.error:
+            return self
         try:
-            if self.error:
-                return
-            image = decode_image(read(self.source.path))
+            image = _image(self.source)
             self.width, self.height = image.size
-            image = resized(image, card.sizing)
+            width = resized_shape(self.height, self.width, card.sizing)[1]
+            if card.masks and 4 * len(card.classes) * card.image_size * width > MAX_LOGITS:
+                raise Unreadable(f"{width} pixels are too wide for a mask of {len(card.classes)} classes")
+            self.image = resized(image, card.sizing)
         except Unreadable as error:
             self.error = one_line(error)
         except MemoryError:
-            self.error = "not enough memory for a picture of its size"
-        else:
-            yield from squares(image, card.sizing)
+            self._lack_memory()
+        return self
+
+    def squares(self, card: Card) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Top, left and pixels of each square; none where there is an error."""
+        if self.image:
+            yield from squares(self.image, card.sizing)
+            self.image = None
 
     def add(self, top: int, left: int, logits: list[np.ndarray], card: Card) -> None:
         """logits: of each model, (C,*S), of the square that lies there."""
         if not all(np.isfinite(values).all() for values in logits):
             self.error = "the model's answer to it is not finite"
-        elif card.masks:
-            shape = resized_shape(self.height, self.width, card.sizing)
-            self.outputs = self.outputs or [ClassMap(*shape, card) for _ in logits]
-            for output, values in zip(self.outputs, logits, strict=True):
-                output.add(top, left, values)
-        else:
+        elif not card.masks:
             self.outputs = logits
+        elif not self.error:
+            try:
+                shape = resized_shape(self.height, self.width, card.sizing)
+                self.outputs = self.outputs or [ClassMap(*shape, card) for _ in logits]
+            except MemoryError:
+                self._lack_memory()
+            for output, values in zip(self.outputs, logits):
+                output.add(top, left, values)
+
+    def _lack_memory(self) -> None:
+        self.error, self.image = "not enough memory for a picture of its size", None
 
 
-def answers(sources: Iterable[Source], models: list[Model], batch: int) -> Iterator[Answer]:
-    """Each picture's answer in turn. batch: squares that run at a time."""
+def _image(source: Source) -> Image.Image:
+    """RGB, upright. Raises Unreadable; UserError for an array that is none of a picture."""
+    picture = source.picture
+    if not isinstance(picture, np.ndarray):
+        return decode_image(read(source.path) if picture is None else bytes(picture))
+    is_picture = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)
+    if not is_picture or picture.dtype != np.uint8 or not picture.size:
+        raise UserError(f"no picture: {picture.dtype} {picture.shape}; give uint8 (H,W,3), RGB, or (H,W), grey")
+    return Image.fromarray(np.ascontiguousarray(picture)).convert("RGB")
+
+
+def top_classes(logits: np.ndarray, classes: list[str], count: int) -> list[dict]:
+    """The `count` likeliest classes by softmax. logits: float32 (C,)."""
+    powers = np.exp(logits.astype(np.float64) - logits.max())
+    probabilities = powers / powers.sum()
+    return [{"class": classes[number], "probability": round(float(probabilities[number]), 6)}
+            for number in np.argsort(-logits, kind="stable")[:count]]
+
+
+def class_shares(counts: np.ndarray, card: Card) -> list[dict]:
+    """Of every class, in % of the pixels, the largest first. counts: pixels of each class, (C,)."""
+    return [{"class": card.classes[number], "colour": "#{:02x}{:02x}{:02x}".format(*card.colours[number]),
+             "share": round(100 * float(counts[number] / counts.sum()), 4)}
+            for number in np.argsort(-counts, kind="stable")]
+
+
+# ── stages/deployment/onnx_model.py ──
+
+def session(model, threads: int):
+    """An onnxruntime.InferenceSession on the CPU. model: a file's path, or its bytes. predict.py has it too."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    options.log_severity_level = 3  # errors only
+    # Waiting threads would otherwise spin, and take the cores from the next model that is measured.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+# ── predict/model.py ──
+
+class Model:
+    """A file opened in onnxruntime on the CPU."""
+
+    def __init__(self, path: str | Path, threads: int | None = None):
+        """threads: None for as many as there are cores. Raises UserError where the file is missing, broken, or none of
+        ours, or onnxruntime is.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise UserError(f"there is no model {path}; name one with --model")
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):  # where it doesn't fit numpy, that says so in thirty lines
+                import onnxruntime
+        except Exception as error:  # it was built for another numpy, a library of the system is missing, …
+            raise UserError(f"onnxruntime can't be loaded ({one_line(error)}); run: pip install --upgrade onnxruntime "
+                            "numpy pillow") from None
+        try:
+            self.session = session(str(path), threads or cores())
+        except Exception as error:  # onnxruntime's own classes share no base but this one
+            if "IR version" in str(error) or "opset" in str(error):
+                raise UserError(f"onnxruntime {onnxruntime.__version__} is too old for {path} ({one_line(error)}); "
+                                "run: pip install --upgrade onnxruntime") from None
+            raise UserError(f"{path} is no readable ONNX model ({one_line(error)}); copy it again") from None
+        self.name, self.seconds = path.name, 0.0
+        self.card = Card.read(self.session.get_modelmeta().custom_metadata_map, str(path))
+        self._check_graph(path)
+
+    def answer(self, picture: bytes | np.ndarray, topk: int = 5) -> dict:
+        """The record of one picture: {"width", "height", "top": [{"class", "probability"}, …]}. By a segmentation model
+        {"width", "height", "mask": uint8 (H,W), "shares": [{"class", "colour", "share"}, …]}.
+
+        picture: a file's bytes; or uint8 (H,W,3), RGB, or (H,W), grey. Raises Unreadable where it is no picture,
+        UserError where the model fails.
+        """
+        answer = Answer(Source("", "", picture=picture)).load(self.card)
+        for top, left, pixels in answer.squares(self.card):
+            answer.add(top, left, [self(pixels[None])[0]], self.card)
+        if answer.error:
+            raise Unreadable(answer.error)
+        output, size = answer.outputs[0], {"width": answer.width, "height": answer.height}
+        if not self.card.masks:
+            return size | {"top": top_classes(output, self.card.classes, topk)}
+        mask = enlarge(output.finish(), answer.height, answer.width, self.card)
+        return size | {"mask": mask, "shares": class_shares(output.counts, self.card)}
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """uint8 (N,size,size,3) → float32 logits (N,C) or (N,C,size,size)."""
+        start = time.perf_counter()
+        try:
+            logits = self.session.run(["logits"], {"image": images})[0]
+        except Exception as error:
+            advice = "try --batch 1" if len(images) > 1 else "copy the file again"
+            raise UserError(f"{self.name} failed on {len(images)} picture(s) ({one_line(error)}); {advice}") from None
+        finally:
+            self.seconds += time.perf_counter() - start
+        if logits.shape != (len(images), *self._answer_shape()):
+            raise UserError(f"{self.name} answered {len(images)} picture(s) with numbers of shape {logits.shape}, "
+                            "which isn't what it says of itself; copy the file again")
+        return logits
+
+    def warm_up(self) -> None:
+        """The first run takes longer than all others, and isn't timed."""
+        self(np.zeros((1, self.card.image_size, self.card.image_size, 3), np.uint8))
+        self.seconds = 0.0
+
+    def _answer_shape(self) -> tuple[int, ...]:
+        """Of the logits of one square."""
+        return (len(self.card.classes), *([self.card.image_size] * 2 if self.card.masks else []))
+
+    def _check_graph(self, path: Path) -> None:
+        """Raises UserError where inputs and outputs aren't what the card says."""
+        card, shape = self.card, self._answer_shape()
+        inputs = self.session.get_inputs()
+        logits = next((output for output in self.session.get_outputs() if output.name == "logits"), None)
+        size = [card.image_size] * 2
+        takes_images = (len(inputs) == 1 and inputs[0].name == "image" and inputs[0].type == "tensor(uint8)"
+                        and inputs[0].shape[1:] == [*size, 3])
+        gives_logits = (logits and logits.type == "tensor(float)" and len(logits.shape) == 1 + len(shape)
+                        and all(side == expected or not isinstance(side, int)
+                                for side, expected in zip(logits.shape[1:], shape)))
+        if not (takes_images and gives_logits):
+            raise UserError(f"{path} is no model for {card.task} of {len(card.classes)} classes on {size[0]}×{size[0]} "
+                            "uint8 RGB images, though it says so; copy it again, or make it anew with dvc repro")
+
+
+def cores() -> int:
+    """That this process may use."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+# ── predict/records.py ──
+
+def answers(sources: Iterable[Source], models: list[Model], batch: int, decoders: int = 1) -> Iterator[Answer]:
+    """Each picture's answer in turn. batch: squares that run at a time; decoders: pictures that are decoded so."""
     card = models[0].card
     images = []  # squares that wait
     waiting = []  # (answer, (top, left)) of each of them; behind a picture's last one (answer, None)
 
     def run_batch() -> Iterator[Answer]:
-        logits = zip(*(model(np.stack(images)) for model in models), strict=True) if images else iter(())
+        logits = zip(*(model(np.stack(images)) for model in models)) if images else iter(())
         for answer, place in waiting:
             if place:
                 answer.add(*place, list(next(logits)), card)
@@ -778,7 +977,7 @@ def answers(sources: Iterable[Source], models: list[Model], batch: int) -> Itera
                 yield answer
         images.clear(), waiting.clear()
 
-    for answer in map(Answer, sources):
+    for answer in _loaded_answers(sources, card, decoders):
         for top, left, pixels in answer.squares(card):
             images.append(pixels)
             waiting.append((answer, (top, left)))
@@ -788,6 +987,25 @@ def answers(sources: Iterable[Source], models: list[Model], batch: int) -> Itera
         if not images or len(waiting) >= 2 * batch:
             yield from run_batch()
     yield from run_batch()
+
+
+def _loaded_answers(sources: Iterable[Source], card: Card, decoders: int) -> Iterator[Answer]:
+    """In the order of the sources. With more than one decoder sources are taken before their answers are asked for."""
+    if decoders == 1:
+        yield from (Answer(source).load(card) for source in sources)
+        return
+    ahead = deque()
+    with ThreadPoolExecutor(decoders) as pool:  # Pillow decodes and resizes without the interpreter's lock
+        try:
+            for source in sources:
+                ahead.append(pool.submit(Answer(source).load, card))
+                if len(ahead) == decoders:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for future in ahead:
+                future.cancel()
 
 
 class Recorder:
@@ -819,18 +1037,13 @@ class Recorder:
     def _mask_record(self, answer: Answer) -> dict:
         maps = [output.finish() for output in answer.outputs]
         path = self.masks.write(enlarge(maps[0], answer.height, answer.width, self.card), answer.source)
-        shares = [self._shares(output.counts) for output in answer.outputs]
+        shares = [class_shares(output.counts, self.card) for output in answer.outputs]
         if len(shares) == 1:
             return {"mask": path, "shares": shares[0]}
         same, pixels = int((maps[0] == maps[1]).sum()), maps[0].size
         self.agreed, self.compared = self.agreed + same, self.compared + pixels
         return {"mask": path, "shares": shares[0], "compare": {
             "model": self.models[1].name, "shares": shares[1], "agreement": round(100 * same / pixels, 4)}}
-
-    def _shares(self, counts: np.ndarray) -> list[dict]:
-        return [{"class": self.card.classes[number], "colour": "#{:02x}{:02x}{:02x}".format(*self.card.colours[number]),
-                 "share": round(100 * float(counts[number] / counts.sum()), 4)}
-                for number in np.argsort(-counts, kind="stable")]
 
     def summary(self) -> Iterator[str]:
         """Lines for stderr, or none."""
@@ -841,14 +1054,6 @@ class Recorder:
             unit = "pixels" if self.masks else "pictures"
             share = f"{100 * self.agreed / self.compared:.2f} %"
             yield f"both name the same class in {share} of the {unit}; {times} a picture"
-
-
-def top_classes(logits: np.ndarray, classes: list[str], count: int) -> list[dict]:
-    """The `count` likeliest classes by softmax. logits: float32 (C,)."""
-    powers = np.exp(logits.astype(np.float64) - logits.max())
-    probabilities = powers / powers.sum()
-    return [{"class": classes[number], "probability": round(float(probabilities[number]), 6)}
-            for number in np.argsort(-logits, kind="stable")[:count]]
 
 
 # ── predict/cli.py ──
@@ -864,31 +1069,32 @@ class Parser(argparse.ArgumentParser):
 def parse_arguments() -> argparse.Namespace:
     parser = Parser("predict.py", "python predict.py SRC… [options]", __doc__, allow_abbrev=False,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", nargs="+", metavar="SRC", help="a file; a folder, with all below it, hidden files "
+    parser.add_argument("source", nargs="*", metavar="SRC", help="a file; a folder, with all below it, hidden files "
                         "left out; a glob, quoted; or - for paths on stdin, one a line")
+    parser.add_argument("--stdin", action="store_true", help="in place of SRC: one picture itself, its bytes, on stdin")
     parser.add_argument("--model", type=Path, help=f"an ONNX file (default: {MODEL} beside this file, or in models/ "
                         "there)")
     parser.add_argument("--topk", type=_positive, default=5, metavar="N", help="classes to name (default: 5)")
     parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="instead of stdout; written whole or not at all")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="instead of stdout; written whole or not at all, "
+                        "and over no picture")
     parser.add_argument("--masks", type=Path, metavar="FOLDER", help="where masks go (default: masks)")
     parser.add_argument("--batch", type=_positive, default=1, metavar="N", help="pictures, or squares of one, that run "
                         "at a time; on a CPU more need more memory and are hardly faster (default: 1)")
     parser.add_argument("--threads", type=_positive, default=cores(), metavar="N",
-                        help="default: the cores that this process may use, %(default)s")
+                        help="that the model runs on, and pictures that are decoded at a time, each in memory of its "
+                        "own (default: the cores that this process may use, %(default)s)")
     parser.add_argument("--compare", type=Path, metavar="MODEL", help="a second ONNX file, to be asked the same")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if bool(options.source) == options.stdin:
+        parser.error("name pictures or folders as SRC, or give a picture to --stdin: one of the two is required")
+    return options
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
     return int(text)
-
-
-def cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def default_model() -> Path:
@@ -903,13 +1109,17 @@ def default_model() -> Path:
 
 def predict(options: argparse.Namespace) -> int:
     """The exit status: 0, or 1 if a picture couldn't be read."""
-    if "-" in options.source and sys.stdin is None:
+    is_listed = "-" not in options.source  # else paths come one by one, and each is answered before the next is known
+    if sys.stdin is None and (options.stdin or not is_listed):
         raise UserError("stdin is closed, so - can't be read; pass the paths to it, one a line, or name them")
     if not options.output and sys.stdout is None:
         raise UserError("stdout is closed; leave it open, or name a file with --output")
+    if options.output and is_picture(options.output):
+        raise UserError(f"--output {options.output} is a picture, which the answers would overwrite; name another file")
     models = _open_models(options)
-    sources, total, path_width = find_sources(options.source), None, 0
-    if "-" not in options.source:
+    _raise_on_interrupt()
+    sources, total, path_width = [from_stdin()] if options.stdin else find_sources(options.source), None, 0
+    if is_listed:
         sources = list(sources)
         total = len(sources)
         path_width = min(100, max(len(printable(source.path)) for source in sources))
@@ -917,7 +1127,8 @@ def predict(options: argparse.Namespace) -> int:
     layout = Layout(card.classes, card.masks, len(models) == 2, options.topk, path_width)
     with atomic_output(options.output) if options.output else contextlib.nullcontext(sys.stdout) as out:
         recorder = Recorder(models, options.topk, options.masks or Path("masks"))
-        records = map(recorder.record, answers(sources, models, options.batch))
+        decoders = options.threads if is_listed else 1
+        records = map(recorder.record, answers(sources, models, options.batch, decoders))
         if sys.stderr.isatty() and not out.isatty():
             records = with_progress(records, total)
         for text in FORMATS[options.format](records, layout):
@@ -955,6 +1166,13 @@ def with_progress(records: Iterable[dict], total: int | None) -> Iterator[dict]:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
+def _raise_on_interrupt() -> None:
+    """Ctrl-C, which has ended it at once while it was loading, is an exception from here on, and half-written files go.
+    """
+    if callable(signal.getsignal(signal.SIGINT)):  # not where a shell in the background has it ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def say(message: object) -> None:
     print(f"predict: {message}", file=sys.stderr)
 
@@ -968,6 +1186,7 @@ def _discard_stdout() -> None:
 def main() -> int:
     if sys.stderr is None:  # closed: print would take stdout in its place
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    silence_pillow()
     try:
         if sys.stdout:  # None where it is closed
             sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")

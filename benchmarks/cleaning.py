@@ -25,7 +25,7 @@ import yaml
 
 from stages.core import errors, files
 from stages.data.decode import decode
-from tools import preset
+from stages.setup import presets
 
 ROOT = Path(__file__).resolve().parents[1]
 # The planted faults, and the issues of data/decisions.csv that each should be found as.
@@ -61,7 +61,7 @@ def main() -> None:
     truth = files.read_csv(options.faults)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        text = options.params.read_text(encoding="utf-8") if options.params else preset.text("vehicles")
+        text = options.params.read_text(encoding="utf-8") if options.params else presets.text("vehicles")
         params = run(folder, options.archive, text, options.weights)
         scan, decisions, manifest = (files.read_csv(folder / f"data/{table}.csv")
                                      for table in ("scan", "decisions", "manifest"))

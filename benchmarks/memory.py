@@ -16,7 +16,7 @@ import yaml
 from benchmarks import stage_cost
 from stages.core import errors, files
 from stages.data import prepared
-from tools import preset
+from stages.setup import presets
 
 STAGES = ("train_teacher", "teacher_targets", "train_baseline", "distill")
 SMALL = {"model": "small_resnet", "options": {"depth": 8, "width": 4, "stride": 4}, "weights": "none"}
@@ -50,7 +50,7 @@ def _prepare(folder: Path, count: int, size: int) -> None:
         files.write_array(place / "images.npy", (images, size, size, 3), "uint8", chunks)
         files.write_array(place / "targets.npy", (images,), "int64", [np.arange(images) % 3])
     (folder / prepared.FOLDER / "classes.txt").write_text("a\nb\nc\n")
-    params = preset.values("digits")
+    params = presets.values("digits")
     params["teacher"] |= SMALL
     params["student"] = SMALL
     for section in ("teacher_training", "student_training"):

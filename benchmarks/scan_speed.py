@@ -17,7 +17,7 @@ from PIL import Image
 
 from benchmarks import stage_cost
 from stages.core import errors
-from tools import preset
+from stages.setup import presets
 
 
 def main() -> None:
@@ -34,7 +34,7 @@ def main() -> None:
 def measure(count: int, size: int) -> stage_cost.Cost:
     """Of scanning `count` images of size × size pixels."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "params.yaml").write_text(preset.text("digits"), encoding="utf-8")
+        Path(folder, "params.yaml").write_text(presets.text("digits"), encoding="utf-8")
         _write_archive(Path(folder, "data/raw.zip"), count, size)
         return stage_cost.measure("scan", Path(folder))
 

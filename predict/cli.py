@@ -4,7 +4,13 @@ One file, to be copied to a device beside the model: it needs onnxruntime, numpy
 
     python predict.py photo.jpg folder/ "more/*.png"        # the student, student.int8.onnx beside this file
     find . -name "*.jpg" | python predict.py - --format csv --output answers.csv
+    curl https://example.org/photo.jpg | python predict.py --stdin
     python predict.py folder/ --compare teacher.onnx
+
+Or in a program, which gets the same without the path, and a mask as an array of class numbers:
+
+    import predict
+    predict.Model("student.int8.onnx").answer(bytes_of_a_file)    # or uint8 (H,W,3), RGB
 
 A record of a picture: {"path", "width", "height" (upright), "top": [{"class", "probability"}, …]}. By a segmentation
 model: {"path", "width", "height", "mask", "shares": [{"class", "colour", "share"}, …]}; a share is in % of the pixels
@@ -17,20 +23,24 @@ Exit status: 0; 1 if a picture couldn't be read; 2 if it couldn't go on, with on
 the reader closed the pipe.
 """
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from predict.formats import FORMATS, Layout, printable
-from predict.model import Model
+from predict.model import Model, cores
 from predict.output import atomic_output
 from predict.records import Recorder, answers
-from predict.sources import find_sources
+from predict.sources import find_sources, from_stdin, is_picture
 from stages.core.errors import UserError, one_line
+from stages.data.decode import silence_pillow
 
 MODEL = "student.int8.onnx"
 
@@ -43,31 +53,32 @@ class Parser(argparse.ArgumentParser):
 def parse_arguments() -> argparse.Namespace:
     parser = Parser("predict.py", "python predict.py SRC… [options]", __doc__, allow_abbrev=False,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", nargs="+", metavar="SRC", help="a file; a folder, with all below it, hidden files "
+    parser.add_argument("source", nargs="*", metavar="SRC", help="a file; a folder, with all below it, hidden files "
                         "left out; a glob, quoted; or - for paths on stdin, one a line")
+    parser.add_argument("--stdin", action="store_true", help="in place of SRC: one picture itself, its bytes, on stdin")
     parser.add_argument("--model", type=Path, help=f"an ONNX file (default: {MODEL} beside this file, or in models/ "
                         "there)")
     parser.add_argument("--topk", type=_positive, default=5, metavar="N", help="classes to name (default: 5)")
     parser.add_argument("--format", choices=FORMATS, default="text", help="default: text")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="instead of stdout; written whole or not at all")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="instead of stdout; written whole or not at all, "
+                        "and over no picture")
     parser.add_argument("--masks", type=Path, metavar="FOLDER", help="where masks go (default: masks)")
     parser.add_argument("--batch", type=_positive, default=1, metavar="N", help="pictures, or squares of one, that run "
                         "at a time; on a CPU more need more memory and are hardly faster (default: 1)")
     parser.add_argument("--threads", type=_positive, default=cores(), metavar="N",
-                        help="default: the cores that this process may use, %(default)s")
+                        help="that the model runs on, and pictures that are decoded at a time, each in memory of its "
+                        "own (default: the cores that this process may use, %(default)s)")
     parser.add_argument("--compare", type=Path, metavar="MODEL", help="a second ONNX file, to be asked the same")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if bool(options.source) == options.stdin:
+        parser.error("name pictures or folders as SRC, or give a picture to --stdin: one of the two is required")
+    return options
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or not int(text):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 up")
     return int(text)
-
-
-def cores() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def default_model() -> Path:
@@ -82,13 +93,17 @@ def default_model() -> Path:
 
 def predict(options: argparse.Namespace) -> int:
     """The exit status: 0, or 1 if a picture couldn't be read."""
-    if "-" in options.source and sys.stdin is None:
+    is_listed = "-" not in options.source  # else paths come one by one, and each is answered before the next is known
+    if sys.stdin is None and (options.stdin or not is_listed):
         raise UserError("stdin is closed, so - can't be read; pass the paths to it, one a line, or name them")
     if not options.output and sys.stdout is None:
         raise UserError("stdout is closed; leave it open, or name a file with --output")
+    if options.output and is_picture(options.output):
+        raise UserError(f"--output {options.output} is a picture, which the answers would overwrite; name another file")
     models = _open_models(options)
-    sources, total, path_width = find_sources(options.source), None, 0
-    if "-" not in options.source:
+    _raise_on_interrupt()
+    sources, total, path_width = [from_stdin()] if options.stdin else find_sources(options.source), None, 0
+    if is_listed:
         sources = list(sources)
         total = len(sources)
         path_width = min(100, max(len(printable(source.path)) for source in sources))
@@ -96,7 +111,8 @@ def predict(options: argparse.Namespace) -> int:
     layout = Layout(card.classes, card.masks, len(models) == 2, options.topk, path_width)
     with atomic_output(options.output) if options.output else contextlib.nullcontext(sys.stdout) as out:
         recorder = Recorder(models, options.topk, options.masks or Path("masks"))
-        records = map(recorder.record, answers(sources, models, options.batch))
+        decoders = options.threads if is_listed else 1
+        records = map(recorder.record, answers(sources, models, options.batch, decoders))
         if sys.stderr.isatty() and not out.isatty():
             records = with_progress(records, total)
         for text in FORMATS[options.format](records, layout):
@@ -134,6 +150,13 @@ def with_progress(records: Iterable[dict], total: int | None) -> Iterator[dict]:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
+def _raise_on_interrupt() -> None:
+    """Ctrl-C, which has ended it at once while it was loading, is an exception from here on, and half-written files go.
+    """
+    if callable(signal.getsignal(signal.SIGINT)):  # not where a shell in the background has it ignored
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def say(message: object) -> None:
     print(f"predict: {message}", file=sys.stderr)
 
@@ -147,6 +170,7 @@ def _discard_stdout() -> None:
 def main() -> int:
     if sys.stderr is None:  # closed: print would take stdout in its place
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    silence_pillow()
     try:
         if sys.stdout:  # None where it is closed
             sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")

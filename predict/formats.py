@@ -62,7 +62,7 @@ def as_csv(records: Iterable[dict], layout: Layout) -> Iterator[str]:
     for record in records:
         rows = [{"error": record["error"]}] if "error" in record else []
         others = record.get("compare", {}).get(entries, record.get(entries))
-        for rank, (entry, other) in enumerate(zip(record.get(entries, []), others or [], strict=True), 1):
+        for rank, (entry, other) in enumerate(zip(record.get(entries, []), others or []), 1):
             rows.append({"rank": rank, "class": entry["class"], value: f"{entry[value]:.6f}",
                          "mask": record.get("mask"),
                          "compare_class": other["class"], f"compare_{value}": f"{other[value]:.6f}"})

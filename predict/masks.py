@@ -1,6 +1,9 @@
 """From the logits of a picture's squares to the mask of the picture, and to a PNG file."""
 
+from __future__ import annotations
+
 import hashlib
+import inspect
 import json
 import math
 import os
@@ -10,7 +13,7 @@ from pathlib import Path, PurePath
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin, features
 
-from predict.model import OUTSIDE, Card
+from predict.card import OUTSIDE, Card
 from predict.output import atomic_output
 from predict.sources import Source
 from stages.data.tiling import Blender
@@ -67,7 +70,7 @@ class MaskFolder:
         """mask: uint8 (H,W). → the path of its file."""
         image = Image.fromarray(mask)
         image.putpalette(self.palette)
-        return str(self._save(image, source.name, str(Path(source.path).resolve()), **self.options))
+        return str(self._save(image, source.name, source.subject(), **self.options))
 
     def _save(self, image: Image.Image, name: str, subject: str, **options) -> Path:
         """subject: what the image is of. Its hash stands in the file, which tells whether it may be overwritten."""
@@ -99,12 +102,13 @@ def _stored_digest(path: Path) -> str | None:
 
 def _legend(card: Card) -> Image.Image:
     """A patch of its colour before each class's name."""
-    font, line = ImageFont.load_default(14) if features.check("freetype2") else ImageFont.load_default(), 26
+    is_scalable = features.check("freetype2") and "size" in inspect.signature(ImageFont.load_default).parameters
+    font, line = ImageFont.load_default(14) if is_scalable else ImageFont.load_default(), 26
     names = [name.encode("latin-1", "replace").decode("latin-1") for name in card.classes]  # what the font may have
     image = Image.new("RGB", (52 + math.ceil(max(map(font.getlength, names))), 8 + line * len(names)), "white")
     draw = ImageDraw.Draw(image)
-    for number, (name, colour) in enumerate(zip(names, card.colours, strict=True)):
+    for number, (name, colour) in enumerate(zip(names, card.colours)):
         y = 4 + line * number
         draw.rectangle((8, y + 4, 32, y + line - 4), tuple(colour), "grey")
-        draw.text((42, y + line // 2), name, "black", font, "lm" if features.check("freetype2") else None)
+        draw.text((42, y + line // 2), name, "black", font, "lm" if is_scalable else None)
     return image

@@ -1,6 +1,9 @@
 """Which pictures are to be read: from files, folders, globs and stdin to paths, and from a path to bytes."""
 
+from __future__ import annotations
+
 import glob
+import hashlib
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -8,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path, PurePath
 
+import numpy as np
 from PIL import Image
 
 from stages.core.errors import one_line
@@ -23,6 +27,17 @@ class Source:
     path: str
     name: str  # of its mask, without the suffix
     error: str = ""
+    picture: bytes | np.ndarray | None = None  # itself, where there is nothing to be read at the path
+
+    def subject(self) -> str:
+        """What tells it from all other pictures."""
+        return str(Path(self.path).resolve()) if self.picture is None else hashlib.sha256(self.picture).hexdigest()
+
+
+def from_stdin() -> Source:
+    """The picture that stdin holds."""
+    picture = sys.stdin.buffer.read(MAX_BYTES + 1)
+    return Source("-", "stdin", "too large a file" if len(picture) > MAX_BYTES else "", picture)
 
 
 def find_sources(arguments: Iterable[str]) -> Iterator[Source]:
@@ -80,6 +95,19 @@ def decodable_suffixes() -> frozenset[str]:
     """Of the formats that can be decoded: Pillow lists some that it only saves or only identifies, as PDF and MPEG."""
     formats = {*readable_formats(), "MPO"} - PIXELLESS  # an MPO is opened as a JPEG
     return frozenset(suffix for suffix, name in Image.registered_extensions().items() if name in formats)
+
+
+def is_picture(path: Path) -> bool:
+    """By its name, or by how it begins: also one that is damaged is a picture to whom it belongs."""
+    if not path.is_file():
+        return False
+    if path.suffix.lower() in decodable_suffixes():
+        return True
+    try:
+        Image.open(path, formats=readable_formats()).close()
+    except Exception:  # Pillow raises nearly all there are
+        return False
+    return True
 
 
 def read(path: str) -> bytes:

@@ -1,26 +1,29 @@
 """Decides which images are fit for use. Raw data is never changed, and images are opened for the pictures only.
 
 reads   data/scan.csv, data/thumbnails.npy, data/source/overrides.csv if it exists, data/raw.zip
-writes  data/manifest.csv (a row per kept image), data/decisions.csv (a row per finding), metrics/data.json (counts),
-        plots/data/*.png
+writes  data/manifest.csv (a row per kept image), data/decisions.csv (a row per finding, and per file of raw.zip that is
+        no image), metrics/data.json (counts), plots/data/*.png
 `python -m stages.clean --explain PATH` prints what was decided on one file, and why, and writes nothing.
 """
 
 import argparse
 import difflib
 import sys
+import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from stages.cleaning import exact_rules, figures, heuristic_rules, near_duplicates, overrides
+from stages.cleaning import exact_rules, figures, groups, heuristic_rules, near_duplicates, overrides
 from stages.cleaning.decide import decide, out_of_fold_accuracy
-from stages.cleaning.findings import REMOVED, CleanContext, CleanParams, Finding, Row
+from stages.cleaning.findings import HELD_OUT, REMOVED, CleanContext, CleanParams, Finding, Row
 from stages.core import errors, files, params, plugins, workdir
 from stages.core.errors import UserError
+from stages.data import leftover
 from stages.data.archive import RAW
+from stages.data.sample import target_files
 
 SCAN, THUMBNAILS = Path("data/scan.csv"), Path("data/thumbnails.npy")
 MANIFEST, DECISIONS, METRICS = Path("data/manifest.csv"), Path("data/decisions.csv"), Path("metrics/data.json")
@@ -43,35 +46,48 @@ def clean() -> None:
     policy = params.load("clean", CleanParams)
     labels = plugins.module("tasks/*/labels", params.load_word("data.task"), "data.task")
     has_classes, rows = not labels.shape(1), files.read_csv(SCAN, COLUMNS)
+    decided = overrides.read(relabels=has_classes)
     context = CleanContext(
-        policy, overrides.read(relabels=has_classes), {"unreadable": "unreadable", **labels.ISSUES},
-        similar_images(rows, policy.near_likeness), out_of_fold_accuracy(rows), labels.stratum,
+        policy, decided, {"unreadable": "unreadable", **labels.ISSUES},
+        similar_images(rows, decided, policy.near_likeness), out_of_fold_accuracy(rows), labels.stratum,
         {row["target"] for row in rows if row["target"]} if has_classes else ())
     kept, findings = decide(rows, context)
-    files.write_csv(DECISIONS, DECISION, map(_decision, findings))
+    skipped = _skipped(rows)
+    files.write_csv(DECISIONS, DECISION, [*map(_decision, findings), *map(_skipped_decision, skipped)])
     _check([row for row in rows if row["path"] not in context.overrides], kept, findings, labels.stratum)
+    if not HELD_OUT.keys() <= {row["split"] for row in kept}:  # split will draw what is missing
+        kept = groups.grouped(kept, context.similar)
     files.write_csv(MANIFEST, COLUMNS, ({name: row[name] for name in COLUMNS} for row in kept))
     before, after = (_per_class(some, labels.stratum) for some in (rows, kept))
     issues = (*exact_rules.ISSUES, *labels.ISSUES, *heuristic_rules.ISSUES, "override")
     counts = _counts(rows, kept, findings, issues, context.accuracy)
-    files.write_json(METRICS, counts | {"before": before, "after": after})
+    in_groups = {"groups": groups.counted(kept)} if any(row["group"] for row in kept) else {}
+    skipped_files = {"skipped": leftover.counts(skipped)} if skipped else {}
+    files.write_json(METRICS, counts | skipped_files | {"before": before, "after": after} | in_groups)
     figures.draw(rows, findings, before, after, PLOTS)
-    print(f"clean: {len(rows)} images, {len(rows) - len(kept)} taken out, {len(findings)} findings in {DECISIONS}",
-          file=sys.stderr)
+    together = f"; {len({row['group'] for row in kept} - {''})} groups that split keeps whole" if in_groups else ""
+    print(f"clean: {len(rows)} images, {len(rows) - len(kept)} taken out, {len(findings)} findings in {DECISIONS}"
+          f"{together}", file=sys.stderr)
 
 
-def similar_images(rows: Sequence[Row], threshold: float) -> list[tuple[str, str, float]]:
-    """Pairs of similar images by their `pixels`, with their similarity. Of exact copies the first is compared."""
+def similar_images(rows: Sequence[Row], decided: Collection[str], threshold: float) -> list[tuple[str, str, float]]:
+    """Pairs of similar images by their `pixels`, with their similarity: enough to connect all that are alike.
+
+    decided: paths that the user has decided on. Those that stay whatever is found are compared first, since in a crowd
+    of similar images the first stand for the others. Of exact copies one is compared.
+    """
     first = {}  # pixels → row number
-    for number, row in enumerate(rows):
+    for number, row in sorted(enumerate(rows), key=lambda item: (
+            HELD_OUT.get(item[1]["split"], len(HELD_OUT)), item[1]["path"] not in decided, item[1]["path"])):
         if row["pixels"]:
             first.setdefault(row["pixels"], number)
     pixels, numbers = list(first), list(first.values())
     hashes, mirrors = (np.array([int(rows[number][name], 16) for number in numbers], np.uint64)
                        for name in ("hash", "mirror"))
     thumbnails = files.read_array(THUMBNAILS, "uint8", 4)[numbers]
+    links = near_duplicates.links(hashes, mirrors, thumbnails, threshold)
     return [(pixels[one], pixels[other], similarity)
-            for one, other, similarity in near_duplicates.pairs(hashes, mirrors, thumbnails, threshold)]
+            for one, other, similarity in zip(*(column.tolist() for column in links), strict=True)]
 
 
 def explanation(path: str) -> str:
@@ -82,13 +98,15 @@ def explanation(path: str) -> str:
         raise UserError(f"{error.filename} is missing; run dvc repro clean to make it") from None
     manifest = files.read_csv(MANIFEST) if MANIFEST.exists() else []  # clean may have stopped with an error
     row = next((row for row in scan if row["path"] == path), None)
+    findings = [f"  {_sentence(row)}" for row in decisions if row["path"] == path] or ["  nothing was found about it"]
+    if not row and any(row["path"] == path for row in decisions):
+        return "\n".join([f"{path}: not in use", *findings])
     if not row:
         near = difflib.get_close_matches(path, [row["path"] for row in scan], 1)
         raise UserError(f"{path!r} is no file that {SCAN} knows" + (f"; is it {near[0]!r}?" if near else ""))
     kept = next((row for row in manifest if row["path"] == path), None)
     use = f"in use as {kept['target']}".removesuffix(" as ") if kept else "not in use"
     form = f"{row['format']}, mode {row['mode']}, {row['width']}×{row['height']} pixels, " if row["pixels"] else ""
-    findings = [f"  {_sentence(row)}" for row in decisions if row["path"] == path] or ["  nothing was found about it"]
     others = [f"{row['path']} ({row['issue'].replace('_', ' ')}, {row['action']})" for row in decisions
               if row["keeper"] == path]
     return "\n".join([
@@ -111,6 +129,19 @@ def _decision(finding: Finding) -> dict[str, object]:
     row = finding._asdict() | {name: finding.row[name] for name in ("path", "sha256", "split")}
     row |= {name: "" if row[name] is None else f"{row[name]:.4g}" for name in ("score", "threshold")}
     return {name: row[name] for name in DECISION} | {"label": finding.row["target"]}
+
+
+def _skipped(rows: Sequence[Row]) -> list[str]:
+    """The files of the archive that the scan has not looked at, and that are no masks."""
+    with zipfile.ZipFile(RAW) as raw:
+        return leftover.unused(raw.namelist(), [
+            name for row in rows for name in (row["path"], *target_files(row["target"]))])
+
+
+def _skipped_decision(name: str) -> dict[str, object]:
+    """The row of decisions.csv of a file that is no image."""
+    return dict.fromkeys(DECISION, "") | {"path": name, "issue": "no_image", "action": "skipped",
+                                          "reason": leftover.reason(name)}
 
 
 def _check(rows: Sequence[Row], kept: Sequence[Row], findings: Sequence[Finding],

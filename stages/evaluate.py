@@ -50,11 +50,13 @@ def main() -> None:
                for name, own in results.items()}
     # Beside the means over the seeds, every score of the file that ships: a model card publishes these.
     quality["shipped"] = test.result(onnx_model.DEPLOYED["int8"]).scores
-    quality["distillation"] = (distillation(quality, draws, scores.PRIMARY)
+    shipped = onnx_model.open_model(onnx_model.DEPLOYED["int8"], 1).card.role
+    quality["distillation"] = (distillation(quality, draws, scores.PRIMARY, shipped)
                                | paired(deployed["baseline"], deployed["student"], scores, settings)
                                | {"teacher_agreement": deployed["student"].agreement(deployed["teacher"])})
     quality["test"] = {"images": len(np.unique(test.windows[:, 0])), "seeds": len(results["student"]),
-                       "teacher_errors": deployed["teacher"].errors(), "resamples": settings.resamples, **scores.WORDS}
+                       "shipped_role": shipped, "teacher_errors": deployed["teacher"].errors(),
+                       "resamples": settings.resamples, **scores.WORDS}
     files.write_json(QUALITY, rounded(quality))
     figures.draw(deployed, scores, test.classes, settings.ece_bins, test.image, PLOTS, CONFUSED)
     line = ", ".join(f"{name} {quality[name][scores.PRIMARY]:.2f} %" for name in deployed)
@@ -149,8 +151,10 @@ def interval(name: str, draws: np.ndarray, limits: tuple[float, float]) -> dict[
     return {f"{name}_low": low, f"{name}_high": high} if np.ptp(draws) else {}
 
 
-def distillation(quality: dict[str, dict], draws: dict[str, np.ndarray], primary: str) -> dict[str, float]:
-    """gain and int8_drop: points between means; gap_recovered: in %; their intervals.
+def distillation(quality: dict[str, dict], draws: dict[str, np.ndarray], primary: str,
+                 shipped: str) -> dict[str, float]:
+    """gain and int8_drop: points between means; gap_recovered: in %; their intervals. shipped: the network that the
+    int8 files were made of, baseline or student.
 
     gap_recovered is absent where the teacher isn't ahead of the baseline: there is no gap to recover. Its interval is
     absent where the teacher isn't surely ahead.
@@ -163,8 +167,8 @@ def distillation(quality: dict[str, dict], draws: dict[str, np.ndarray], primary
         table["gap_recovered"] = recovered
         if ends := statistics.ratio_interval(gain, gap):
             table["gap_recovered_low"], table["gap_recovered_high"] = ends
-    return table | {"int8_drop": means["student"] - means["int8"],
-                    **interval("int8_drop", draws["student"] - draws["int8"], DIFFERENCES)}
+    return table | {"int8_drop": means[shipped] - means["int8"],
+                    **interval("int8_drop", draws[shipped] - draws["int8"], DIFFERENCES)}
 
 
 def paired(first: Predictions, second: Predictions, scores, settings: EvaluateParams) -> dict[str, float]:

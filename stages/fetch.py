@@ -1,7 +1,6 @@
 """Fetches the images as one archive. In: data/source/, a URL, or an embedded set (`data.source`). Out: data/raw.zip."""
 
 import io
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -11,12 +10,11 @@ import pydantic
 from tqdm import tqdm
 
 from stages.core import errors, files, params, workdir
-from stages.core.errors import UserError, one_line
-from stages.data import archive, builtin
+from stages.core.errors import UserError
+from stages.data import archive, builtin, download
 
 SOURCE = Path("data/source")
 HTTP = ("http://", "https://")
-TIMEOUT = (10, 60)  # seconds to connect, and to the next bytes
 
 
 class DataParams(params.Section):
@@ -31,7 +29,7 @@ class DataParams(params.Section):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _check_keys(cls, values: dict) -> dict:
-        keys = [*cls.model_fields, "name", "task", "layout", "masks"]
+        keys = [*cls.model_fields, "name", "task", "layout", "layout_options", "masks"]
         if unknown := [key for key in values if key not in keys]:
             raise ValueError(f"{unknown[0]!r} is unknown; known here: {', '.join(keys)}")
         return values
@@ -74,7 +72,7 @@ def _path(data: DataParams, scratch: Path) -> Path:
     """The archive or folder that `data.source` names, downloaded if it is a URL. Raises UserError if there is none."""
     source = data.source
     if source.startswith(HTTP):
-        return _download(source, data.sha256, scratch)
+        return download.download(source, data.sha256, scratch)
     if source.startswith("file://"):
         path = Path(unquote(source.removeprefix("file://").removeprefix("localhost")))
         if not path.is_absolute() or not path.exists():
@@ -94,53 +92,6 @@ def _readable(path: Path) -> Path:
     if path.is_file() or path.is_dir():
         return path
     raise UserError(f"params.yaml: data.source: {path} is no file and no folder; put an archive in its place")
-
-
-def _download(url: str, sha256: str, scratch: Path) -> Path:
-    """The file of the URL in `scratch`. An interrupted download is resumed; where that is not `sha256`,
-    since a power loss damaged what was there, it starts anew.
-    """
-    def partial_sizes() -> dict[Path, int]:
-        return {path: path.stat().st_size for path in scratch.glob("*.part")}
-
-    target = scratch / "download"
-    is_resumed = target.exists() or bool(partial_sizes())
-    if not target.exists():
-        before = partial_sizes()
-        try:
-            _transfer(url, target)
-        except UserError:
-            # If no byte was added, the server can't resume or its file has changed: start again.
-            if not before or partial_sizes() != before:
-                raise
-            for path in before:
-                path.unlink()
-            _transfer(url, target)
-    if is_resumed and files.sha256(target) != sha256.lower():
-        print(f"fetch: what was left of {url} is damaged, so it is downloaded anew", file=sys.stderr)
-        target.unlink()
-        _transfer(url, target)
-    return target
-
-
-def _transfer(url: str, target: Path) -> None:
-    # gdown resumes, retries, checks that the file is unchanged, and knows Google Drive's links; pooch does not resume,
-    # and pypdl does not check the range that the server sends.
-    import gdown
-
-    with tqdm(desc=f"fetch {url}", unit="B", unit_scale=True, disable=None) as bar:
-        def progress(done: int, total: int | None) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        try:
-            gdown.download(url, str(target), quiet=True, use_cookies=False, resume=True, user_agent="gdown",
-                           progress=progress, timeout=TIMEOUT, retries=5)
-        except (gdown.DownloadError, OSError) as error:  # an OSError: requests' own, too
-            if errors.full_disk(error):
-                raise
-            raise UserError(f"{url} can't be downloaded ({one_line(error)}); check the address and the connection "
-                            f"and run again, which resumes, or put the archive into {SOURCE}/ yourself") from None
 
 
 def _verify(source: Path, data: DataParams) -> None:

@@ -1,7 +1,8 @@
 """Makes the files that are deployed. In: the trained networks, images to calibrate on. Out: ONNX, float and small.
 
 reads   data/prepared/ (train, val), models/teacher.safetensors, models/baseline/, models/student/
-writes  models/{teacher,baseline,student}.onnx, models/student.int8.onnx (the seed best on val),
+writes  models/{teacher,baseline,student}.onnx, models/student.int8.onnx (what ships: of student and baseline the one
+        that is better on val, or what quantize.ship says, and of its seeds the best on val),
         models/seeds/<baseline|student|int8>-<seed>.onnx (every seed), models/classes.txt, metrics/size.json,
         metrics/quantisation.json (what being small costs on val)
 `python -m stages.quantize --explore` tries every way of making the student small, measures each on val and on this
@@ -21,6 +22,7 @@ from stages.deployment import explore, onnx_model, quantize
 from stages.deployment.card_fields import card_fields
 from stages.deployment.onnx_model import DEPLOYED, FOLDER, SEEDS, Card
 from stages.deployment.quantize import QuantizeParams
+from stages.evaluation import seeds
 from stages.evaluation.palette import palette
 
 SIZE, COST = Path("metrics/size.json"), Path("metrics/quantisation.json")
@@ -56,11 +58,11 @@ def make_files(settings: QuantizeParams) -> None:
 
 def export_seeds(role: str, common: dict, wanted) -> int:
     """Writes a file for each seed, the best on val also as deployed; returns the number of parameters."""
-    seeds = trained_seeds(role)
-    for seed in seeds["val"]:
+    trained = seeds.read(role)
+    for seed in trained["val"]:
         # Each seed is exported anew: BatchNorm is folded into the kernels, so weights can't be swapped in the graph.
         count = export_float(role, common, wanted, FOLDER / role / f"seed-{seed}.safetensors", seed_file(role, seed))
-    shutil.copyfile(seed_file(role, seeds["best"]), DEPLOYED[role])
+    shutil.copyfile(seed_file(role, trained["best"]), DEPLOYED[role])
     return count
 
 
@@ -81,17 +83,20 @@ def export_float(role: str, common: dict, wanted, weights: Path, path: Path) -> 
 
 
 def make_small(settings: QuantizeParams, task: str) -> dict[str, object]:
-    """Writes a small file for each seed of the student, the best on val also as deployed. Returns what it costs there.
+    """Writes a small file for each seed of the network that ships, the best on val also as deployed. Returns which
+    network that is, and what being small costs it on val.
 
     Which layers stay float is decided for the best seed, and is the same for all.
     """
     import onnx
 
-    seeds, scorer = trained_seeds("student"), quantize.ValScorer(task)
-    best = str(seeds["best"])
-    for seed in sorted(seeds["val"], key=lambda seed: seed != best):  # the best first
+    scorer = quantize.ValScorer(task)
+    role, on_val = shipped_role(settings.ship, scorer.score.primary)
+    trained = seeds.read(role)
+    best = str(trained["best"])
+    for seed in sorted(trained["val"], key=lambda seed: seed != best):  # the best first
         print(f"quantize: {seed_file('int8', seed)}", file=sys.stderr)
-        path = seed_file("student", seed)
+        path = seed_file(role, seed)
         card, model = onnx_model.open_model(path, 1).card, onnx.load(path)
         with quantize.quantiser(model, settings, card.centred()) as ready:
             if seed == best:
@@ -104,11 +109,25 @@ def make_small(settings: QuantizeParams, task: str) -> dict[str, object]:
     shutil.copyfile(seed_file("int8", best), DEPLOYED["int8"])
     drop = before - chosen.val
     if drop > settings.max_drop:
-        print(f"quantize: on val the small student is {drop:.2f} points behind the float one, and quantize.max_drop is "
+        print(f"quantize: on val the small network is {drop:.2f} points behind the float one, and quantize.max_drop is "
               f"{settings.max_drop:g}; python -m stages.quantize --explore shows what other ways cost", file=sys.stderr)
     return {"form": quantize.FORMS[settings.mode], "float_layers": chosen.excluded_nodes,
-            "val": {"student": round(before, 4), "int8": round(chosen.val, 4), "drop": round(drop, 4),
+            "shipped": role, "mean_on_val": on_val,
+            "val": {role: round(before, 4), "int8": round(chosen.val, 4), "drop": round(drop, 4),
                     "max_drop": settings.max_drop}}
+
+
+def shipped_role(wish: str, primary: str) -> tuple[str, dict[str, float]]:
+    """Which network ships, of equals the student; and each one's mean score on val over the seeds, in %.
+
+    wish: quantize.ship.
+    """
+    on_val = {role: round(seeds.mean_score(seeds.read(role), primary), 4) for role in ("student", "baseline")}
+    role = max(on_val, key=on_val.get) if wish == "best" else wish
+    if role == "baseline":
+        print(f"quantize: models/student.int8.onnx is made of the baseline: on val it has {on_val['baseline']:.2f} %, "
+              f"the distilled student {on_val['student']:.2f} %", file=sys.stderr)
+    return role, on_val
 
 
 def seed_file(kind: str, seed: str | int) -> Path:
@@ -119,11 +138,6 @@ def digest(*settings: object) -> str:
     """SHA-256 of the settings as JSON: sections of params.yaml and what else a file is made by."""
     plain = [part.model_dump() if isinstance(part, params.Section) else part for part in settings]
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
-
-
-def trained_seeds(role: str) -> dict:
-    """models/<role>/seeds.json: {"best": seed, "val": {seed: scores}}."""
-    return files.read_json(FOLDER / role / "seeds.json", ("best", "val"))
 
 
 def sizes(parameters: dict[str, int]) -> dict[str, dict[str, float]]:

@@ -12,6 +12,7 @@ existing page to report/report.pdf by Chromium.
 import argparse
 import os
 import shutil
+import textwrap
 from pathlib import Path
 
 import pydantic
@@ -19,7 +20,8 @@ import pydantic
 from stages.core import errors, files, params, workdir
 from stages.data import prepared
 from stages.deployment import budget, onnx_model
-from stages.reporting import numbers
+from stages.evaluation import seeds
+from stages.reporting import numbers, results
 
 # Markdown that a text of params.yaml may not contain, by its markdown-it name: it would end the text's section, or not
 # end itself.
@@ -115,6 +117,7 @@ def gather() -> dict[str, object]:
         "settings": params.load_all(), "models": MODELS,
         "timing": {name: files.read_metrics(f"timing/{name}") for name in TIMED},
         "curves": {name: files.read_csv(PLOTS / f"{name}.csv") for name in TRAINED},
+        "rankings": rankings(),
         "index": files.read_csv(prepared.FOLDER / "index.csv"),
         "classes": prepared.classes(),
         "each_class": files.read_csv(PLOTS / "test/classes.csv"),
@@ -166,10 +169,29 @@ def short_table() -> str:
                  f"{speed['ratio']['latency']:.1f} ×"))
     first, *widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join([name.ljust(first), *map(str.rjust, cells, widths)]) for name, *cells in rows]
-    return "\n".join([*lines, "", f"latency: one image, {machine['threads']} thread(s), {machine['processor']}", "",
+    times = [f"latency: one image, {machine['threads']} thread(s), {machine['processor']}",
+             *filter(None, (results.slower_than_float(speed), results.from_a_photograph(speed)))]
+    return "\n".join([*lines, "", *notes(quality), *times, "",
                       "report/report.md                    what these numbers mean, and how they came about",
                       "dvc metrics show, dvc plots show    all of them (.venv/bin/dvc)",
                       "presets/                            other data sets: make preset NAME=scenes, then make"])
+
+
+def notes(quality: dict) -> list[str]:
+    """What the reader of the short table has to know: where distilling didn't help, and what ships then."""
+    from stages.reporting import outlook
+
+    quantisation, curve = files.read_metrics("quantisation"), files.read_csv(PLOTS / "student.csv")
+    sentences = (results.shipped(quality, quantisation), results.opposite(quality, quantisation),
+                 outlook.better_teacher(quality), outlook.other_distillation(quality, rankings(), curve))
+    marks = str.maketrans("", "", "*`")  # of Markdown
+    return [line for sentence in filter(None, sentences)
+            for line in (*textwrap.wrap(sentence.translate(marks), 120), "")]
+
+
+def rankings() -> dict[str, dict]:
+    """How the seeds of teacher, baseline and student did on val."""
+    return {role: seeds.read(role) for role in TRAINED}
 
 
 def print_pdf() -> None:

@@ -20,11 +20,11 @@ from tqdm import tqdm
 from stages.cleaning import features, image_quality, label_errors, near_duplicates
 from stages.core import errors, files, params, plugins, workdir
 from stages.core.device import choose_device
-from stages.core.errors import UserError
-from stages.data import parallel, tiling
-from stages.data.archive import RAW, Raw
+from stages.data import leftover, listing, parallel, tiling
+from stages.data.archive import Raw
+from stages.data.class_names import check_classes
 from stages.data.decode import Header, Unreadable, decode_with_header
-from stages.data.sample import Sample
+from stages.data.sample import Sample, target_files
 
 SCAN, THUMBNAILS = Path("data/scan.csv"), Path("data/thumbnails.npy")
 THUMBNAIL = (near_duplicates.SIDE, near_duplicates.SIDE, 3)
@@ -33,6 +33,15 @@ THUMBNAIL = (near_duplicates.SIDE, near_duplicates.SIDE, 3)
 COLUMNS = ("path", "split", "source_split", "group", "target", "label", *Header._fields, "width", "height", "bytes",
            "sha256", "pixels", "hash", "mirror", *image_quality.COLUMNS, *label_errors.COLUMNS, "issue", "reason")
 Row = dict[str, object]
+
+
+class LayoutParams(params.Section):
+    """Which files of raw.zip are images, and what their labels are: the keys of `data` that say so."""
+
+    model_config = pydantic.ConfigDict(extra="ignore")
+
+    layout: str  # a module of stages/data/layouts
+    layout_options: dict[str, object]  # what that module's Options declare; {}: as the layout recognises the archive
 
 
 class ScanParams(params.Section):
@@ -63,8 +72,11 @@ class Inspection(NamedTuple):
 def main() -> None:
     _opened.cache_clear()  # where one process scans several archives, on one core
     choice, task = params.load("scan", ScanParams), params.load_word("data.task")
-    samples = _samples(params.load_word("data.layout"))
-    has_classes = not plugins.module("tasks/*/labels", task, "data.task").shape(1)  # masks are not checked
+    labels = plugins.module("tasks/*/labels", task, "data.task")
+    has_classes = not labels.shape(1)  # masks are not checked
+    samples, skipped = _samples(params.load("data", LayoutParams))
+    if has_classes:
+        check_classes(samples)
     backbone = (features.backbone(choice.backbone, choice.weights, choice.image_size, choose_device("scan"))
                 if has_classes and choice.backbone != "none" else None)
     rows, deep = [], label_errors.BatchedFeatures(backbone) if backbone else None
@@ -84,9 +96,12 @@ def main() -> None:
         if has_classes:
             stored = files.read_array(THUMBNAILS, "uint8", 4)
             label_scores, summary = label_errors.find_label_errors(rows, stored, deep, choice.folds, choice.seed)
+        else:
+            labels.unite_labels(rows, _opened(task)[0].read)
         files.write_csv(SCAN, COLUMNS, (row | label_scores.get(number, {}) for number, row in enumerate(rows)))
     unreadable = sum(row["issue"] == "unreadable" for row in rows)
-    print(f"scan: {len(samples)} images, {unreadable} unreadable; {summary}", file=sys.stderr)
+    print(f"scan: {len(samples)} images, {unreadable} unreadable; {'; '.join(filter(None, (summary, skipped)))}",
+          file=sys.stderr)
 
 
 def inspect(sample: Sample, task: str, size: int) -> Inspection:
@@ -119,14 +134,14 @@ def _inspected(row: Row, content: bytes, raw: Raw, labels: ModuleType, size: int
     return Inspection(row, thumbnail, tiling.cut_image(image, tiling.Sizing(size, "squash", scale=1.0, overlap=0))[0])
 
 
-def _samples(layout: str) -> list[Sample]:
-    module = plugins.module("data/layouts/*", layout, "data.layout")
+def _samples(data: LayoutParams) -> tuple[list[Sample], str]:
+    """The samples, and a sentence on the files of the archive that are none."""
+    module = plugins.module("data/layouts/*", data.layout, "data.layout")
     with Raw() as raw:
-        samples = sorted(module.samples(raw.namelist(), raw.read))
-    if not samples:
-        raise UserError(f"{RAW} holds no images where the layout {layout} looks for them; "
-                        f"see stages/data/layouts/{layout}.py, or choose another data.layout")
-    return samples
+        names = raw.namelist()
+        samples = listing.list_samples(module, names, raw.read, data.layout_options)
+    return samples, leftover.summary(names, [
+        name for sample in samples for name in (sample.path, *target_files(sample.target))])
 
 
 @cache

@@ -1,13 +1,10 @@
 """Makes the arrays that later stages read. In: data/raw.zip, data/manifest.csv. Out: data/prepared/, described in
 stages/data/prepared.py.
 
-If the source has no val or test split, one is drawn from its training images, stratified by class. Which image is drawn
-depends on the seed and its own path, so that adding one image hardly moves the others. Grouped images (the parts of one
-aerial photograph) are drawn as whole groups. Different folds draw different test images.
+If the source has no val or test split, one is drawn from its training images, stratified by class; images of one group
+(near copies, the parts of one aerial photograph) stay together. stages/data/drawing.py says how.
 """
 
-import hashlib
-import re
 import sys
 import zipfile
 from collections import Counter, defaultdict
@@ -22,7 +19,7 @@ from tqdm import tqdm
 
 from stages.core import errors, files, params, plugins, workdir
 from stages.core.errors import UserError
-from stages.data import archive, prepared, tiling
+from stages.data import archive, drawing, prepared, tiling
 from stages.data.decode import decode
 from stages.data.parallel import map_in_threads, room_for
 
@@ -60,7 +57,9 @@ def main() -> None:
     labels = plugins.module("tasks/*/labels", task, "data.task")
     check_resize(choice, task, labels)
     rows = files.read_csv(MANIFEST, ("path", "split", "group", "target", "width", "height", "sha256", "pixels"))
-    draw(rows, choice, labels.stratum)
+    fractions = {"test": choice.test_fraction, "val": choice.val_fraction}  # in the order in which they are drawn
+    kept_whole = _kept_whole(rows, fractions, choice, labels.stratum)
+    drawing.draw(rows, fractions, choice.fold, choice.seed, labels.stratum)
     names = labels.classes(rows)
     hide_labels(rows, choice, labels.stratum)
     with workdir.folder("split", [], []), archive.Raw() as raw:  # the folder for its lock alone
@@ -68,7 +67,7 @@ def main() -> None:
     _check(names)
     counts = Counter(row["split"] for row in rows)
     print("split: " + ", ".join(f"{counts[split]} {split}" for split in prepared.SPLITS)
-          + f", {len(names)} classes, {choice.image_size}×{choice.image_size}", file=sys.stderr)
+          + f", {len(names)} classes, {choice.image_size}×{choice.image_size}{kept_whole}", file=sys.stderr)
 
 
 def check_resize(choice: SplitParams, task: str, labels: ModuleType) -> None:
@@ -78,89 +77,24 @@ def check_resize(choice: SplitParams, task: str, labels: ModuleType) -> None:
                         "use squash or crop")
 
 
-def draw(rows: list[Row], choice: SplitParams, stratum: Callable[[Row], str]) -> None:
-    """Gives every row without a split one. Raises UserError if there are too few images."""
-    for row in rows:
-        row["split"] = row["split"] or "train"
-    existing = {row["split"] for row in rows}
-    fractions = {"test": choice.test_fraction, "val": choice.val_fraction}
-    missing = {split: fraction for split, fraction in fractions.items() if split not in existing}
-    if any(row["group"] for row in rows if row["split"] == "train"):
-        _draw_groups(rows, missing, choice)
-    else:
-        _draw_images(rows, missing, choice, stratum)
-
-
-def _draw_groups(rows: list[Row], missing: dict[str, float], choice: SplitParams) -> None:
-    """Draws whole groups, in the natural order of their names; an image without a group is one of its own."""
-    members, first = defaultdict(list), {}  # group → rows; pixels → group and path of the first image
-    for row in rows:
-        if row["split"] == "train":
-            group = row["group"] or row["path"]
-            members[group].append(row)
-            other_group, other_path = first.setdefault(row["pixels"], (group, row["path"]))
-            if group != other_group:
-                raise UserError(f"{MANIFEST}: {row['path']!r} and {other_path!r} are the same picture in two groups, "
-                                "so one could be in test and the other in train; take one of them out of the source")
-    groups = sorted(members, key=_natural)
-    if len(groups) <= len(missing):
-        raise UserError(f"{MANIFEST}: {len(groups)} group(s) of images ({', '.join(groups)}), but "
-                        f"{' and '.join(['train', *missing])} need one each; add images of other groups")
-    for number, (split, fraction) in enumerate(missing.items(), 1):
-        count = min(_share(fraction, len(groups)), len(groups) - 1 - (len(missing) - number))
-        drawn = _fold(groups, count, choice.fold, split, first=number == 1)
-        for group in drawn:
-            for row in members[group]:
-                row["split"] = split
-        groups = [group for group in groups if group not in drawn]
-
-
-def _draw_images(rows: list[Row], missing: dict[str, float], choice: SplitParams,
-                 stratum: Callable[[Row], str]) -> None:
-    """Draws from each stratum its share; every stratum keeps a training image.
-
-    Images with copies stay in training: a copy there would leak a test image.
-    """
-    copies = Counter(row["pixels"] for row in rows)
-    for name, members in _strata(rows, stratum).items():
-        unique = [row for row in members if copies[row["pixels"]] == 1]
-        if len(members) <= len(missing) or len(unique) < len(missing):
-            what = f"class {name!r}" if name else "the set"
-            raise UserError(f"{MANIFEST}: {what} has {len(members)} training image(s), {len(unique)} without copies, "
-                            f"but {' and '.join(['train', *missing])} need one each; add images, or remove the class")
-        for number, (split, fraction) in enumerate(missing.items(), 1):
-            later = len(missing) - number
-            count = min(_share(fraction, len(members)), len(members) - 1 - later, len(unique) - later)
-            order = _shuffled(unique, choice.seed, split)
-            for row in _fold(order, count, choice.fold, split, first=number == 1):
-                row["split"] = split
-            members, unique = ([row for row in some if row["split"] == "train"] for some in (members, unique))
-
-
-def _fold(order: list, count: int, fold: int, split: str, first: bool) -> list:
-    """The fold-th `count` items of `order`.
-
-    Beyond the last fold, the split that is drawn first raises UserError, since it must differ between folds. The
-    other wraps around, since it is drawn from what the first has left.
-    """
-    folds = len(order) // count
-    if first and fold >= folds:
-        raise UserError(f"params.yaml: split.fold is {fold}, but there are {folds} folds, from 0, of "
-                        f"{count} out of {len(order)} for {split}; lower it, or split.{split}_fraction")
-    fold %= folds
-    return order[fold * count:(fold + 1) * count]
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    """A sort key: Tile 10 comes after Tile 9."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+def _kept_whole(rows: list[Row], fractions: dict[str, float], choice: SplitParams,
+                stratum: Callable[[Row], str]) -> str:
+    """What groups are good for, as the end of a sentence; empty where no image is in one."""
+    groups = {row["group"] for row in rows} - {""}
+    if not groups or fractions.keys() <= {row["split"] for row in rows}:
+        return ""
+    leaking, drawn = drawing.leaks(rows, fractions, choice.fold, choice.seed, stratum)
+    return (f"; {len(groups)} groups of images were kept whole: drawn one by one, {leaking} of {drawn} images of val "
+            "and test would have had one of their group in another split")
 
 
 def hide_labels(rows: list[Row], choice: SplitParams, stratum: Callable[[Row], str]) -> None:
     """Makes all but `labelled_fraction` of each stratum's training images unlabelled; at least one keeps its label."""
     for members in _strata(rows, stratum).values():
-        for row in _shuffled(members, choice.seed, "label")[_share(choice.labelled_fraction, len(members)):]:
-            row["split"], row["target"] = "unlabelled", ""
+        by_path = {row["path"]: row for row in members}
+        order = drawing.shuffled(by_path, f"{choice.seed} label")
+        for path in order[drawing.share(choice.labelled_fraction, len(members)):]:
+            by_path[path]["split"], by_path[path]["target"] = "unlabelled", ""
 
 
 def _strata(rows: list[Row], stratum: Callable[[Row], str]) -> dict[str, list[Row]]:
@@ -170,15 +104,6 @@ def _strata(rows: list[Row], stratum: Callable[[Row], str]) -> dict[str, list[Ro
         if row["split"] == "train":
             strata[stratum(row)].append(row)
     return strata
-
-
-def _share(fraction: float, count: int) -> int:
-    """Rounded half up, at least one."""
-    return max(1, int(fraction * count + 0.5))
-
-
-def _shuffled(rows: list[Row], seed: int, purpose: str) -> list[Row]:
-    return sorted(rows, key=lambda row: hashlib.sha256(f"{seed} {purpose} {row['path']}".encode()).digest())
 
 
 def _prepare(rows: list[Row], names: list[str], raw: zipfile.ZipFile, sizing: tiling.Sizing,

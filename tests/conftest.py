@@ -16,7 +16,7 @@ import yaml
 from sources import Server
 
 from stages.core import errors, params
-from tools import preset as presets
+from stages.setup import presets
 
 ROOT = Path(__file__).resolve().parents[1]
 # A shell that starts the suite in the background has this ignored, and what a test interrupts would inherit that.

@@ -8,7 +8,7 @@ import onnx
 import pytest
 import torch
 from conftest import Project, to_int8
-from measurements import NO_FINDINGS
+from measurements import NO_FINDINGS, ranking
 
 from stages.core import files
 from stages.data import prepared
@@ -95,6 +95,7 @@ def _deployed(folder: Path) -> Project:
     files.write_csv(stored / "index.csv", ("split", "row", "windows"),
                     [{"split": split, "row": 0, "windows": 1} for split in ("train", "test")])
     factory.save(net(), project.folder / "models/teacher.safetensors")
+    files.write_json(project.folder / "models/teacher.json", ranking(95.0))
     curve = {"seed": 0, "epoch": 0, "learning_rate": 0.1, "loss": 1.0, "cross_entropy": 1.0, "train_score": 50.0,
              "val_loss": 1.0, "val_score": 50.0}
     for name in ("teacher", "baseline", "student"):
@@ -103,7 +104,7 @@ def _deployed(folder: Path) -> Project:
         (project.folder / "models" / name).mkdir(parents=True)
         for seed in (0, 1):
             factory.save(net(10 * number + seed), project.folder / f"models/{name}/seed-{seed}.safetensors")
-        files.write_json(project.folder / f"models/{name}/seeds.json", {"best": 1, "val": {"0": {}, "1": {}}})
+        files.write_json(project.folder / f"models/{name}/seeds.json", ranking(90.0 + number))
     for stage in ("train_teacher", "teacher_targets", "train_baseline", "distill"):
         files.write_json(project.folder / f"metrics/timing/{stage}.json",
                         {"seconds": 2.0, "images_per_s": 10.0, "device": "cpu", "threads": 2})

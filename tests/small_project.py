@@ -36,7 +36,8 @@ distill:
   temperature: 4.0 # a comment
   kd_weight: 0.9
 benchmark:
-  budget: {size_mb: 0.05, latency_ms: null, peak_memory_mb: 90, accuracy_kept: 97}
+  budget: {size_mb: 0.05, latency_ms: null, peak_memory_mb: 90, photograph_ms: null,
+           cold_start_ms: null, photograph_memory_mb: null, accuracy_kept: 97}
 """,
     "distill.py": "",
     # The accuracy is 90 % and the temperature; a negative temperature fails.

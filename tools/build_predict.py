@@ -27,22 +27,44 @@ HEAD = '''"""{docstring}"""
 
 # Generated from predict/ and stages/ by `python -m tools.build_predict`: edit the files named below, not this one.
 
-{standard}
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))  # while it loads: libraries may swallow an exception
+if __name__ == "__main__" and sys.version_info < (3, 9):
+    print("predict: Python 3.9 or newer is needed, and this is " + sys.version.split()[0], file=sys.stderr)
+    sys.exit(2)
 
 try:
+    {standard}
+
     {packages}
+
+    if tuple(map(int, PIL.__version__.split(".")[:2])) < (9, 4):
+        raise ImportError(f"Pillow {{PIL.__version__}} is too old, 9.4 or newer is needed")
 except ImportError as error:
-    print(f"predict: {{error}}; run: pip install onnxruntime numpy pillow", file=sys.stderr)
+    if __name__ != "__main__":
+        raise
+    said = " ".join(str(error).split())
+    print(f"predict: {{said}}; run: pip install --upgrade onnxruntime numpy pillow", file=sys.stderr)
     sys.exit(2)
-except KeyboardInterrupt:
-    sys.exit(130)
 '''
+
+
+LOADED_FIRST = {"os", "signal", "sys"}  # by HEAD
 
 
 class Import(NamedTuple):
     module: str
     name: str | None  # in the module; None: the module itself
     bound: str  # the name that it gets here
+
+
+PILLOW = Import("PIL", None, "PIL")  # whose version HEAD asks
 
 
 class Statement(NamedTuple):
@@ -63,7 +85,9 @@ class Module:
         tree, lines, end = ast.parse(text), text.splitlines(keepends=True), 0
         self.docstring = ast.get_docstring(tree, clean=False) or ""
         for node in tree.body:
-            if isinstance(node, ast.Import | ast.ImportFrom):
+            if isinstance(node, ast.ImportFrom) and node.module == "__future__":
+                pass  # predict.py has annotations that aren't evaluated, whatever its sources have
+            elif isinstance(node, ast.Import | ast.ImportFrom):
                 self.imports |= {made.bound: made for made in _imports(node)}
                 self._check(node, node)
             elif not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
@@ -113,11 +137,12 @@ class Build:
             self._keep(entry, statement)
 
     def text(self) -> str:
-        imports = [made for made in self.bindings.values() if isinstance(made, Import)]
-        standard, packages = ([made for made in imports
-                               if (made.module.partition(".")[0] in sys.stdlib_module_names) == is_standard]
+        imports = [PILLOW, *(made for made in self.bindings.values() if isinstance(made, Import))]
+        standard, packages = ([made for made in imports if made.module not in LOADED_FIRST
+                               and (made.module.partition(".")[0] in sys.stdlib_module_names) == is_standard]
                               for is_standard in (True, False))
-        parts = [HEAD.format(docstring=self.modules[self.entry].docstring, standard="\n".join(_import_lines(standard)),
+        parts = [HEAD.format(docstring=self.modules[self.entry].docstring,
+                             standard="\n    ".join(_import_lines(standard)),
                              packages="\n    ".join(_import_lines(packages)))]
         for name, module in self._in_order(self.entry, {}).items():
             body = "".join(statement.text for statement in module.statements if (name, statement) in self.kept)
@@ -166,7 +191,7 @@ class Build:
 def _import_lines(imports: list[Import]) -> Iterator[str]:
     """In the order that ruff wants."""
     names = defaultdict(list)
-    for module, name, bound in sorted(imports, key=lambda made: (made.module, made.bound)):
+    for module, name, bound in sorted(imports, key=lambda made: (made.module.lower(), made.bound)):
         if name:
             names[module].append(name + (f" as {bound}" if bound != name else ""))
         else:

@@ -1,5 +1,5 @@
 """Finds images that are nearly the same: re-encoded, resized, brightened, mirrored. In: decoded RGB. Out: two hashes
-and a thumbnail per image, and from these the pairs.
+and a thumbnail per image, and from these the pairs that connect what is alike.
 
 64-bit hashes are quick to compare and propose pairs, but images of one kind, such as vehicles before one camera, share
 them. Thumbnails confirm: by the correlation of their middle frequencies, without the finest detail, which encoding and
@@ -8,17 +8,19 @@ don't matter. Cropped or rotated copies are not found: trying small shifts would
 take different cars for the same one.
 """
 
-from collections.abc import Iterator
+from typing import NamedTuple
 
 import imagehash
 import numpy as np
 from PIL import Image, ImageOps
 
+from stages.cleaning.hash_index import HashIndex, close
+
 SIDE = 32  # height and width of a thumbnail
-DISTANCE = 8  # of 64 bits: hashes up to this far apart propose a pair
+CROWD = 16  # images similar to a keeper, from which on further ones become no keepers
 NOISE = 0.01  # squared grey levels, more than rounding leaves in a band: near-uniform images are similar to none
-TILE = 1024  # hashes by hashes compared at a time: 8 MB
-BATCH = 1024  # pairs of thumbnails compared at a time
+BLOCK = 256  # images compared with the earlier ones at a time
+BATCH = 1024  # thumbnails in memory at a time: 4 MB
 LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601, as in Pillow's L
 # One step of blur along a line: weights ¼ ½ ¼, the border repeated. n steps are nearly a Gaussian of σ = √(n / 2).
 STEP = np.eye(SIDE) / 2 + (np.eye(SIDE, k=1) + np.eye(SIDE, k=-1) + np.diag([1, *[0] * (SIDE - 2), 1])) / 4
@@ -39,49 +41,121 @@ def fingerprints(pixels: np.ndarray) -> tuple[str, str]:
     return str(imagehash.phash(image)), str(imagehash.phash(ImageOps.mirror(image)))
 
 
-def pairs(hashes: np.ndarray, mirrors: np.ndarray, thumbnails: np.ndarray,
-          threshold: float) -> list[tuple[int, int, float]]:
-    """Pairs i < j of images with at least this similarity, in order, and their similarity: 1 for the same image.
+class Links(NamedTuple):
+    """Pairs i < j of similar images."""
+
+    first: np.ndarray  # int64 (n,): i
+    second: np.ndarray  # int64 (n,): j
+    similarity: np.ndarray  # float32 (n,): from the threshold to 1, which is the same image
+
+
+def links(hashes: np.ndarray, mirrors: np.ndarray, thumbnails: np.ndarray, threshold: float) -> Links:
+    """Pairs of images of at least this similarity, in order: not all of them, but enough to connect what is alike.
 
     hashes, mirrors: uint64 (N,). thumbnails: uint8 (N,32,32,3), may be memory-mapped. threshold: above 0, at most 1.
-    All pairs of hashes are compared; memory depends only on the number of pairs found.
+
+    Each image is compared with the keepers before it, and becomes one, unless it is similar to a keeper that CROWD
+    images are similar to already; a new keeper is compared with the images too that became none. So every pair is found
+    where few images are alike, and a crowd, such as the frames of one camera, costs time and memory by its images, not
+    by its pairs: a few keepers stand for it. Missed are images of a crowd that are alike, but like no keeper both.
     """
+    images = _Images(hashes, mirrors, thumbnails, threshold)
+    keepers, others, found = _Pool(images), _Pool(images), []
+    is_keeper, followers = np.ones(len(hashes), bool), np.zeros(len(hashes), int)
     candidates = _not_uniform(thumbnails, threshold)
-    best: dict[tuple[int, int], float] = {}
-    for first, second, is_mirrored in _proposed(hashes[candidates], mirrors[candidates]):
-        for start in range(0, len(first), BATCH):
-            one, other = (candidates[part[start:start + BATCH]] for part in (first, second))
-            scores = _correlation(thumbnails[one], thumbnails[other][:, :, ::-1 if is_mirrored else 1])
-            for pair in np.flatnonzero(scores >= threshold):
-                key = int(one[pair]), int(other[pair])
-                best[key] = max(best.get(key, 0.0), float(scores[pair]))
-    return [(*pair, score) for pair, score in sorted(best.items())]
+    for start in range(0, len(candidates), BLOCK):
+        block = candidates[start:start + BLOCK]
+        near = _joined([keepers.similar_to(block), images.similar_within(block)])
+        _elect(near, is_keeper, followers)
+        stands = is_keeper[near.first] | is_keeper[near.second]
+        found += [Links(*(column[stands] for column in near)), others.similar_to(block[is_keeper[block]])]
+        keepers.add(block[is_keeper[block]])
+        others.add(block[~is_keeper[block]])
+    return _joined(found)
+
+
+def _elect(near: Links, is_keeper: np.ndarray, followers: np.ndarray) -> None:
+    """Decides in order which images of a block become keepers: changes `is_keeper`, bool (N,), and counts `followers`.
+
+    near: similar pairs, of which the second image is in the block, and the first a keeper or before it in the block.
+    """
+    order = np.argsort(near.second, kind="stable")
+    numbers, starts = np.unique(near.second[order], return_index=True)
+    for number, similar in zip(numbers, np.split(near.first[order], starts[1:]), strict=False):  # no pairs are one part
+        similar = similar[is_keeper[similar]]
+        is_keeper[number] = (followers[similar] < CROWD).all()
+        followers[similar] += 1
+
+
+class _Images(NamedTuple):
+    """The arguments of `links`."""
+
+    hashes: np.ndarray
+    mirrors: np.ndarray
+    thumbnails: np.ndarray
+    threshold: float
+
+    def similar_within(self, block: np.ndarray) -> Links:
+        """Pairs of a block, int64 (B,), which is ascending."""
+        proposed = [close(own[block], self.hashes[block]) for own in (self.hashes, self.mirrors)]
+        return self.confirmed(*(block[pairs[:, pairs[0] > pairs[1]]] for pairs in proposed))
+
+    def confirmed(self, plain: np.ndarray, mirrored: np.ndarray) -> Links:
+        """Of proposed pairs, each int64 (2,n), those that are similar. mirrored: one against the other's mirror."""
+        return _joined([self._confirmed(pairs, is_mirrored)
+                        for pairs, is_mirrored in ((plain, False), (mirrored, True))])
+
+    def _confirmed(self, pairs: np.ndarray, is_mirrored: bool) -> Links:
+        (some, row), (others, column) = (np.unique(numbers, return_inverse=True) for numbers in pairs)
+        units = _units(self.thumbnails[some])[:, :, ::-1 if is_mirrored else 1].reshape(-1, SIDE * SIDE)  # (A,1024)
+        scores = np.empty(len(row), np.float32)
+        for start in range(0, len(others), BATCH):
+            table = units @ _units(self.thumbnails[others[start:start + BATCH]]).reshape(-1, SIDE * SIDE).T
+            here = np.flatnonzero((start <= column) & (column < start + BATCH))
+            scores[here] = table[row[here], column[here] - start]
+        pairs, scores = np.sort(pairs[:, scores >= self.threshold], axis=0), scores[scores >= self.threshold]
+        return Links(*pairs, scores)
+
+
+class _Pool:
+    """Images that others are compared with."""
+
+    def __init__(self, images: _Images):
+        self.images, self.numbers, self.index = images, np.empty(0, int), HashIndex()
+
+    def add(self, numbers: np.ndarray) -> None:
+        self.numbers = np.concatenate([self.numbers, numbers])
+        self.index.add(self.images.hashes[numbers])
+
+    def similar_to(self, block: np.ndarray) -> Links:
+        """Pairs of an image of the block, int64 (B,), and one of the pool."""
+        found = [self.index.near(own[block]) for own in (self.images.hashes, self.images.mirrors)]
+        return self.images.confirmed(*(np.stack([block[query], self.numbers[item]]) for query, item in found))
+
+
+def _joined(parts: list[Links]) -> Links:
+    """All pairs in order, each once, with its highest similarity."""
+    first, second, similarity = (np.concatenate([np.empty(0, dtype), *columns]) for dtype, columns in zip(
+        (int, int, np.float32), zip(*parts, strict=True) if parts else ((), (), ()), strict=True))
+    order = np.lexsort([-similarity, second, first])
+    first, second = first[order], second[order]
+    is_new = np.ones(len(order), bool)
+    is_new[1:] = (np.diff(first) != 0) | (np.diff(second) != 0)
+    return Links(first[is_new], second[is_new], similarity[order][is_new])
 
 
 def _not_uniform(thumbnails: np.ndarray, threshold: float) -> np.ndarray:
-    """int (n,): images with enough contrast to reach the threshold at all, by the Cauchy–Schwarz inequality."""
+    """int64 (n,): images with enough contrast to reach the threshold at all, by the Cauchy–Schwarz inequality."""
     parts = [_band(thumbnails[start:start + BATCH]).var((1, 2)) for start in range(0, len(thumbnails), BATCH)]
     energy = np.concatenate([np.empty(0, np.float32), *parts])
     return np.flatnonzero(energy / (energy + NOISE) >= threshold**2)
 
 
-def _proposed(hashes: np.ndarray, mirrors: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray, bool]]:
-    """Pairs i < j by their hashes, in tiles: i and j, int (n,), and whether i is compared with j's mirror image."""
-    for top in range(0, len(hashes), TILE):
-        for left in range(top, len(hashes), TILE):
-            for is_mirrored, own in ((False, hashes), (True, mirrors)):
-                distance = np.bitwise_count(own[top:top + TILE, None] ^ hashes[left:left + TILE])
-                # Flattened: numpy searches one axis thirty times faster than two.
-                first, second = np.divmod(np.flatnonzero(distance <= DISTANCE), distance.shape[1])
-                is_ordered = first + top < second + left
-                yield first[is_ordered] + top, second[is_ordered] + left, is_mirrored
-
-
-def _correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """float32 (n,): correlation of the bands of two stacks of thumbnails, uint8 (n,32,32,3), image by image."""
-    one, other = (band - band.mean((1, 2), keepdims=True) for band in (_band(one), _band(other)))
-    shared, *energy = ((a * b).mean((1, 2)) for a, b in ((one, other), (one, one), (other, other)))
-    return shared / np.sqrt((energy[0] + NOISE) * (energy[1] + NOISE))
+def _units(thumbnails: np.ndarray) -> np.ndarray:
+    """float32 (n,32,32): the bands of thumbnails, uint8 (n,32,32,3), such that a scalar product is a correlation."""
+    bands = _band(thumbnails)
+    bands -= bands.mean((1, 2), keepdims=True)
+    return bands / (SIDE * np.sqrt((bands**2).mean((1, 2), keepdims=True) + NOISE))
 
 
 def _band(thumbnails: np.ndarray) -> np.ndarray:

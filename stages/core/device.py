@@ -21,21 +21,29 @@ def thread_count() -> int:
 
 
 def choose_device(stage: str):
-    """Set torch up for reproducible results and return its device: CUDA, else Apple's MPS, else the CPU.
+    """Set torch up and return its device: CUDA, else Apple's MPS, else the CPU.
 
     Prints the choice on stderr, behind the name of the stage.
     """
+    import torch
+
+    set_up_torch()
+    name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    details = {"cpu": f"{thread_count()} threads", "mps": "Apple GPU"}.get(name) or torch.cuda.get_device_name()
+    print(f"{stage}: on {name} ({details})", file=sys.stderr)
+    return torch.device(name)
+
+
+def set_up_torch() -> None:
+    """As many threads as this process may use, and results that repeat."""
     # cuBLAS is deterministic only with a fixed workspace, and reads this when it starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     import torch
 
     torch.set_num_threads(thread_count())
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # Sets what use_deterministic_algorithms(True, warn_only=True) sets, without its second for importing inductor.
+    torch.set_deterministic_debug_mode("warn")
     torch.backends.cudnn.benchmark = False
-    name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    details = {"cpu": f"{thread_count()} threads", "mps": "Apple GPU"}.get(name) or torch.cuda.get_device_name()
-    print(f"{stage}: on {name} ({details})", file=sys.stderr)
-    return torch.device(name)
 
 
 def autocast(device, precision: str):

@@ -1,4 +1,5 @@
-"""Reads a zip, a tar or a folder as validated members, and writes `raw.zip`, the one archive that all stages read.
+"""Reads a zip, a tar, a Parquet file or a folder as validated members, and writes `raw.zip`, the one archive that all
+stages read.
 
 Archives are untrusted: nothing is extracted to a path that the archive names, and reading stops at a size limit,
 whatever the headers claim.
@@ -6,27 +7,31 @@ whatever the headers claim.
 
 import bz2
 import gzip
+import itertools
 import lzma
 import os
 import re
 import stat
+import sys
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
 from stages.core.errors import UserError, one_line
 from stages.core.files import CHUNK, atomic_write
+from stages.data import parquet
 
 RAW = Path("data/raw.zip")
 BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
 LARGEST_MEMBER = 10**9  # bytes; each is read as a whole, by several processes at once
 DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}  # by the file's first bytes
-IGNORED_NAMES = {"__macosx", "thumbs.db", "desktop.ini"}  # written by file managers; dotfiles are skipped too
+CONTAINER = re.compile(r"\.(?:zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz|parquet)$", re.IGNORECASE)  # inside an archive
+LITTER = re.compile(r"__macosx|thumbs\.db|desktop\.ini|\.ds_store|\._.*", re.IGNORECASE)  # of file managers
 
 
 class Member(NamedTuple):
@@ -57,19 +62,56 @@ class Raw(zipfile.ZipFile):
 def open_members(source: Path, scratch: Path, limit: int) -> Iterator[list[Member]]:
     """The members of `source`, sorted by path. A compressed tar is decompressed into `scratch` first.
 
-    Raises UserError if `source` is no archive, is broken or unsafe, or unpacks to more than `limit` bytes.
+    A member that is an archive itself (train.zip, shard-0001.tar, train.parquet) stands for what it holds, in a folder
+    of its name. Raises UserError if `source` is no archive, is broken or unsafe, or unpacks to more than `limit` bytes.
     """
     with ExitStack() as stack:
-        with _archive_errors(source):
-            if source.is_dir():
-                members = _folder_members(source)
-            elif zipfile.is_zipfile(source):
-                members = _zip_members(source, stack.enter_context(zipfile.ZipFile(source)))
-            else:
-                plain = _plain_tar(source, scratch, limit)
-                members = _tar_members(source, stack.enter_context(tarfile.open(plain, "r:")))
-            members = _validated(source, members, limit)
+        members = _opened(source, scratch, limit, stack)
+        if containers := _containers(members):
+            inner = [found for number, member in enumerate(containers)
+                     for found in _inside(source, member, scratch / f"inside-{number}", limit, stack)]
+            others = [member for member in members if member not in containers]
+            members = _validated(source, [*others, *inner], limit)
         yield members
+
+
+def _opened(source: Path, scratch: Path, limit: int, stack: ExitStack) -> list[Member]:
+    """The valid members of one archive, which stays open as long as `stack`."""
+    with _archive_errors(source):
+        if source.is_dir():
+            members = _folder_members(source)
+        elif zipfile.is_zipfile(source):
+            members = _zip_members(source, stack.enter_context(zipfile.ZipFile(source)))
+        elif parquet.is_parquet(source):
+            members = itertools.starmap(Member, parquet.files(source, str(source)))
+        else:
+            plain = _plain_tar(source, scratch, limit)
+            members = _tar_members(source, stack.enter_context(tarfile.open(plain, "r:")))  # noqa: SIM115
+        return _validated(source, members, limit)
+
+
+def _containers(members: Iterable[Member]) -> list[Member]:
+    """The members that are archives, but for those that lie unpacked beside themselves."""
+    folders = {str(folder) for member in members for folder in PurePosixPath(member.path).parents}
+    return [member for member in members if CONTAINER.search(member.path) and _folder(member.path) not in folders]
+
+
+def _inside(source: Path, member: Member, scratch: Path, limit: int, stack: ExitStack) -> Iterator[Member]:
+    """What an archive inside the archive holds; it is copied into `scratch`, since it can't be read where it lies."""
+    scratch.mkdir(exist_ok=True)
+    copy = scratch / PurePosixPath(member.path).name
+    with open(copy, "wb") as out:
+        _copy(source, member, out, limit, limit)
+    try:
+        for found in _opened(copy, scratch, limit, stack):
+            yield found._replace(path=f"{_folder(member.path)}/{found.path}")
+    except UserError as error:
+        raise UserError(str(error).replace(str(copy), f"{source}: {member.path!r}")) from None
+
+
+def _folder(path: str) -> str:
+    """`train` for train.zip; train-00000-of-00002 for that and a checksum, which Hugging Face may add, .parquet."""
+    return re.sub(r"(-\d+-of-\d+)-[0-9a-f]{16}$", r"\1", CONTAINER.sub("", path))
 
 
 def write(path: Path, source: str, members: Iterable[Member], limit: int) -> None:
@@ -122,14 +164,20 @@ def _folder_members(source: Path) -> Iterator[Member]:
 
 def _validated(source: Path, members: Iterable[Member], limit: int) -> list[Member]:
     """Sorted, without file managers' files. Raises UserError for unsafe or repeated paths, none at all, or too much."""
-    valid = {}
+    valid, hidden = {}, []
     for member in members:
         path = _safe_path(source, member.path)
-        if any(part.startswith(".") or part.lower() in IGNORED_NAMES for part in path.split("/")):
+        if any(LITTER.fullmatch(part) for part in path.split("/")):
+            continue
+        if re.search(r"(^|/)\.", path):
+            hidden.append(path)
             continue
         if path in valid:
             raise UserError(f"{source}: {path!r} is in it twice; keep one of the two")
         valid[path] = member._replace(path=path)
+    if hidden:
+        print(f"{source}: {len(hidden)} hidden file(s) left out, first {hidden[0]!r}: their names, or their folders', "
+              "begin with a dot", file=sys.stderr)
     if not valid:
         raise UserError(f"{source} holds no files; put images there, or name another source in data.source")
     for member in valid.values():

@@ -1,28 +1,44 @@
 """The one place where bytes become RGB pixels, or a mask's values. predict.py is built from it too."""
 
+import contextlib
 import io
 import logging
+import re
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import cache
 from pathlib import PurePosixPath
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from stages.core.errors import one_line
 
 REFUSED = {"EPS"}  # would start Ghostscript, a program that runs what the file says
 STRIP = 2**20  # pixels that are converted to RGB at a time
+ORIENTATION = 0x0112  # EXIF's number for how the camera was held
+XMP = b"http://ns.adobe.com/xap/1.0/\0"  # how a JPEG's segment of XMP data begins
+TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+         5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+         8: Image.Transpose.ROTATE_90}  # a value of it → what makes the picture upright
 Result = TypeVar("Result")
 
 Image.preinit()  # the common formats first: they are tried in this order
-# Pillow refuses 179 million pixels and more, and warns from half of that on.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-warnings.filterwarnings("ignore", module=r"PIL\.")
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints what it logs
+
+
+def silence_pillow() -> None:
+    """For the whole process: what Pillow warns of or logs comes as Unreadable, or doesn't matter.
+
+    It refuses 179 million pixels and more, and warns from half of that on.
+    """
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    warnings.filterwarnings("ignore", module=r"PIL\.")
+    logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints what it logs
+
+
+if __name__.startswith("stages."):  # whoever imports predict.py has filters of their own
+    silence_pillow()
 
 
 class Unreadable(Exception):
@@ -73,7 +89,7 @@ def decode_mask(content: bytes, colours: bool) -> np.ndarray:
     """A mask as it is stored, its pixels being labels: not rotated, stretched or blended. Raises Unreadable, OtherKind.
 
     colours: uint8 (H,W,3), RGB, an index through its palette. Otherwise the integers of a grey or palette image (H,W):
-    grey of 2 or 4 bits as levels of 255, which is how Pillow reads it.
+    grey of 2 or 4 bits as levels of 255, which is how Pillow reads it; grey stored as RGB is grey.
     """
     return _read(content, _colours if colours else _indices)
 
@@ -86,7 +102,7 @@ def has_image_suffix(path: str) -> bool:
 @cache
 def readable_formats() -> list[str]:
     """Pillow's names of the formats that are tried."""
-    Image.init()
+    _init()
     return [name for name in Image.ID if name not in REFUSED]
 
 
@@ -94,18 +110,27 @@ def _read(content: bytes, convert: Callable[[Image.Image], Result]) -> Result:
     """convert(image) of the complete image in `content`. Raises Unreadable."""
     if not content:
         raise Unreadable("empty file")
-    try:
-        with Image.open(io.BytesIO(content), formats=readable_formats()) as image:
-            image.load()
-            if image.format in ("JPEG", "MPO") and not _has_end_marker(content):
-                raise Unreadable("the picture data have no end: the file is cut off, and filled up")
+    with _loaded(content) as image:
+        if image.format in ("JPEG", "MPO") and not _has_end_marker(content):
+            raise Unreadable("the picture data have no end: the file is cut off, and filled up")
+        try:
             return convert(image)
-    except (MemoryError, Unreadable):
+        except (OSError, ValueError, ImageCms.PyCMSError) as error:  # and no others: they would be ours
+            raise Unreadable(one_line(error)) from None
+
+
+def _loaded(content: bytes) -> Image.Image:
+    """Raises Unreadable."""
+    try:
+        image = Image.open(io.BytesIO(content), formats=readable_formats())
+        image.load()
+    except MemoryError:
         raise
     except UnidentifiedImageError:
         raise Unreadable("no image in a format that Pillow reads") from None
     except Exception as error:  # damaged files make Pillow raise nearly everything
         raise Unreadable(one_line(error)) from None
+    return image
 
 
 def _has_end_marker(jpeg: bytes) -> bool:
@@ -131,6 +156,10 @@ def _frames(image: Image.Image) -> int:
 def _indices(image: Image.Image) -> np.ndarray:
     if image.mode in ("1", "L", "P", "I") or image.mode.startswith("I;16"):
         return np.asarray(image)
+    if image.mode in ("LA", "RGB", "RGBA"):
+        first, *others = image.split()[:1 if image.mode == "LA" else 3]
+        if all(other.tobytes() == first.tobytes() for other in others):
+            return np.asarray(first)
     raise OtherKind(f"stored as colours (mode {image.mode}), not as indices")
 
 
@@ -141,8 +170,29 @@ def _colours(image: Image.Image) -> np.ndarray:
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
-    with suppress(Exception):  # a damaged EXIF block says nothing about the pixels
-        ImageOps.exif_transpose(image, in_place=True)
+    rgb, turn = _rgb(image), TURNS.get(_orientation(image))
+    return rgb if turn is None else rgb.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> object:
+    """As the file's EXIF data say, or else its XMP data; None where they are damaged."""
+    try:
+        value = image.getexif().get(ORIENTATION)
+    except Exception:  # Pillow's own, nearly all there are; such a block says nothing about the pixels
+        return None
+    if value is None and (match := re.search(rb'tiff:Orientation(?:="|>)([0-9])', _xmp(image))):
+        return int(match[1])  # Pillow itself looks there from version 11 on
+    return value
+
+
+def _xmp(image: Image.Image) -> bytes:
+    if isinstance(image.info.get("xmp"), bytes):
+        return image.info["xmp"]
+    segments = getattr(image, "applist", ())  # of a JPEG: (name, content)
+    return next((content for name, content in segments if name == "APP1" and content.startswith(XMP)), b"")
+
+
+def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     convert, rgb = _rgb_converter(image), Image.new("RGB", image.size)
@@ -208,4 +258,14 @@ def _lab() -> ImageCms.ImageCmsTransform:
 
 @cache
 def _suffixes() -> frozenset[str]:
+    _init()
     return frozenset(Image.registered_extensions())
+
+
+def _init() -> None:
+    """All of Pillow's formats, and HEIC where pi-heif is installed, which a device may lack."""
+    Image.init()
+    with contextlib.suppress(ImportError):
+        import pi_heif
+
+        pi_heif.register_heif_opener()

@@ -33,25 +33,40 @@ def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) ->
         yield from _in_order(partial(pool.submit, function), items)
 
 
-def map_in_processes(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def map_in_processes(function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None,
+                     chunk: int = CHUNK) -> Iterator[Result]:
     """function(item) for each item, in order. Few items are in memory at a time; with one core, no process is started.
 
-    function: a module-level function or a `partial` of one, since it is pickled. Processes are spawned, not forked, so
-    they inherit no threads, locks or open files. Raises what the function raises, and UserError if the system kills a
-    process.
+    function: a module-level function or a `partial` of one, since it is pickled. workers: processes, among which the
+    cores are divided; None: one a core. chunk: items sent to a process together.
+
+    Processes are spawned, not forked, so they inherit no threads, locks or open files. Raises what the function raises,
+    and UserError if the system kills a process.
     """
-    if WORKERS == 1:
+    workers = workers or WORKERS
+    if workers == 1:
         yield from map(function, items)
         return
-    pool, items = ProcessPoolExecutor(WORKERS, multiprocessing.get_context("spawn"), _follow_parent), iter(items)
+    context, threads = multiprocessing.get_context("spawn"), max(1, thread_count() // workers)
+    pool, items = ProcessPoolExecutor(workers, context, _begin, (threads,)), iter(items)
     try:
-        for results in _in_order(partial(_submit, pool, function), iter(lambda: list(islice(items, CHUNK)), [])):
+        for results in _in_order(partial(_submit, pool, function), iter(lambda: list(islice(items, chunk)), [])):
             yield from results
-    except BrokenProcessPool:
+    except BaseException as error:
+        for process in multiprocessing.active_children():  # what they are at may take an hour
+            process.terminate()
+        if not isinstance(error, BrokenProcessPool):
+            raise
         raise UserError("the system ended one of the processes at work, most likely for want of memory; close other "
                         "programs and run again, with OMP_NUM_THREADS=1 for one process alone") from None
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def worker_number() -> int:
+    """Of this process among those of `map_in_processes`, from 0; 0 too where there are no others."""
+    name = multiprocessing.current_process().name  # SpawnProcess-1, SpawnProcess-2 …
+    return int(name.rpartition("-")[2]) - 1 if multiprocessing.parent_process() else 0
 
 
 @contextmanager
@@ -93,8 +108,10 @@ def _apply(function: Callable[[Item], Result], chunk: list[Item]) -> list[Result
     return [function(item) for item in chunk]
 
 
-def _follow_parent() -> None:
-    """Ends this process when its parent ends: a parent that is killed can't stop its processes."""
+def _begin(threads: int) -> None:
+    """Gives this process so many threads, and ends it when its parent ends: one that is killed can't stop it."""
+    os.environ["OMP_NUM_THREADS"] = str(threads)
+
     def wait() -> None:
         multiprocessing.parent_process().join()
         os._exit(1)

@@ -7,11 +7,18 @@ SPLITS = {"train": "train", "training": "train", "seg_train": "train",
           "val": "val", "valid": "val", "validation": "val",
           "test": "test", "testing": "test", "seg_test": "test"}
 UNLABELLED = {"unlabeled", "unlabelled", "unsup", "pred", "seg_pred"}
+AND = "|"  # between the names of several masks of one image
+OF_FILE = "#"  # between the name of a file that holds many masks, and the mask's name there
 
 
 class Sample(NamedTuple):
     path: str  # the image's name in raw.zip
     split: str  # train, val, test or unlabelled; "" if the source has no splits: one is drawn later
     source_split: str  # the source's name for it
-    target: str  # read by tasks/<task>/labels.py: a class name, or a mask's name in raw.zip; "" without a label
+    target: str  # read by tasks/<task>/labels.py: a class name, or masks' names in raw.zip, AND between; "" without
     group: str = ""  # images of one group stay in one split; "" for an image on its own
+
+
+def target_files(target: str) -> list[str]:
+    """The files of raw.zip that a target names: masks, and files of outlines; a class name is given back as it is."""
+    return [name.partition(OF_FILE)[0] for name in target.split(AND)]

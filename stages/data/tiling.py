@@ -49,12 +49,18 @@ def resized_shape(height: int, width: int, sizing: Sizing) -> tuple[int, int]:
 
 
 def resized(image: Image.Image, sizing: Sizing) -> Image.Image:
-    """The picture as the model sees it. Pillow's bilinear filter averages when it shrinks."""
-    box = _box(image.height, image.width, sizing)
+    """The picture as the model sees it. Pillow's bilinear filter averages when it shrinks.
+
+    The same pixels by every Pillow: which side goes first affects the last bit, and is its choice since version 13.
+    """
+    left, top, right, bottom = _box(image.height, image.width, sizing)
     height, width = resized_shape(image.height, image.width, sizing)
-    if box == (0, 0, width, height):
+    if (left, top, right, bottom) == (0, 0, width, height):
         return image  # and no copy of it
-    return image.resize((width, height), Image.Resampling.BILINEAR, box)
+    if image.height > height and image.height - height > 2 * (image.width - width):
+        image = image.resize((image.width, height), Image.Resampling.BILINEAR, (0, top, image.width, bottom))
+        top, bottom = 0, height
+    return image.resize((width, height), Image.Resampling.BILINEAR, (left, top, right, bottom))
 
 
 def squares(image: Image.Image, sizing: Sizing) -> Iterator[tuple[int, int, np.ndarray]]:

@@ -16,6 +16,9 @@ class BudgetParams(Section):
     size_mb: float | None = pydantic.Field(gt=0)  # of the file, 10⁶ bytes, at most
     latency_ms: float | None = pydantic.Field(gt=0)  # one image, benchmark.threads threads, at most
     peak_memory_mb: float | None = pydantic.Field(gt=0)  # of a process that runs it, at most
+    photograph_ms: float | None = pydantic.Field(gt=0)  # predict.py, a 12-megapixel JPEG to its answer, at most
+    cold_start_ms: float | None = pydantic.Field(gt=0)  # the same, from starting the command on, at most
+    photograph_memory_mb: float | None = pydantic.Field(gt=0)  # of predict.py on it, at most
     accuracy_kept: float | None = pydantic.Field(gt=0)  # leading score, in % of the teacher's, at least
 
 
@@ -50,7 +53,10 @@ def costs(budget: BudgetParams, size: object, speed: object) -> list[Verdict]:
     results = []
     for what, file, table, key in (("size, MB", "size", size, "size_mb"),
                                    ("latency, ms", "speed", speed, "latency_ms"),
-                                   ("peak memory, MB", "speed", speed, "peak_memory_mb")):
+                                   ("peak memory, MB", "speed", speed, "peak_memory_mb"),
+                                   ("photograph, ms", "speed", speed, "photograph_ms"),
+                                   ("cold start, ms", "speed", speed, "cold_start_ms"),
+                                   ("photograph's memory, MB", "speed", speed, "photograph_memory_mb")):
         if (limit := getattr(budget, key)) is not None:
             measured = _figure(file, table, "int8", key)
             results.append(Verdict(what, measured, limit, 0 < measured <= limit))

@@ -21,6 +21,7 @@ from stages.core.device import thread_count
 from stages.data import prepared
 from stages.deployment import onnx_model, overflow
 from stages.deployment.card_fields import card_fields
+from stages.evaluation import seeds
 
 INDEX = prepared.FOLDER / "index.csv"
 BATCH = 16  # images at a time, where only the answers count; memory depends on it
@@ -77,7 +78,7 @@ class ModelUnderTest:
 
     def __init__(self, name: str, sample: Sample, settings: VerifyParams):
         self.name, self.path, self.sample, self.settings = name, onnx_model.DEPLOYED[name], sample, settings
-        self.role = "student" if name == "int8" else name
+        self.role = files.read_metrics("quantisation")["shipped"] if name == "int8" else name
 
     @cached_property
     def model(self) -> onnx_model.Model:
@@ -88,8 +89,7 @@ class ModelUnderTest:
         """Of the network that it should have been made from: of several seeds, the best on val."""
         if self.role == "teacher":
             return onnx_model.FOLDER / "teacher.safetensors"
-        folder = onnx_model.FOLDER / self.role
-        return folder / f"seed-{files.read_json(folder / 'seeds.json', ('best',))['best']}.safetensors"
+        return seeds.best_weights(self.role)
 
 
 def relative_error(error: float, deviation: float) -> float:
@@ -210,13 +210,14 @@ def same_as_torch(subject: ModelUnderTest) -> CheckResult:
 
 
 def same_as_float(subject: ModelUnderTest) -> CheckResult:
-    """Its class of an image or a pixel is that of the student in float."""
-    student, rows = onnx_model.open_model(onnx_model.DEPLOYED["student"], thread_count()), subject.sample.rows
-    percent = 100 * float(np.mean(np.concatenate([subject.model(images).argmax(1) == student(images).argmax(1)
+    """Its class of an image or a pixel is that of the network that it was made of, in float."""
+    network, rows = onnx_model.open_model(onnx_model.DEPLOYED[subject.role], thread_count()), subject.sample.rows
+    percent = 100 * float(np.mean(np.concatenate([subject.model(images).argmax(1) == network(images).argmax(1)
                                                   for images in subject.sample.batches(rows)])))
     counted, least = "of the pixels of" if subject.sample.shape else "of", subject.settings.least_agreement
-    return CheckResult(percent >= least, f"{percent:.2f} % {counted} {len(rows)} test images get the float student's "
-                       f"class (at least {least:g} %)", {"images": len(rows), "percent": round(percent, 2)})
+    message = (f"{percent:.2f} % {counted} {len(rows)} test images get the float {subject.role}'s class (at least "
+               f"{least:g} %)")
+    return CheckResult(percent >= least, message, {"images": len(rows), "percent": round(percent, 2)})
 
 
 def no_overflow(subject: ModelUnderTest) -> CheckResult:

@@ -67,8 +67,8 @@ def open_model(path: Path, threads: int) -> Model:
     return Model(opened, _card(opened.get_modelmeta().custom_metadata_map, path))
 
 
-def session(model: Path | bytes, threads: int):
-    """An onnxruntime.InferenceSession on the CPU."""
+def session(model, threads: int):
+    """An onnxruntime.InferenceSession on the CPU. model: a file's path, or its bytes. predict.py has it too."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

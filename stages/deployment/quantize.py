@@ -29,6 +29,7 @@ class QuantizeParams(params.Section):
     reduce_range: bool  # static: weights within ±64, so that every processor answers the same; false: within ±127
     calibration_images: int = pydantic.Field(ge=1)  # of train, spread evenly; all where there are fewer
     max_drop: float = pydantic.Field(ge=0, le=100)  # points on val that the small model may be behind the float one
+    ship: Literal["best", "student", "baseline"]  # whose network it is made of; best: of the higher mean score on val
     remedy: Literal["none", "layers"]  # static, where it is further behind: nothing | its worst layers stay float
 
 

@@ -57,9 +57,9 @@ def small(quality: Mapping, size: Mapping, speed: Mapping, form: str) -> str:
     (own_size, teacher_size), (own_time, teacher_time) = (
         [plain(table[model][key], digits) for model in ("int8", "teacher")]
         for table, key, digits in ((size, "size_mb", 3), (speed, "latency_ms", 2)))
-    return (f"The student's {FILES[form]} scores {quality['int8']['deployed']:.2f} %, takes {own_size} MB (teacher: "
-            f"{teacher_size} MB) and runs in {own_time} ms per image (teacher: {teacher_time} ms) on "
-            f"{counted(speed['machine']['threads'], 'thread')} of the benchmark machine.")
+    return (f"The {quality['test']['shipped_role']}'s {FILES[form]} scores {quality['int8']['deployed']:.2f} %, takes "
+            f"{own_size} MB (teacher: {teacher_size} MB) and runs in {own_time} ms per image (teacher: {teacher_time} "
+            f"ms) on {counted(speed['machine']['threads'], 'thread')} of the benchmark machine.")
 
 
 def budget(verdicts: Sequence[Verdict]) -> str:

@@ -4,9 +4,10 @@ where they don't apply.
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 
 from stages.deployment.budget import Verdict
+from stages.evaluation import hints
 from stages.evaluation.statistics import LEVEL
 from stages.reporting import results
 from stages.reporting.numbers import bounds, counted, few, listed, plain, points
@@ -56,7 +57,15 @@ def better_teacher(quality: Mapping) -> str:
     return ""
 
 
-def other_distillation(quality: Mapping) -> str:
+def other_distillation(quality: Mapping, rankings: Mapping, student_curve: Sequence[Mapping[str, str]]) -> str:
+    """Where the student isn't ahead of the baseline on val, the likely reason; else, whether it is behind on test.
+
+    rankings: of teacher, baseline and student, as evaluation/seeds.py reads them.
+    """
+    last = {row["seed"]: float(row["train_score"]) for row in student_curve}  # of the last epoch
+    hint = hints.no_gain(**rankings, train_score=fmean(last.values()), primary=quality["test"]["primary"])
+    if hint:
+        return f"**Other distillation settings.** {hint[0].upper()}{hint[1:]}."
     return ("**Other distillation settings.** Here the teacher does harm: try a lower `distill.kd_weight`, or another "
             "`distill.temperature` or `distill.loss`." if results.verdict(quality) == "harmed" else "")
 

@@ -90,7 +90,8 @@ def next_steps(context: Mapping, class_score: ClassScore) -> list[str]:
     """What the numbers suggest, the most urgent first."""
     quality = context["quality"]
     key, label, unit, overall = class_score
-    sentences = (outlook.better_teacher(quality), outlook.other_distillation(quality), outlook.more_images(quality),
+    sentences = (outlook.better_teacher(quality), outlook.more_images(quality),
+                 outlook.other_distillation(quality, context["rankings"], context["curves"]["student"]),
                  outlook.more_seeds(quality), outlook.within_budget(context["budget"]),
                  outlook.other_quantisation(quality, context["quantisation"]),
                  outlook.weak_class(context["each_class"], context["confused"] or [], key, label, unit,

@@ -22,7 +22,8 @@ def paired_score(test: Mapping) -> str:
 def sentences(quality: Mapping, quantisation: Mapping, teachers: int) -> list[str]:
     """The key findings. teachers: how many seeds the teacher was chosen from."""
     parts = (gain(quality), chance(quality), gap(quality, teachers), teacher_errors(quality),
-             small(quality, quantisation), float_layers(quantisation), excessive_drop(quantisation))
+             shipped(quality, quantisation), opposite(quality, quantisation), small(quality, quantisation),
+             float_layers(quantisation), excessive_drop(quantisation))
     return [sentence for sentence in parts if sentence]
 
 
@@ -131,6 +132,27 @@ def teacher_errors(quality: Mapping) -> str:
             f"{shares}{averaged}.")
 
 
+def shipped(quality: Mapping, quantisation: Mapping) -> str:
+    """That the baseline ships, where it does, and why."""
+    if quality["test"]["shipped_role"] == "student":
+        return ""
+    on_val = quantisation["mean_on_val"]
+    return (f"**The file that ships is made of the baseline**, not of the distilled student: on val, by which it is "
+            f"chosen, the baseline's mean {quality['test']['named']} is {on_val['baseline']:.2f} %, the student's "
+            f"{on_val['student']:.2f} % (`quantize.ship`).")
+
+
+def opposite(quality: Mapping, quantisation: Mapping) -> str:
+    """That val and test point in opposite directions, where they do."""
+    on_val = quantisation["mean_on_val"]
+    val, test = on_val["student"] - on_val["baseline"], quality["distillation"]["gain"]
+    if round(val, 2) * round(test, 2) >= 0:
+        return ""
+    words = [f"{points(gain)} {'above' if gain > 0 else 'below'} the baseline's" for gain in (val, test)]
+    return (f"Val and test point in opposite directions: the student's mean is {words[0]} on val and {words[1]} on "
+            "test, so take neither difference as proven.")
+
+
 def small(quality: Mapping, quantisation: Mapping) -> str:
     """What the small student loses on test."""
     table, drop = quality["distillation"], round(quality["distillation"]["int8_drop"], 2)
@@ -139,7 +161,24 @@ def small(quality: Mapping, quantisation: Mapping) -> str:
     within = interval(table, "int8_drop") and f"{LEVEL} % interval " + (
         f"{span(-high, -low)} points gained" if drop < 0 else f"{span(low, high)} points lost")
     unclear = "no difference can be shown" if within and drop and side(table, "int8_drop") == "unclear" else ""
-    return f"{FORMS[quantisation['form']]} the student {change}{bracketed(within, unclear)}."
+    return f"{FORMS[quantisation['form']]} the {quality['test']['shipped_role']} {change}{bracketed(within, unclear)}."
+
+
+def slower_than_float(speed: Mapping) -> str:
+    """Empty where the deployed file takes no longer than the student in float. speed: of speed.json."""
+    times = round(speed["int8"]["latency_ms"] / speed["student"]["latency_ms"], 2)
+    return (f"The deployed file takes {times:.2f} × as long as the student in float here: it saves size, not time."
+            if times > 1 else "")
+
+
+def from_a_photograph(speed: Mapping) -> str:
+    """What a user waits for, beside the model alone; empty in a speed.json in which it wasn't measured."""
+    row = speed["int8"]
+    if "photograph_ms" not in row:
+        return ""
+    return (f"From a JPEG of 12 megapixels to the answer `predict.py` takes {row['photograph_ms']:.0f} ms, decoding "
+            f"and resizing included, from its start on {row['cold_start_ms']:.0f} ms, and at most "
+            f"{row['photograph_memory_mb']:.0f} MB.")
 
 
 def float_layers(quantisation: Mapping) -> str:

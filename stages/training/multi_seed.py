@@ -1,14 +1,42 @@
-"""What comes of training with several seeds: which did best on val, their learning curves, the time that they took."""
+"""Training with several seeds: side by side where there are cores for it; and what comes of it: which did best on val,
+their learning curves, the time that they took.
+"""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
-from stages.core.device import peak_memory_mb, thread_count
+from stages.core.device import peak_memory_mb, set_up_torch, thread_count
 from stages.core.files import write_csv, write_json
-from stages.data import prepared
+from stages.data import parallel, prepared
+from stages.evaluation import seeds
 from stages.training.optim import Recipe
 from stages.training.trainer import History
+
+
+class Trained(NamedTuple):
+    histories: dict[int, History]  # by seed
+    peak_memory_mb: float  # of the largest process
+
+
+def train(train_seed: Callable[[int], History], seeds: Sequence[int], device: torch.device) -> Trained:
+    """train_seed(seed) for each seed: on a CPU, in as many processes side by side as there are seeds and cores.
+
+    train_seed: a module-level function or a `partial` of one, which leaves the network in a file. Two processes of one
+    thread train faster than one process of two. The same number of cores gives the same bytes.
+    """
+    workers = min(len(seeds), thread_count()) if device.type == "cpu" else 1
+    runs = list(parallel.map_in_processes(partial(_train, train_seed), seeds, workers, chunk=1))
+    return Trained({seed: history for seed, (history, _) in zip(seeds, runs, strict=True)}, max(run[1] for run in runs))
+
+
+def _train(train_seed: Callable[[int], History], seed: int) -> tuple[History, float]:
+    """Its history and this process's peak memory in MB; the process is one of its own, or the stage's."""
+    set_up_torch()
+    return train_seed(seed), peak_memory_mb()
 
 
 def ranking(histories: dict[int, History], recipe: Recipe, primary: str) -> dict:
@@ -23,12 +51,11 @@ def ranking(histories: dict[int, History], recipe: Recipe, primary: str) -> dict
     return {"best": max(val, key=lambda seed: (val[seed][primary], -val[seed]["loss"])), "val": val}
 
 
-def write_results(role: str, stage: str, histories: dict[int, History], recipe: Recipe, primary: str,
-                  device: torch.device) -> None:
+def write_results(role: str, stage: str, trained: Trained, recipe: Recipe, primary: str, device: torch.device) -> None:
     """What baseline and student leave beside their weights: the ranking, the curves, the timing."""
-    write_json(Path("models", role, "seeds.json"), ranking(histories, recipe, primary))
-    write_curves(Path("plots", f"{role}.csv"), histories, primary)
-    write_timing(stage, histories, device)
+    write_json(seeds.path(role), ranking(trained.histories, recipe, primary))
+    write_curves(Path("plots", f"{role}.csv"), trained.histories, primary)
+    write_timing(stage, trained, device)
 
 
 def write_curves(path: Path, histories: dict[int, History], primary: str) -> None:
@@ -43,15 +70,15 @@ def write_curves(path: Path, histories: dict[int, History], primary: str) -> Non
     write_csv(path, list(rows[0]), rows)
 
 
-def write_timing(stage: str, histories: dict[int, History], device: torch.device, before: float = 0.0) -> None:
-    """metrics/timing/<stage>.json: what the training cost, on which device; seconds over all seeds, interruptions left
-    out; memory of the process.
+def write_timing(stage: str, trained: Trained, device: torch.device, before: float = 0.0) -> None:
+    """metrics/timing/<stage>.json: what the training cost, on which device; seconds of all seeds added up, also where
+    they ran side by side, interruptions left out; memory of a process; threads of all processes.
 
     before: seconds spent ahead of the first epoch, which count to the total and not to an epoch.
     """
-    seconds = [row["seconds"] for history in histories.values() for row in history]
+    seconds = [row["seconds"] for history in trained.histories.values() for row in history]
     per_epoch = sum(seconds) / len(seconds)
     write_json(Path(f"metrics/timing/{stage}.json"), {
         "seconds": round(before + sum(seconds), 3), "seconds_per_epoch": round(per_epoch, 4),
-        "images_per_s": round(prepared.labelled_count() / per_epoch, 1), "seeds": len(histories),
-        "peak_memory_mb": round(peak_memory_mb(), 1), "device": device.type, "threads": thread_count()})
+        "images_per_s": round(prepared.labelled_count() / per_epoch, 1), "seeds": len(trained.histories),
+        "peak_memory_mb": round(trained.peak_memory_mb, 1), "device": device.type, "threads": thread_count()})

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from stages.core.device import autocast
 from stages.core.errors import UserError
+from stages.data import parallel
 from stages.data.prepared import IGNORED
 from stages.training import checkpoint
 from stages.training.batches import Batch, Batches
@@ -50,7 +51,8 @@ class Trainer:
         """
         best, history = self._restore()
         with tqdm(total=self.recipe.epochs * self.batches.steps, initial=len(history) * self.batches.steps,
-                  desc=f"{self.name} seed {self.seed}", unit="step", disable=None) as bar:
+                  desc=f"{self.name} seed {self.seed}", unit="step", disable=None,
+                  position=parallel.worker_number()) as bar:
             for epoch in range(len(history), self.recipe.epochs):
                 if self._is_out_of_patience(history):
                     break

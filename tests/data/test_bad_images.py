@@ -47,7 +47,7 @@ def test_tiny_imagenet_layout_on_something_else(project, fails):
 
 def test_a_class_with_one_image(project, fails):
     source(project, two_classes(5) | {"owl/a.png": picture(1, 1, 1)}, "fetch", "scan", "clean")
-    fails("split", "'owl'", "1 training image", "train and test and val", "add images")
+    fails("split", "'owl'", "1 training image", "train, test and val need one each", "add images")
 
 
 def test_a_single_class(project, fails):

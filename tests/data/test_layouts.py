@@ -22,7 +22,7 @@ from stages.data.sample import Sample
      [("", "", "car"), ("", "", "train"), ("unlabelled", "unlabelled", "")]),
 ])
 def test_image_folder(names, expected):
-    samples = list(image_folder.samples(names, read=None))
+    samples = list(image_folder.samples(names, lambda name: b""))
     assert [(sample.split, sample.source_split, sample.target) for sample in samples] == expected
     assert [sample.path for sample in samples] == [name for name in names if has_image_suffix(name)]
 
@@ -37,6 +37,9 @@ def test_tiny_imagenet_val_is_the_test_set_and_classes_have_readable_names():
                      ("t/train/n01/images/a.JPEG", "train", "train", "goldfish"),
                      ("t/train/n03/images/b.JPEG", "train", "train", "crane (n03)"),
                      ("t/val/images/val_0.JPEG", "test", "val", "crane (n02)")]
+    assert tiny_imagenet.recognise(sorted(files), files.get) == {}
+    assert tiny_imagenet.recognise(sorted(files.keys() - {"t/val/val_annotations.txt"}), files.get) is None
+    assert tiny_imagenet.recognise(sorted(files), (files | {"t/val/val_annotations.txt": b""}).get) is None
 
 
 def refused(function, *arguments) -> str:

@@ -10,7 +10,8 @@ from conftest import Project
 from sources import pack, saved
 from strange import CUTS, corpus, grey, noise, picture, whole
 
-from stages.data.decode import Unreadable, decode, has_image_suffix
+from stages.data.decode import Unreadable, decode
+from stages.data.image_files import image_names
 
 UNREADABLE, SKIPPED = "unreadable", "skipped"  # skipped: no file named like an image, or file managers' litter
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as data/decode.py does, where no test runs
@@ -107,10 +108,10 @@ EXPECTED = {
     # names
     **as_pictured("name with spaces", "name in NFC", "name in NFD", "name of two lines", "name with a dash",
                   "name very long", "name in capitals", "name of two dots", "name in emoji", "name of signs",
-                  "name in a folder named like an image", "name in Chinese"),
+                  "name in a folder named like an image", "name in Chinese", "no suffix"),
     **dict.fromkeys(("broken of two lines", "broken in emoji", "broken of signs"), UNREADABLE),
-    **dict.fromkeys(("resource fork", "resource fork beside", "Finder's", "Explorer's", "suffix only", "no suffix",
-                     "suffix of text", "suffix and more", "folder named like an image"), SKIPPED),
+    **dict.fromkeys(("resource fork", "resource fork beside", "Finder's", "Explorer's", "suffix only", "suffix of text",
+                     "suffix and more", "folder named like an image"), SKIPPED),
 }
 LOOKED_AT = [kind for kind, expected in EXPECTED.items() if expected != SKIPPED]
 WHOLE = {f"{name}/whole{number:02}.png": saved(picture(f"{name} {number}"), "PNG") for name in ("cat", "dog")
@@ -155,7 +156,7 @@ def test_each_kind_has_its_decision():
 @pytest.mark.parametrize("kind", LOOKED_AT)
 def test_what_is_read(kind):
     expected = EXPECTED[kind]
-    assert has_image_suffix(FILES[kind].path)
+    assert image_names([FILES[kind].path], lambda path: FILES[kind].content)
     if expected == UNREADABLE:
         with pytest.raises(Unreadable):
             decode(FILES[kind].content)
@@ -189,7 +190,7 @@ def test_decision(decided, kind):
     expected, path = EXPECTED[kind], FILES[kind].path
     rows = [row for row in decided.decisions if row["path"] == path]
     if expected == SKIPPED:
-        assert path not in decided.scan and not rows
+        assert path not in decided.scan and {row["action"] for row in rows} <= {"skipped"}
     elif expected == UNREADABLE:
         row, = rows
         assert (row["issue"], row["action"]) == ("unreadable", "dropped")

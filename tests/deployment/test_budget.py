@@ -16,29 +16,41 @@ SPEED = {"int8": {"latency_ms": 2.0, "peak_memory_mb": 60.0}}
 QUALITY = {"teacher": {"accuracy": 91.0, "deployed": 90.0}, "int8": {"accuracy": 70.0, "deployed": 81.0}}
 
 
+def limits_of(**limits: float | None) -> budget.BudgetParams:
+    return budget.BudgetParams(**dict.fromkeys(budget.BudgetParams.model_fields) | limits)
+
+
 def test_verdicts():
-    limits = budget.BudgetParams(size_mb=0.5, latency_ms=1.9, peak_memory_mb=None, accuracy_kept=90.0)
+    limits = limits_of(size_mb=0.5, latency_ms=1.9, peak_memory_mb=None, accuracy_kept=90.0)
     verdicts = budget.verdicts(limits, SIZE, SPEED, QUALITY)
     assert [(verdict.what, verdict.measured, verdict.met) for verdict in verdicts] == [
         ("size, MB", 0.5, True), ("latency, ms", 2.0, False), ("accuracy kept, %", 90.0, True)]
-    unlimited = budget.BudgetParams(**dict.fromkeys(budget.BudgetParams.model_fields))
+    unlimited = limits_of()
     assert not budget.verdicts(unlimited, SIZE, SPEED, QUALITY)
     assert not budget.verdicts(unlimited, None, None, None)
     assert len(budget.costs(limits, SIZE, SPEED)) == 2  # before evaluate has run nothing is known of accuracy
 
 
 def test_a_limit_is_kept_where_it_is_met_exactly():
-    limits = budget.BudgetParams(size_mb=0.5, latency_ms=2.0, peak_memory_mb=60.0, accuracy_kept=90.0)
+    limits = limits_of(size_mb=0.5, latency_ms=2.0, peak_memory_mb=60.0, accuracy_kept=90.0)
     assert [verdict[:3] for verdict in budget.verdicts(limits, SIZE, SPEED, QUALITY)] == [
         ("size, MB", 0.5, 0.5), ("latency, ms", 2.0, 2.0), ("peak memory, MB", 60.0, 60.0),
         ("accuracy kept, %", 90.0, 90.0)]
     assert all(verdict.met for verdict in budget.verdicts(limits, SIZE, SPEED, QUALITY))
-    tighter = budget.BudgetParams(size_mb=0.49, latency_ms=1.99, peak_memory_mb=59.9, accuracy_kept=90.1)
+    tighter = limits_of(size_mb=0.49, latency_ms=1.99, peak_memory_mb=59.9, accuracy_kept=90.1)
     assert not any(verdict.met for verdict in budget.verdicts(tighter, SIZE, SPEED, QUALITY))
 
 
+def test_what_a_user_meets_has_limits_of_its_own():
+    speed = {"int8": SPEED["int8"] | {"photograph_ms": 97.0, "cold_start_ms": 400.0, "photograph_memory_mb": 124.0}}
+    limits = limits_of(photograph_ms=100.0, cold_start_ms=399.0, photograph_memory_mb=124.0)
+    assert budget.costs(limits, SIZE, speed) == [
+        ("photograph, ms", 97.0, 100.0, True), ("cold start, ms", 400.0, 399.0, False),
+        ("photograph's memory, MB", 124.0, 124.0, True)]
+
+
 def test_of_a_teacher_that_is_always_wrong_nothing_is_kept():
-    limits = budget.BudgetParams(size_mb=None, latency_ms=None, peak_memory_mb=None, accuracy_kept=100.0)
+    limits = limits_of(size_mb=None, latency_ms=None, peak_memory_mb=None, accuracy_kept=100.0)
     (verdict,) = budget.verdicts(limits, SIZE, SPEED, {name: {"deployed": 0.0} for name in ("teacher", "int8")})
     assert verdict == ("accuracy kept, %", 0.0, 100.0, False)
 
@@ -48,7 +60,7 @@ def test_of_a_teacher_that_is_always_wrong_nothing_is_kept():
     *({"teacher": {"deployed": 90.0}, "int8": dict.fromkeys((*budget.BudgetParams.model_fields, "deployed"), value)}
       for value in (None, "81", True, float("nan"), float("inf"), [1]))])
 def test_what_was_not_measured_keeps_to_no_limit(broken):
-    limits = budget.BudgetParams(size_mb=9.0, latency_ms=9.0, peak_memory_mb=99.0, accuracy_kept=1.0)
+    limits = limits_of(size_mb=9.0, latency_ms=9.0, peak_memory_mb=99.0, accuracy_kept=1.0)
     for number, file in enumerate(("size", "speed", "quality")):
         tables = [SIZE, SPEED, QUALITY]
         tables[number] = broken
@@ -57,7 +69,7 @@ def test_what_was_not_measured_keeps_to_no_limit(broken):
 
 
 def test_a_cost_of_nothing_is_no_measurement():
-    limits = budget.BudgetParams(size_mb=9.0, latency_ms=9.0, peak_memory_mb=99.0, accuracy_kept=None)
+    limits = limits_of(size_mb=9.0, latency_ms=9.0, peak_memory_mb=99.0, accuracy_kept=None)
     speed = {"int8": {"latency_ms": 0.0, "peak_memory_mb": -1}}
     assert [verdict.met for verdict in budget.costs(limits, {"int8": {"size_mb": 0}}, speed)] == [False] * 3
 

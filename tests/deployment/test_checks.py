@@ -29,7 +29,8 @@ from stages.models import factory
 
 RESNET = {"model": "small_resnet", "options": {"depth": 8, "width": 8, "stride": 2}, "weights": "none"}
 UNET = {"model": "unet", "options": {"depth": 1, "width": 4, "upsampling": "bilinear"}, "weights": "none"}
-MASKS = {"classes": {"ground": 0, "house": 1, "lake": 2}, "ignored": [], "unknown": "stop", "other_size": "stop"}
+MASKS = {"classes": {"ground": 0, "house": 1, "lake": 2}, "ignored": [], "unknown": "stop",
+         "other_size": "stop", "same_iou": 0.9}
 VERIFY = {"images": 8, "tolerance": 1e-3, "least_agreement": 60.0, "allow_overflow": False}
 MODELS, VERIFIED = Path("models"), Path("metrics/verify.json")
 
@@ -72,7 +73,8 @@ def made(project: Project, section: dict, classes: int, seeds: int) -> Project:
     for name, count in (("baseline", 1), ("student", seeds)):
         for seed in range(count):
             trained(section, classes, 10 * count + seed, models / name / f"seed-{seed}.safetensors")
-        files.write_json(models / name / "seeds.json", {"best": seed, "val": {str(at): {} for at in range(count)}})
+        files.write_json(models / name / "seeds.json", {
+            "best": seed, "val": {str(at): dict.fromkeys(("accuracy", "miou"), 50.0 + at) for at in range(count)}})
     (models / "seeds").mkdir()
     (models / "seeds/student-7.onnx").write_text("of a seed that has left params.yaml")
     run_inside(project, quantize)
@@ -253,7 +255,8 @@ def test_sizes_and_cost_on_val(zoo, monkeypatch):
     assert size["ratio"] == {"parameters": 1.0, "size": round(bytes_of["teacher"] / bytes_of["int8"], 2)}
     scorer = quantize.quantize.ValScorer("classification")
     val = {name: scorer(onnx.load(onnx_model.DEPLOYED[name])) for name in ("student", "int8")}
-    assert cost == {"form": "int8", "float_layers": [], "val": {
+    assert cost == {"form": "int8", "float_layers": [], "shipped": "student", "mean_on_val": {
+        "student": 50.5, "baseline": 50.0}, "val": {
         name: round(value, 4) for name, value in val.items()} | {
             "drop": round(val["student"] - val["int8"], 4), "max_drop": 100.0}}
 
@@ -494,7 +497,7 @@ def test_answers_of_the_wrong_kind(spoilt, nodes, said):
 class Stub:
     """A model under test of given answers: float32 logits (N,2) by image and by the number of images in the batch."""
 
-    rows, shape = [0, 1, 2], ()
+    rows, shape, role = [0, 1, 2], (), "student"
 
     def __init__(self, logits: Callable[[np.ndarray, int], np.ndarray], form: str, **settings: float):
         self.sample, self.logits, self.form = self, logits, form
@@ -555,13 +558,16 @@ def test_answers_are_finite_float32(monkeypatch):
         "32 images get float64 (32, 2), and should get float32 (32, 2)")
 
 
-def test_the_weights_are_those_of_the_best_seed(tmp_path, monkeypatch):
+@pytest.mark.parametrize("shipped", ["student", "baseline"])
+def test_the_weights_are_those_of_the_best_seed(tmp_path, monkeypatch, shipped):
     monkeypatch.chdir(tmp_path)
     for role in ("baseline", "student"):
         files.write_json(MODELS / role / "seeds.json", {"best": 1, "val": {"0": {}, "1": {}, "2": {}}})
+    files.write_json(Path("metrics/quantisation.json"), {"shipped": shipped})
     weights = {name: checks.ModelUnderTest(name, None, None).weights for name in onnx_model.DEPLOYED}
     assert weights == {"teacher": MODELS / "teacher.safetensors", "baseline": MODELS / "baseline/seed-1.safetensors",
-                       "student": MODELS / "student/seed-1.safetensors", "int8": MODELS / "student/seed-1.safetensors"}
+                       "student": MODELS / "student/seed-1.safetensors",
+                       "int8": MODELS / shipped / "seed-1.safetensors"}
 
 
 def test_an_image_is_compared_with_itself_in_the_largest_batch(monkeypatch):

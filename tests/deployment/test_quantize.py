@@ -236,7 +236,7 @@ def test_another_way_goes_through_the_stage(deployed, tmp_path):
     shutil.copytree(deployed.folder, project.folder, dirs_exist_ok=True)
     models = project.folder / "models"
     for name in ("baseline", "student"):
-        files.write_json(models / name / "seeds.json", {"best": 1, "val": {"1": {}}})
+        files.write_json(models / name / "seeds.json", {"best": 1, "val": {"1": {"accuracy": 50.0, "miou": 50.0}}})
     done = project.set("quantize.mode", "weights").run("quantize")
     assert not done.returncode, done.stderr
     assert not done.stdout and all(line.startswith("quantize: models/") for line in done.stderr.splitlines())

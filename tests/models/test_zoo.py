@@ -1,5 +1,6 @@
 """Classification networks: depths, parameters and sizes of small_resnet by hand; what is changed in torchvision's."""
 
+import copy
 import typing
 
 import pytest
@@ -109,3 +110,14 @@ def test_imagenet_weights_come_without_auxiliary_heads(monkeypatch):
     monkeypatch.setattr(torchvision, "imagenet_weights", {"googlenet": state}.get)
     options = torchvision.Options(architecture="googlenet", stem="standard")
     assert torchvision.imagenet(options) == {"conv1.weight": 1}
+
+
+def test_images_are_enlarged_inside_the_network():
+    """To the size that the weights were trained at, which keep torchvision's names."""
+    plain, enlarged = (torchvision.build(torchvision.Options(architecture="resnet18", stem="standard", input_size=size),
+                                         3, pretrained=False).eval() for size in (None, 64))
+    enlarged.load_state_dict(plain.state_dict())
+    images = torch.rand(2, 3, 32, 32)
+    larger = torch.nn.functional.interpolate(images, (64, 64), mode="bilinear")
+    assert torch.equal(enlarged(images), plain(larger)) and not torch.allclose(enlarged(images), plain(images))
+    assert torch.equal(copy.deepcopy(enlarged)(images), enlarged(images))

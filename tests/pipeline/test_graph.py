@@ -12,7 +12,8 @@ import yaml
 from stages import check
 from stages.core import params
 from stages.deployment import card_fields
-from tools import code_deps, preset
+from stages.setup import presets
+from tools import code_deps
 
 ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
@@ -61,8 +62,12 @@ def within(key: str, sections: Iterable[str]) -> bool:
     return any(f"{key}.".startswith(f"{section}.") for section in sections)
 
 
+# Scripts beside the stages': `new` writes params.yaml, which the first stage reads.
+COMMANDS = {"new"}
+
+
 def test_every_stage_is_one_file_and_every_file_one_stage():
-    assert set(PIPELINE) == {path.stem for path in (ROOT / "stages").glob("[!_]*.py")}
+    assert set(PIPELINE) | COMMANDS == {path.stem for path in (ROOT / "stages").glob("[!_]*.py")}
     for stage, entry in PIPELINE.items():
         assert entry["cmd"] == f"python -m stages.{stage}"
 
@@ -102,7 +107,7 @@ def test_every_section_is_checked_first():
 # The rooms from the ground up: each imports from itself and from floors below its own.
 CHECK = "stages/check.py"  # knows the sections of all stages
 FLOORS = (("core",), ("data", "evaluation"), ("models", "tasks"), ("cleaning", "training", "deployment"),
-          ("distillation", "reporting"))
+          ("distillation", "reporting"), ("setup",))
 
 
 def test_rooms_import_downwards_and_no_modules_in_a_circle():
@@ -153,14 +158,14 @@ def test_only_these_read(path, readers):
     assert {stage for stage in PIPELINE if any(overlap(path, dep) for dep in declared(stage, "deps"))} == readers
 
 
-@pytest.mark.parametrize("name", preset.names())
+@pytest.mark.parametrize("name", presets.names())
 def test_presets_load(name, tmp_path, monkeypatch):
-    (tmp_path / "params.yaml").write_text(preset.text(name), encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(presets.text(name), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     for role in ("teacher", "student"):  # which files there are belongs to the user
-        weights = Path("data/weights", preset.values(name)[role]["weights"])
+        weights = Path("data/weights", presets.values(name)[role]["weights"])
         weights.parent.mkdir(parents=True, exist_ok=True)
         weights.touch()
     wanted = {(section, kind) for stage in PIPELINE for section, kind in loaded(stage)}
     assert not list(check.find_problems(params.load_all()))
-    assert set(preset.values(name)) == {section.split(".")[0] for section, _ in wanted}
+    assert set(presets.values(name)) == {section.split(".")[0] for section, _ in wanted}

@@ -34,6 +34,7 @@ ALL = f"fetch {SCAN_ON}"
 PARAMS_RERUN = {
     "data": ALL,
     "data.layout": SCAN_ON,
+    "data.layout_options": SCAN_ON,
     "data.task": SCAN_ON,
     "data.masks": SCAN_ON,
     "data.name": "report",

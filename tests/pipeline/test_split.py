@@ -2,6 +2,8 @@
 
 import hashlib
 import itertools
+import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -9,15 +11,10 @@ import numpy as np
 import pytest
 from conftest import Project
 from PIL import Image
-from sources import done, pack, palette, picture, png, table, two_classes
+from sources import done, pack, palette, picture, png, saved, table, two_classes
 
-from stages.core.errors import UserError
 from stages.data import tiling
 from stages.data.prepared import IGNORED
-from stages.split import SplitParams, draw
-
-CHOICE = {"image_size": 8, "resize": "squash", "scale": 1.0, "overlap": 0, "val_fraction": 0.2, "test_fraction": 0.25,
-          "fold": 0, "labelled_fraction": 1.0, "seed": 0}
 
 
 def digest(folder: Path) -> dict[str, str]:
@@ -32,13 +29,6 @@ def prepared(project, split: str, name: str = "images") -> np.ndarray:
 def index(project) -> dict[str, list[dict[str, str]]]:
     rows = table(project.folder / "data/prepared/index.csv")
     return {split: [row for row in rows if row["split"] == split] for split in ("train", "val", "test", "unlabelled")}
-
-
-def drawn(rows: list[dict], **changes) -> dict[str, set[str]]:
-    """Which paths land in which split."""
-    rows = [dict(row) for row in rows]
-    draw(rows, SplitParams(**CHOICE | changes), lambda row: row["target"])
-    return {split: {row["path"] for row in rows if row["split"] == split} for split in ("train", "val", "test")}
 
 
 @pytest.mark.slow
@@ -98,58 +88,29 @@ def test_hidden_labels_join_the_unlabelled(project):
 
 
 @pytest.mark.slow
-def test_images_with_copies_are_never_drawn(project):
-    # Ten pictures under two labels each: drawn, each would stand in training as well.
-    twins = {f"{name}/twin{number}.png": picture(0, 0, number) for name in ("cat", "dog") for number in range(10)}
-    pack(project.source / "a.zip", two_classes(4) | twins)
-    project.set("data.source", "a.zip").set("split.test_fraction", 0.4).set("clean.conflicts", "keep")
-    done(project.run("fetch", "scan", "clean", "split"))
-    drawn = [row["path"] for split in ("val", "test") for row in index(project)[split]]
-    assert len(drawn) == 8 and not any("twin" in path for path in drawn)
-
-
-def test_one_image_more_moves_at_most_one_other():
-    choice = SplitParams(image_size=8, resize="squash", scale=1.0, overlap=0, val_fraction=0.15, test_fraction=0.2,
-                         fold=0, labelled_fraction=1.0, seed=0)
-
-    def drawn(count: int) -> set[str]:
-        rows = [{"path": f"{number}.png", "split": "", "target": "cat", "group": "", "pixels": f"{number}"}
-                for number in range(count)]
-        draw(rows, choice, lambda row: row["target"])
-        return {row["path"] for row in rows if row["split"] == "test"}
-
-    assert [len(drawn(count)) for count in (200, 201)] == [40, 40]
-    assert len(drawn(200) - drawn(201)) <= 1
-
-
-def test_groups_are_drawn_whole_and_folds_share_no_test_image():
-    rows = [{"path": f"tile {tile}/{part}", "split": "", "target": "", "group": f"Tile {tile}",
-             "pixels": f"{tile} {part}"}
-            for tile in range(1, 13) for part in range(3)]
-    seen = [drawn(rows, fold=fold) for fold in range(4)]
-    tiles = [{split: {path.split("/")[0] for path in paths} for split, paths in found.items()} for found in seen]
-    # A quarter of 12 groups for test; a fifth of the 9 that are left, 1.8, for val; by number, not by letter.
-    assert [found["test"] for found in tiles] == [{f"tile {3 * fold + i}" for i in (1, 2, 3)} for fold in range(4)]
-    for found in tiles:
-        assert [len(found[split]) for split in ("train", "val", "test")] == [7, 2, 3]
-        assert not found["train"] & found["val"] and not found["test"] & (found["train"] | found["val"])
-    with pytest.raises(UserError, match="there are 4 folds, from 0, of 3 out of 12 for test"):
-        drawn(rows, fold=4)
-
-
-def test_the_same_picture_in_two_groups_is_refused():
-    rows = [{"path": f"{tile}.png", "split": "", "target": "", "group": f"Tile {tile}", "pixels": str(tile % 7)}
-            for tile in range(8)]
-    with pytest.raises(UserError, match=r"'7\.png' and '0\.png' are the same picture in two groups"):
-        drawn(rows)
-
-
-def test_folds_of_single_images_share_no_test_image_and_together_are_all():
-    rows = [{"path": f"{name}/{number}", "split": "", "target": name, "group": "", "pixels": f"{name} {number}"}
-            for name in ("cat", "dog") for number in range(20)]
-    seen = [drawn(rows, fold=fold)["test"] for fold in range(4)]
-    assert [len(found) for found in seen] == [10] * 4 and set().union(*seen) == {row["path"] for row in rows}
-    assert all(sum(path.startswith("cat") for path in found) == 5 for found in seen)
+def test_near_copies_never_cross_a_drawn_split(project, capsys):
+    """Sixty pictures, each stored a second time by JPEG."""
+    noise = np.random.default_rng(0)
+    files = {}
+    for number in range(60):
+        image = Image.fromarray(noise.integers(0, 256, (8, 8, 3), np.uint8)).resize((64, 64), Image.Resampling.BICUBIC)
+        name = f"{'cat' if number % 2 else 'dog'}/{number:02}"
+        files |= {f"{name}.png": png(image), f"{name}-again.jpg": saved(image, "JPEG", quality=70)}
+    pack(project.source / "a.zip", files)
+    project.set("data.source", "a.zip").main("fetch", "scan", "clean", "split")
+    said = capsys.readouterr().err.splitlines()[-1]
+    manifest = table(project.folder / "data/manifest.csv")
+    assert [row["group"] for row in manifest[:2]] == ["copies of cat/01-again.jpg"] * 2
+    assert json.loads((project.folder / "metrics/data.json").read_text())["groups"] == {
+        "groups": 60, "of_copies": 60, "images": 120, "sizes": {"2": 60}}
+    rows = index(project)
+    assert {split: len({row["path"][:6] for row in rows[split]}) for split in rows} == {
+        "train": 42, "val": 6, "test": 12, "unlabelled": 0}
+    assert sum(len(rows[split]) for split in rows) == 120
+    shares = {split: Counter(row["target"] for row in rows[split]) for split in ("val", "test")}
+    assert shares == {"val": {"cat": 6, "dog": 6}, "test": {"cat": 12, "dog": 12}}  # of 48, 0.15 are 7.2
+    assert re.search(r"; 60 groups of images were kept whole: drawn one by one, \d\d of 38 images of val and test "
+                     "would have had one of their group in another split$", said)
 
 
 def test_resize_rules():

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import on_device
+import onnx
 import pytest
 from on_device import CLASSES, COLOURS, in_one_line, model, run, shipped, started
 
@@ -19,11 +20,12 @@ def test_a_missing_package_is_named(device):
     for package in ("numpy", "PIL", "onnxruntime"):
         done = subprocess.run([sys.executable, "-I", "-c", code.format(package) + "run_name='__main__')"], cwd=device,
                               capture_output=True, text=True)
-        in_one_line(done, package, "pip install onnxruntime numpy pillow")
+        in_one_line(done, package, "pip install --upgrade onnxruntime numpy pillow")
 
 
 @pytest.mark.parametrize(("arguments", "words"), [
-    ((), ("required", "SRC")), (("x", "--topk", "0"), ("--topk", "from 1 up")),
+    ((), ("required", "SRC", "--stdin")), (("x", "--stdin"), ("one of the two",)),
+    (("x", "--topk", "0"), ("--topk", "from 1 up")),
     (("x", "--batch", "many"), ("--batch",)), (("x", "--threads", "-1"), ("--threads",)),
     (("x", "--format", "xml"), ("--format", "jsonl")), (("x", "--colour"), ("--colour",)),
     (("x", "--top", "3"), ("--top",)), (("x", "--model"), ("--model",)),
@@ -56,6 +58,8 @@ def test_broken_models(command, device, photos, content):
     ("classification", {"image_size": "big"}, "itself"), ("classification", {"image_size": [16]}, "itself"),
     ("classification", {"scale": [1]}, "itself"), ("classification", {"overlap": 16}, "overlap"),
     ("segmentation", {"colours": None}, "colours"), ("segmentation", {"colours": COLOURS[:3]}, "colours"),
+    ("classification", {"overlap": 0.5}, "overlap"), ("classification", {"image_size": 10**6}, "image_size"),
+    ("classification", {"scale": "[" * 10**5}, "itself"),
     ("segmentation", {"colours": [[256] * 3] * 4}, "colours"), ("segmentation", {"colours": [[1], [2, 3]]}, "itself")])
 def test_models_that_were_not_made_here(command, device, photos, kind, card, word):
     model(device / "student.int8.onnx", kind, **card)
@@ -87,6 +91,21 @@ def test_output_is_what_stdout_would_be(device, photos, tmp_path):
     done = run(device, photos, "--format", "csv", "--output", tmp_path / "answers.csv")
     assert not done.stdout and (tmp_path / "answers.csv").read_text(encoding="utf-8") == said.stdout
     assert run(device, photos, "--output", os.devnull).returncode == 0 and not Path(os.devnull).is_file()
+
+
+def test_no_picture_is_overwritten_by_the_answers(command, device, photos):
+    """Nor one that is damaged or has no suffix, and not only of those that are asked about."""
+    damaged, bare = photos / "damaged.jpg", photos / "bare"
+    damaged.write_bytes(b"damaged")
+    bare.write_bytes((photos / "0.png").read_bytes())
+    for path in (photos / "0.png", damaged, bare):
+        before = path.read_bytes()
+        in_one_line(command(photos / "4.jpg", "--output", path), str(path), "is a picture", "name another")
+        assert path.read_bytes() == before
+    answers = photos / "answers.png.txt"
+    answers.write_text("old answers")
+    assert command(photos / "4.jpg", "--output", answers).returncode == 0
+    assert command(photos / "4.jpg", "--output", photos / "new.png").returncode == 0  # there is none yet
 
 
 def closed(which: str, device: Path, *arguments: object) -> subprocess.CompletedProcess:
@@ -138,6 +157,37 @@ def test_an_interrupt_ends_it_quietly_and_leaves_no_half_output(device, photos, 
             process.send_signal(signal.SIGINT)
             assert process.wait(20) == 130 and process.stderr.read() == b""
     assert not list(tmp_path.glob(".*")) and not (tmp_path / "answers.txt").exists()
+
+
+def test_an_interrupt_while_it_loads_is_quiet_whatever_a_library_swallows(device, tmp_path):
+    (tmp_path / "numpy.py").write_text("import sys, time\nprint('loading', file=sys.stderr, flush=True)\n"
+                                       "try:\n    time.sleep(60)\nexcept BaseException:\n    raise ImportError()\n")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen([sys.executable, device / "predict.py", "x.png"], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, env=environment) as process:
+        assert process.stderr.readline() == b"loading\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130 and process.stderr.read() == process.stdout.read() == b""
+
+
+def test_a_runtime_that_cannot_be_loaded_is_one_line(command, photos, monkeypatch):
+    class Broken:
+        def find_spec(self, name, *_):
+            if name == "onnxruntime":
+                print("A module that was compiled for another numpy\ncannot be run", file=sys.stderr)
+                raise AttributeError("_ARRAY_API not found")
+
+    monkeypatch.setattr(sys, "meta_path", [Broken(), *sys.meta_path])
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    in_one_line(command(photos), "onnxruntime can't be loaded", "_ARRAY_API", "pip install --upgrade onnxruntime")
+
+
+def test_a_runtime_that_is_too_old_is_named(command, photos, device):
+    path = device / "student.int8.onnx"
+    made = onnx.load(path)
+    made.ir_version = 99
+    path.write_bytes(made.SerializeToString())
+    in_one_line(command(photos), "is too old for", "IR version", "pip install --upgrade onnxruntime")
 
 
 def test_progress_is_counted_and_wiped_away(monkeypatch, capsys):

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import time
 import types
 from pathlib import Path
 
@@ -172,6 +173,47 @@ def test_bombs_are_refused_in_a_line(device, tmp_path):
         path.write_bytes(corpus()[kind].content)
         record, = records(run(device, path, "--format", "jsonl"))
         assert "decompression bomb" in record["error"]
+
+
+def test_a_picture_too_wide_for_a_mask_is_refused_and_the_next_answered(device, photos, tmp_path):
+    """Four classes × 512 rows × 900,000 columns × 4 bytes are 7 GB, which the system may promise and not have."""
+    Image.new("L", (900_000, 1)).save(tmp_path / "wide.png")
+    model = on_device.model(device / "seg.onnx", "segmentation", size=512, resize="tiles", overlap=0)
+    wide, good = records(run(device, tmp_path / "wide.png", photos / "0.png", "--model", model, "--format", "jsonl"))
+    assert wide["error"] == "900000 pixels are too wide for a mask of 4 classes" and good["mask"]
+
+
+def test_pictures_decoded_side_by_side_are_answered_in_order_and_not_far_ahead(photos, monkeypatch):
+    def paths():
+        for name in ("3.png", "1.jpg", "nothing.png", "5.webp") * 5:
+            taken.append(name)
+            yield shipped.Source(str(photos / "more" / name), name)
+
+    def model(squares):
+        return squares[:, 0, 0, :1].repeat(4, 1).astype(np.float32)
+
+    model.card = shipped.Card(CLASSES, 16, "squash", 1.0, 0, "classification", [])
+    decode, busy, most = shipped.decode_image, [], []
+
+    def slow(content):
+        busy.append(content)
+        most.append(len(busy))
+        time.sleep(0.01 * (len(most) % 3))
+        busy.remove(content)
+        return decode(content)
+
+    monkeypatch.setattr(shipped, "decode_image", slow)
+    taken = []
+    answered = []
+    for answer in shipped.answers(paths(), [model], 1, decoders=3):
+        answered.append(answer)
+        assert len(taken) - len(answered) <= 3
+    several, taken = answered, []
+    one = list(shipped.answers(paths(), [model], 1))
+    assert max(most) > 1
+    for answers in zip(one, several, strict=True):
+        assert answers[0].source == answers[1].source and answers[0].error == answers[1].error
+        assert np.array_equal(answers[0].outputs, answers[1].outputs)
 
 
 def test_files_of_gigabytes_are_not_read(tmp_path, monkeypatch):

@@ -74,12 +74,28 @@ def test_better_teacher(changes, sentence):
     assert outlook.better_teacher(quality(**changes)) == sentence
 
 
-def test_other_distillation_only_where_the_teacher_did_harm():
+def other_distillation(student_on_val: float, train_score: str = "99", **changes: float) -> str:
+    """The baseline has 91 % on val, the teacher's best seed 96 %."""
+    rankings = {name: measurements.ranking(score)
+                for name, score in (("teacher", 95.5), ("baseline", 91.0), ("student", student_on_val))}
+    curve = [{"seed": seed, "train_score": score} for score in ("10", train_score) for seed in "01"]
+    return outlook.other_distillation(quality(**changes), rankings, curve)
+
+
+def test_other_distillation_where_the_teacher_did_harm_on_test():
     harm = {"distillation__gain_low": -3.0, "distillation__gain_high": -1.0}
-    assert outlook.other_distillation(quality(**harm)) == (
+    assert other_distillation(93.0, **harm) == (
         "**Other distillation settings.** Here the teacher does harm: try a lower `distill.kd_weight`, or another "
         "`distill.temperature` or `distill.loss`.")
-    assert outlook.other_distillation(quality(**harm, test__seeds=1)) == "" == outlook.other_distillation(quality())
+    assert other_distillation(93.0, **harm, test__seeds=1) == "" == other_distillation(93.0)
+
+
+def test_other_distillation_where_the_student_is_not_ahead_on_val():
+    start = ("**Other distillation settings.** On val the distilled student (91.00 %) is not ahead of the baseline "
+             "(91.00 %)")
+    assert other_distillation(91.0).startswith(f"{start}: its teacher (96.00 %) is ahead")
+    assert other_distillation(91.0, "95").startswith(f"{start}: even on its training images it scores only 95.00 %")
+    assert other_distillation(91.01) == ""
 
 
 @pytest.mark.parametrize(("seeds", "start"), [(1, "1 seed cannot show"), (2, "2 seeds cannot show")])

@@ -187,6 +187,22 @@ def test_what_the_small_student_loses(form, drop, ends, sentence):
     assert results.small(values, {"form": form}) == sentence
 
 
+@pytest.mark.parametrize(("small", "sentence"), [
+    (1.9, ""), (2.0, ""), (2.009, ""),
+    (2.12, "The deployed file takes 1.06 × as long as the student in float here: it saves size, not time.")])
+def test_where_int8_is_slower_than_float_it_is_said(small, sentence):
+    speed = {"student": {"latency_ms": 2.0}, "int8": {"latency_ms": small}}
+    assert results.slower_than_float(speed) == sentence
+
+
+def test_what_a_user_waits_for():
+    row = {"latency_ms": 0.04, "photograph_ms": 96.4, "cold_start_ms": 401.2, "photograph_memory_mb": 124.3}
+    assert results.from_a_photograph({"int8": row}) == (
+        "From a JPEG of 12 megapixels to the answer `predict.py` takes 96 ms, decoding and resizing included, from its "
+        "start on 401 ms, and at most 124 MB.")
+    assert results.from_a_photograph({"int8": {"latency_ms": 0.04}}) == ""
+
+
 @pytest.mark.parametrize(("layers", "sentence"), [
     ([], ""), (["a"], "Layers kept in float, because int8 lost too much there: 1."),
     (["a", "b"], "Layers kept in float, because int8 lost too much there: 2.")])
@@ -202,12 +218,15 @@ def test_a_drop_beyond_the_limit():
 
 def test_sentences_in_their_order():
     starts = ("Averaged over 3 seeds", "Of the deployed networks", "The student recovers 40 %", "Of the test images",
-              "In int8", "Layers kept in float", "**On val it loses")
-    sentences = results.sentences(quality(), {"form": "int8", "float_layers": ["a"],
-                                              "val": {"drop": 1.0, "max_drop": 0.5}}, 1)
+              "**The file that ships", "Val and test point", "In int8 the baseline", "Layers kept in float",
+              "**On val it loses")
+    cost = {"form": "int8", "float_layers": ["a"], "val": {"drop": 1.0, "max_drop": 0.5},
+            "mean_on_val": {"student": 90.0, "baseline": 91.0}}
+    sentences = results.sentences(quality(test__shipped_role="baseline"), cost, 1)
     assert [sentence[:len(start)] for sentence, start in zip(sentences, starts, strict=True)] == [*starts]
-    assert len(results.sentences(quality(), {"form": "int8", "float_layers": [],
-                                             "val": {"drop": 0.1, "max_drop": 0.5}}, 1)) == 5
+    cost |= {"float_layers": [], "val": {"drop": 0.1, "max_drop": 0.5}}
+    cost["mean_on_val"]["student"] = 92.0
+    assert len(results.sentences(quality(), cost, 1)) == 5
 
 
 def rows(**scores: float) -> list[dict]:
@@ -261,3 +280,22 @@ def test_what_intervals_are_for():
     assert results.intervals(quality(test__seeds=1)) == (
         f"{start} the same networks: one seed cannot show how newly trained ones would do.")
     assert results.intervals({"teacher": {"accuracy": 1.0}, "test": {"seeds": 3}}) == ""
+
+
+def test_the_baseline_ships_where_it_is_better_on_val():
+    cost = {"mean_on_val": {"student": 73.8, "baseline": 79.7}}
+    assert results.shipped(quality(), cost) == ""
+    assert results.shipped(quality(test__shipped_role="baseline"), cost) == (
+        "**The file that ships is made of the baseline**, not of the distilled student: on val, by which it is chosen, "
+        "the baseline's mean accuracy is 79.70 %, the student's 73.80 % (`quantize.ship`).")
+
+
+@pytest.mark.parametrize(("val", "test", "sentence"), [
+    (92.0, 2.0, ""), (91.0, 2.0, ""), (92.0, 0.0, ""),
+    (90.0, 2.0, "Val and test point in opposite directions: the student's mean is 1.00 point below the baseline's on "
+                "val and 2.00 points above the baseline's on test, so take neither difference as proven."),
+    (92.0, -0.5, "Val and test point in opposite directions: the student's mean is 1.00 point above the baseline's on "
+                 "val and 0.50 points below the baseline's on test, so take neither difference as proven.")])
+def test_val_and_test_in_opposite_directions(val, test, sentence):
+    cost = {"mean_on_val": {"student": val, "baseline": 91.0}}
+    assert results.opposite(quality(distillation__gain=test), cost) == sentence

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 SIZES = {"train": 12, "val": 3, "test": 4}
 MASKS = {"classes": {"ground": [0, 0, 0], "house": [200, 30, 30], "lake": [30, 30, 200]}, "ignored": [[255, 255, 255]],
-         "unknown": "stop", "other_size": "stop"}
+         "unknown": "stop", "other_size": "stop", "same_iou": 0.9}
 UNET = {"model": "unet", "options": {"depth": 1, "width": 4, "upsampling": "nearest"}, "weights": "none"}
 
 

@@ -19,6 +19,23 @@ def test_an_environment_that_is_a_link_is_refused_and_left_alone(tmp_path):
     assert done.returncode and ".venv is a link" in done.stderr and (elsewhere / "precious").exists()
 
 
+def test_a_source_reaches_the_command_as_it_is_named(tmp_path):
+    """No shell and no make acts on what stands in a file's name."""
+    for name in ("requirements.txt", "constraints.txt", ".dvc/local.py", ".venv/ready", ".dvc/config.local"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    python = tmp_path / ".venv/bin/python"
+    python.parent.mkdir()
+    python.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
+    python.chmod(0o755)
+    for arguments, words in ((["SOURCE=my cats' $(touch x) `y`.zip"], "-m|stages.new|--|my cats' $(touch x) `y`.zip|"),
+                             (["SOURCE=a", "FORCE=1"], "-m|stages.new|--force|--|a|"), ([], "-m|stages.new|--||")):
+        done = subprocess.run(["make", "--silent", "new", *arguments], cwd=tmp_path, capture_output=True, text=True)
+        assert done.stdout == words, done.stderr
+    assert not (tmp_path / "x").exists()
+
+
 def test_a_folder_may_have_any_name(tmp_path):
     """The shell must not act on it."""
     project = tmp_path / 'it\'s "a" $(touch acted) `touch acted` folder'

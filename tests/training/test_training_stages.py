@@ -35,12 +35,12 @@ SMALL = {"teacher.options": {"depth": 8, "width": 8, "stride": 2},
 
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory):
-    """fetch … teacher_targets, run once; tests copy the folder."""
+    """fetch … train_baseline, run once; tests copy the folder."""
     project = Project(tmp_path_factory.mktemp("pipeline"))
     for key, value in SMALL.items():
         project.set(key, value)
     project.set("split.labelled_fraction", 0.5)
-    done = project.run("fetch", "scan", "clean", "split", "train_teacher", "teacher_targets")
+    done = project.run("fetch", "scan", "clean", "split", "train_teacher", "teacher_targets", "train_baseline")
     assert done.returncode == 0, done.stderr
     return project
 

@@ -18,7 +18,7 @@ HIGHER = frozenset({"accuracy", "top5", "balanced_accuracy", "precision", "recal
                     "pixel_accuracy", "iou", "deployed", "where_teacher_errs", "gain", "paired_gain", "gap_recovered",
                     "teacher_agreement", "images_per_s", "student", "int8"})
 LOWER = frozenset({"ece", "brier", "log_loss", "drop", "int8_drop", "p_value", "size_mb", "parameters_m", "latency_ms",
-                   "latency_p95_ms", "peak_memory_mb"})
+                   "latency_p95_ms", "peak_memory_mb", "photograph_ms", "cold_start_ms", "photograph_memory_mb"})
 
 
 class MetricValue(NamedTuple):

@@ -26,3 +26,11 @@ def samples(names: list[str], read: Callable[[str], bytes]) -> Iterator[Sample]:
                 raise UserError(f"data/raw.zip: the image {part[0]!r} has no mask "
                                 f"{part['tile']}/masks/{part['stem']}.png; get the archive again")
             yield Sample(part[0], "", "", masks[part["tile"], part["stem"]], part["group"])
+
+
+def recognise(names: list[str], read: Callable[[str], bytes]) -> dict[str, object] | None:
+    """{}; None where there are no tiles, or not all of them have masks."""
+    try:
+        return {} if list(samples(names, read)) else None
+    except UserError:
+        return None

@@ -1,58 +1,185 @@
 """One folder per class: `<class>/x.jpg` or `<split>/<class>/x.jpg`, in any number of wrapping folders.
 
-Also read: repeated split folders (`seg_train/seg_train/<class>/x.jpg`), and images without labels, in a folder named
-like one of UNLABELLED or directly in a test folder.
+Also read: split folders of any usual name (`training_set`, `sign_test`; stages/data/split_names.py), repeated ones
+(`seg_train/seg_train/<class>/x.jpg`), splits in the classes (`<class>/<split>/x.jpg`), folders that hold parts of the
+set (`images_part_1/<class>/x.jpg`), and images without labels: in a folder named unlabelled, or directly in a test
+folder.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import Literal
+
+import pydantic
 
 from stages.core.errors import UserError
-from stages.data.decode import has_image_suffix
-from stages.data.sample import SPLITS, UNLABELLED, Sample
+from stages.core.params import Section
+from stages.data import split_names
+from stages.data.class_names import check_classes, check_subfolders
+from stages.data.image_files import image_names, leave_out
+from stages.data.layouts import webdataset
+from stages.data.sample import UNLABELLED, Sample
+from stages.data.table_columns import check_agreement
+
+Read = Callable[[str], bytes]
 
 
-def samples(names: list[str], read: Callable[[str], bytes]) -> Iterator[Sample]:
-    """One sample per file of `names` with an image's suffix. Raises UserError for an image without a class.
+class Options(Section):
+    ignored: list[str] = pydantic.Field(default_factory=list)  # folders or files to leave out: masks, *_mask.png
+    tables: Literal["stop", "ignore"] = "stop"  # where a table of the archive has other labels for the images
+    subfolders: Literal["stop", "ignore"] = "stop"  # where the class folders all hold the same folders
 
-    names: all files of the archive. read: for layouts with an index file.
+
+@dataclass
+class Folder:
+    """A folder of the archive, as far as it holds images."""
+
+    path: str = ""  # in the archive; "" of several that are merged
+    files: list[str] = field(default_factory=list)  # whole paths of its own images
+    folders: dict[str, "Folder"] = field(default_factory=dict)
+
+    def all_files(self) -> Iterator[str]:
+        yield from self.files
+        for folder in self.folders.values():
+            yield from folder.all_files()
+
+
+def samples(names: Sequence[str], read: Read, options: Options = Options()) -> Iterator[Sample]:  # noqa: B008
+    """One sample per image, in the order of `names`. Raises UserError for an image without a class, and where a table
+    of the archive has other classes.
+
+    names: all files of the archive. read: the content of one.
     """
-    folders_of = {name: PurePosixPath(name).parts[:-1] for name in names if has_image_suffix(name)}
-    depth = _wrapping_depth(list(folders_of.values()))
-    folders_of = {name: folders[depth:] for name, folders in folders_of.items()}
-    has_splits = any(len(folders) > 1 and folders[0].lower() in SPLITS for folders in folders_of.values())
-    with_classes = {folders[0] for folders in folders_of.values() if _below_split(folders)}
-    for name, folders in folders_of.items():
-        split = SPLITS.get(folders[0].lower() if folders else "")
-        unlabelled = UNLABELLED & {folder.lower() for folder in folders[:2 if has_splits else 1]}
-        if unlabelled or (split == "test" and folders[0] not in with_classes):
-            yield Sample(name, "unlabelled", folders[0], "")
-        elif has_splits:
-            if not split:
-                raise UserError(f"data/raw.zip: {name!r} lies beside the split folders, and in none of them; move it "
-                                f"into one, or into a folder named unlabelled (split folders: {', '.join(SPLITS)})")
-            if not _below_split(folders):
-                raise UserError(f"data/raw.zip: {name!r} lies in the folder of a split, but in no class folder there; "
-                                "move it into one, or into a folder named unlabelled")
-            yield Sample(name, split, folders[0], _below_split(folders)[0])
-        elif folders:
-            yield Sample(name, "", "", folders[0])
+    images = leave_out(image_names(names, read), options.ignored)
+    if options.tables == "stop" and (beside := webdataset.label_suffix(images, names)):
+        raise UserError(f"data/raw.zip: the images have files with their labels beside them (.{beside}); set "
+                        "data.layout to webdataset, or, if the folders are right, data.layout_options to "
+                        "{tables: ignore}")
+    found = {}
+    try:
+        found = {sample.path: sample for sample in _of_set(_tree(images))}
+    finally:  # a table explains folders that are no classes
+        if options.tables == "stop":
+            check_agreement(names, read, images, {path: sample.target for path, sample in found.items()})
+    if options.subfolders == "stop":
+        check_subfolders(found.values())
+    return (found[name] for name in images)
+
+
+def recognise(names: Sequence[str], read: Read) -> dict[str, object] | None:
+    """{}; None if the folders are no classes."""
+    try:
+        found = list(samples(names, read))
+        check_classes(found)
+    except UserError:
+        return None
+    classes = {split: {sample.target for sample in found if sample.split in (split, "") and sample.target}
+               for split in ("train", "val", "test")}
+    return {} if len(classes["train"]) > 1 and classes["train"] >= classes["val"] | classes["test"] else None
+
+
+def _tree(images: Sequence[str]) -> Folder:
+    root = Folder()
+    for name in images:
+        folder = root
+        for part in PurePosixPath(name).parts[:-1]:
+            folder = folder.folders.setdefault(part, Folder(f"{folder.path}{part}/"))
+        folder.files.append(name)
+    return root
+
+
+def _of_set(root: Folder) -> Iterator[Sample]:
+    """The samples below `root`: split folders are looked for first, then classes."""
+    root = _unwrapped(root)
+    splits = _splits(root)
+    if not splits:
+        yield from _of_undivided(root)
+        return
+    others = [folder for name, folder in root.folders.items() if name not in splits]
+    if beside := [*root.files, *(name for folder in others for name in folder.all_files())]:
+        ignored = [f"{folder.path}*" for folder in others] + root.files
+        raise UserError(f"data/raw.zip: {beside[0]!r} lies beside the split folders ({', '.join(splits)}), and in none "
+                        "of them; move it into one, or into a folder named unlabelled, or leave it out "
+                        f"(data.layout_options: {{ignored: [{ignored[0]}]}})")
+    for name, split in splits.items():
+        if split == "unlabelled":
+            yield from (Sample(path, split, name, "") for path in root.folders[name].all_files())
         else:
-            raise UserError(f"data/raw.zip: {name!r} lies in no class folder; the layout image_folder reads "
-                            "<class>/x.jpg or <split>/<class>/x.jpg: move the image, or choose another data.layout")
+            yield from _of_classes(_below_split(root.folders[name], name), split, name)
 
 
-def _below_split(folders: tuple[str, ...]) -> tuple[str, ...]:
-    """The folders below the split folder, which may contain itself once more."""
-    repeated = len(folders) > 1 and folders[1].lower() == folders[0].lower()
-    return folders[2:] if repeated else folders[1:]
+def _of_undivided(root: Folder) -> Iterator[Sample]:
+    """The classes of a set without split folders; each class may be divided itself."""
+    inner = {name: _splits(folder) for name, folder in root.folders.items() if not _is_unlabelled(name)}
+    if len(inner) > 1 and not root.files and all(
+            splits.keys() == root.folders[name].folders.keys() and not root.folders[name].files
+            for name, splits in inner.items()):
+        for name in inner:
+            for folder, split in inner[name].items():
+                yield from (Sample(path, split, folder, "" if split == "unlabelled" else name)
+                            for path in root.folders[name].folders[folder].all_files())
+        root = Folder(folders={name: folder for name, folder in root.folders.items() if name not in inner})
+    yield from _of_classes(root, "", "")
 
 
-def _wrapping_depth(folders: list[tuple[str, ...]]) -> int:
-    """Number of leading folders that all files share and that are neither split nor class."""
-    depth = 0
-    while (folders and all(len(parts) > depth + 1 for parts in folders)
-           and len({parts[depth] for parts in folders}) == 1
-           and folders[0][depth].lower() not in SPLITS.keys() | UNLABELLED):
-        depth += 1
-    return depth
+def _of_classes(root: Folder, split: str, source_split: str) -> Iterator[Sample]:
+    """A folder of classes; directly in a test folder without classes lie images without labels."""
+    if root.files and split == "test" and not root.folders:
+        yield from (Sample(path, "unlabelled", source_split, "") for path in root.files)
+    elif root.files and split:
+        raise UserError(f"data/raw.zip: {root.files[0]!r} lies in the folder of a split, but in no class folder there; "
+                        "move it into one, or into a folder named unlabelled; if its class is in its name, or in a "
+                        "table, set data.layout to image_names or image_table")
+    elif root.files:
+        raise UserError(f"data/raw.zip: {root.files[0]!r} lies in no class folder; the layout image_folder reads "
+                        "<class>/x.jpg or <split>/<class>/x.jpg: move the image, or choose another data.layout")
+    for name, folder in root.folders.items():
+        if _is_unlabelled(name):
+            yield from (Sample(path, "unlabelled", source_split or name, "") for path in folder.all_files())
+        else:
+            yield from (Sample(path, split, source_split, name) for path in folder.all_files())
+
+
+def _unwrapped(folder: Folder) -> Folder:
+    """The innermost folder that holds all that this one holds, its parts merged, as far as it's no split or class."""
+    while not folder.files:
+        if folder.folders and all(split_names.is_part(name) and part.folders and not part.files
+                                  for name, part in folder.folders.items()):
+            folder = _merged(folder.folders.values())
+            continue
+        (name, only), *others = folder.folders.items() or [("", None)]
+        if others or not only or only.files or split_names.split_of(name):
+            break
+        folder = only
+    return folder
+
+
+def _below_split(folder: Folder, name: str) -> Folder:
+    """The folder of the classes: a split folder may contain itself once more, or folders that say nothing, or parts."""
+    while len(folder.folders) == 1 and not folder.files:
+        (inner, only), = folder.folders.items()
+        same = split_names.parse(inner) and split_names.parse(inner) == split_names.parse(name)
+        holds_classes = only.folders or split_names.parse(name).split == "test"
+        if not holds_classes or not (same or split_names.is_generic(inner)):
+            break
+        folder = only
+    unwrapped = _unwrapped(folder)
+    return unwrapped if folder.folders and all(map(split_names.is_part, folder.folders)) else folder
+
+
+def _merged(folders: Iterable[Folder]) -> Folder:
+    merged = Folder()
+    for folder in folders:
+        merged.files += folder.files
+        for name, inner in folder.folders.items():
+            merged.folders[name] = _merged([merged.folders[name], inner]) if name in merged.folders else inner
+    return merged
+
+
+def _splits(folder: Folder) -> dict[str, str]:
+    return split_names.divide({name: bool(inner.folders) for name, inner in folder.folders.items()})
+
+
+def _is_unlabelled(name: str) -> bool:
+    return split_names.split_of(name) == "unlabelled" or name.lower() in UNLABELLED

@@ -5,11 +5,16 @@ images without masks in a folder of a name in UNLABELLED.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import PurePosixPath
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+import pydantic
 
 from stages.core.errors import UserError
+from stages.core.params import Section
 from stages.data.decode import has_image_suffix
+from stages.data.image_files import leave_out
 from stages.data.sample import SPLITS, UNLABELLED, Sample
 
 IMAGES = {"images", "image", "imgs", "img", "photos", "photo", "pictures"}
@@ -25,18 +30,38 @@ class Key(NamedTuple):
     stem: str  # the file's name without its suffix
 
 
-def samples(names: list[str], read: Callable[[str], bytes]) -> Iterator[Sample]:
+class Options(Section):
+    missing_mask: Literal["stop", "unlabelled"] = "stop"  # an image without a mask
+    ignored: list[str] = pydantic.Field(default_factory=list)  # folders or files to leave out: preview, *_color.png
+
+
+def recognise(names: list[str], read: Callable[[str], bytes]) -> dict[str, object] | None:
+    """{}, or that some images have no mask; None where the folders are others, or none has."""
+    for policy in ({}, {"missing_mask": "unlabelled"}):
+        with suppress(UserError):
+            found = list(samples(names, read, Options(**policy)))
+            if any(sample.target for sample in found):
+                return policy
+    return None
+
+
+def samples(names: list[str], read: Callable[[str], bytes], options: Options = Options()) -> Iterator[  # noqa: B008
+        Sample]:
     """One sample per image. Raises UserError for an image or a mask without its counterpart, or with several.
 
     names: all files of the archive. read: for layouts with an index file.
     """
-    images, masks, unlabelled = _sorted_out(names)
+    images, masks, unlabelled = _sorted_out(leave_out(names, options.ignored))
     mask_of = _matched(images, masks)
     has_splits = any(map(_split, images))
     for key, name in images.items():
+        if key not in mask_of and options.missing_mask == "unlabelled":
+            yield Sample(name, "unlabelled", _split(key), "")
+            continue
         if key not in mask_of:
             raise UserError(f"data/raw.zip: the image {name!r} has no mask of its name; add one to the folder of "
-                            "masks, or move the image into a folder named unlabelled")
+                            "masks, or move the image into a folder named unlabelled, or set "
+                            "data.layout_options.missing_mask to unlabelled")
         source_split = _split(key)
         if has_splits and not source_split:
             raise UserError(f"data/raw.zip: {name!r} lies beside the split folders, and in none of them; move it into "

@@ -3,12 +3,12 @@
 Its test images have no labels, so its val is the test set here, and val is drawn from train.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 
 from stages.core.errors import UserError
 from stages.data.decode import has_image_suffix
 from stages.data.sample import Sample
+from stages.data.wordnet import class_names
 
 ANNOTATIONS = "val/val_annotations.txt"  # each line: file name, wnid, bounding box
 
@@ -24,7 +24,7 @@ def samples(names: list[str], read: Callable[[str], bytes]) -> Iterator[Sample]:
     wnids = dict([*line.split("\t"), ""][:2] for line in _lines(read(root + ANNOTATIONS)))  # file name → wnid
     images = [(name, name.removeprefix(root).split("/")) for name in names
               if name.startswith(root) and has_image_suffix(name)]
-    class_of = _class_names({parts[1] for _, parts in images if parts[0] == "train"} | set(wnids.values()),
+    class_of = class_names({parts[1] for _, parts in images if parts[0] == "train"} | set(wnids.values()),
                             read(f"{root}words.txt") if f"{root}words.txt" in names else b"")
     for name, parts in images:
         if parts[0] == "train":
@@ -37,13 +37,12 @@ def samples(names: list[str], read: Callable[[str], bytes]) -> Iterator[Sample]:
             yield Sample(name, "unlabelled", "test", "")
 
 
-def _class_names(wnids: set[str], words: bytes) -> dict[str, str]:
-    """wnid → readable name: 'goldfish', not 'n01443537'; with the wnid added where two share a name."""
-    first = {wnid: rest.split(",")[0].strip() for wnid, _, rest in (line.partition("\t") for line in _lines(words))
-             if wnid in wnids}
-    uses = Counter(first.values())
-    return {wnid: wnid if wnid not in first else first[wnid] if uses[first[wnid]] == 1 else f"{first[wnid]} ({wnid})"
-            for wnid in wnids}
+def recognise(names: list[str], read: Callable[[str], bytes]) -> dict[str, object] | None:
+    """{}; None where the annotations are missing or incomplete."""
+    try:
+        return {} if any(sample.split == "train" for sample in list(samples(names, read))) else None
+    except UserError:
+        return None
 
 
 def _lines(content: bytes) -> list[str]:

@@ -1,8 +1,12 @@
 """Any classification architecture of torchvision, by its name there: resnet18, mobilenet_v2, convnext_tiny …"""
 
+from functools import partial
 from typing import Literal
 
+import pydantic
+import torch
 from torch import nn
+from torch.nn import functional
 
 from stages.core.errors import UserError
 from stages.core.params import Section
@@ -14,6 +18,9 @@ AUXILIARY = ("googlenet", "inception_v3")
 class Options(Section):
     architecture: str  # a name that torchvision.models.list_models() gives
     stem: Literal["standard", "small"]  # small: for images of 32–64 px, no shrinking before the first stage
+    # Height and width that images are brought to inside the network: one that was pre-trained on larger images knows
+    # its objects at that size. None: they stay as they are.
+    input_size: int | None = pydantic.Field(default=None, ge=32, le=1024)
 
 
 def build(options: Options, classes: int, pretrained: bool) -> nn.Module:
@@ -29,7 +36,15 @@ def build(options: Options, classes: int, pretrained: bool) -> nn.Module:
     net = models.get_model(options.architecture, weights=None, num_classes=classes, **plain)
     if options.stem == "small":
         _shrink_less(net, options.architecture, keep_kernel=pretrained)
+    if options.input_size:
+        # A hook, so that the weights keep torchvision's names.
+        net.register_forward_pre_hook(partial(_resized, size=options.input_size))
     return net
+
+
+def _resized(net: nn.Module, inputs: tuple[torch.Tensor], size: int) -> torch.Tensor:
+    """The images (N,3,H,W) as (N,3,size,size)."""
+    return functional.interpolate(inputs[0], (size, size), mode="bilinear", align_corners=False)
 
 
 def imagenet(options: Options) -> dict:

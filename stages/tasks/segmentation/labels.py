@@ -4,72 +4,40 @@
 """
 
 import hashlib
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
-from typing import Annotated, Literal, NamedTuple, Self
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
-import pydantic
 
 from stages.core import params
 from stages.core.errors import UserError
+from stages.data import outlines
 from stages.data.decode import OtherKind, Unreadable, decode_mask
 from stages.data.prepared import IGNORED
+from stages.data.sample import AND
+from stages.tasks.segmentation import mask_params, soft_masks
+from stages.tasks.segmentation.mask_params import Table
 
-STORED = "int16"  # dtype of targets.npy
+STORED = mask_params.STORED  # dtype of targets.npy
 # What `examine` may find, the most serious first, and its consequence: see cleaning/findings.py.
 ISSUES = {"unreadable_mask": "unreadable", "mask_size": "drop", "empty_mask": "report", "unknown_colour": "report",
           "one_class_mask": "report"}
-MAX_CLASSES = 30_000  # fits into int16
+SAME_SHAPE = 0.01  # by this share the ratio of width to height of a mask may differ from its image's, to be rescaled
+Read = Callable[[str], bytes]
 Row = Mapping[str, str]  # of data/manifest.csv
+Size = tuple[int, int]  # (H, W)
 
 
-def _colour(value: object) -> int | tuple[int, ...]:
-    """Validates an index or [red, green, blue]."""
-    levels, largest = (value, 255) if isinstance(value, list) and len(value) == 3 else ([value], 65535)
-    if all(type(level) is int and 0 <= level <= largest for level in levels):
-        return tuple(value) if len(levels) == 3 else value
-    raise ValueError(f"{value!r} is neither an index (0–65535) nor [red, green, blue] (each 0–255)")
+class Mask(NamedTuple):
+    """A mask as stored, before `data.masks` says what it means."""
+
+    name: str
+    pixels: np.ndarray  # uint8 (H,W,3) of colours, else integers (H,W)
+    labels: Sequence[str]  # of each number, if the mask is drawn of outlines
 
 
-Colour = Annotated[int | tuple[int, ...], pydantic.PlainValidator(_colour)]
-
-
-class MaskParams(params.Section):
-    """What the pixels of masks stand for. A task without masks leaves `classes` and `ignored` empty."""
-
-    classes: dict[str, Colour]  # class name → index or [red, green, blue] of its pixels; classes keep this order
-    ignored: list[Colour]  # pixels of these are excluded from all losses and metrics
-    unknown: Literal["stop", "ignore"]  # pixels of any other colour
-    other_size: Literal["stop", "drop"]  # a mask whose height or width differs from its image's
-
-    @pydantic.model_validator(mode="after")
-    def _check(self) -> Self:
-        colours = [*self.classes.values(), *self.ignored]
-        if len({type(colour) for colour in colours}) > 1:
-            raise ValueError("classes and ignored mix indices and [red, green, blue]; write all in one way, "
-                             "as the masks are stored")
-        if repeated := [colour for colour, times in Counter(colours).items() if times > 1]:
-            raise ValueError(f"{repeated[0]} stands twice in classes and ignored; a pixel has one meaning")
-        if len(self.classes) > MAX_CLASSES:
-            raise ValueError(f"classes has {len(self.classes)} entries; at most {MAX_CLASSES} are possible")
-        if broken := [name for name in self.classes if len(name.splitlines()) != 1]:
-            raise ValueError(f"the class name {broken[0]!r} is no single line; rename it")
-        return self
-
-
-class Table(NamedTuple):
-    """`data.masks` as arrays."""
-
-    policy: MaskParams
-    names: list[str]
-    has_colours: bool  # or indices
-    codes: np.ndarray  # int32 (K,), ascending: indices, or colours as 24-bit numbers
-    targets: np.ndarray  # int16 (K,): the class of each code, or IGNORED
-
-
-def examine(target: str, read: Callable[[str], bytes], size: tuple[int, int]) -> tuple[str, str, str]:
+def examine(target: str, read: Read, size: Size) -> tuple[str, str, str]:
     """Identity (equal for equal labels), issue ("", or one of ISSUES) and the reason for it.
 
     target: the mask's name in raw.zip, "" without one; read: the content of a file there; size: (H, W) of the image.
@@ -77,19 +45,43 @@ def examine(target: str, read: Callable[[str], bytes], size: tuple[int, int]) ->
     """
     if not target:
         return "", "", ""
-    table = _table(params.FILE.read_bytes())
+    table = _table()
     try:
-        pixels = _pixels(target, read, table)
+        stored = [_stored(name, read, size, table) for name in target.split(AND)]
     except Unreadable as error:
         return "", "unreadable_mask", f"its mask {target!r}: {error}"
-    if pixels.shape[:2] != size:
-        mask, image = (f"{width}×{height}" for height, width in (pixels.shape[:2], size))
-        if table.policy.other_size == "drop":
+    for name, (own_height, own_width) in ((mask.name, mask.pixels.shape[:2]) for mask in stored):
+        if _fits((own_height, own_width), size, table.policy.other_size):
+            continue
+        mask, image = f"{own_width}×{own_height}", f"{size[1]}×{size[0]}"
+        if table.policy.other_size != "stop":
             return "", "mask_size", f"the mask is {mask}, its image {image}"
-        raise UserError(f"data/raw.zip: the mask {target!r} is {mask} pixels, its image {image} (turned "
-                        "as its EXIF data say); replace one of them, or set data.masks.other_size to drop")
-    mask, unknown = _classes(target, pixels, table)
+        raise UserError(f"data/raw.zip: the mask {name!r} is {mask} pixels, its image {image} (turned as its EXIF "
+                        "data say); replace one of them, or set data.masks.other_size to drop, or to rescale")
+    mask, unknown = _joined(stored, size, table)
     return hashlib.sha256(b"%dx%d " % size + mask.tobytes()).hexdigest(), *_issue(mask, unknown, table)
+
+
+def unite_labels(rows: Iterable[dict[str, object]], read: Read) -> None:
+    """Gives one `label` to the masks of one picture that are the same but for a few pixels (data.masks.same_iou).
+
+    rows: of data/scan.csv. Where there are several, the first mask by path decides.
+    """
+    labels = defaultdict(dict)  # pixels → label → the first row with it
+    for row in rows:
+        if row["label"]:
+            labels[row["pixels"]].setdefault(row["label"], row)
+    united = {}  # pixels and label → the label it becomes
+    for pixels, firsts in labels.items():
+        kept = []  # (label, mask)
+        for label, row in firsts.items() if len(firsts) > 1 else ():
+            mask = target(row, [], read)
+            same = next((other for other, mask_there in kept
+                         if _mean_iou(mask, mask_there) >= _table().policy.same_iou), None)
+            united[pixels, label] = same or label
+            kept += [] if same else [(label, mask)]
+    for row in rows:
+        row["label"] = united.get((row["pixels"], row["label"]), row["label"])
 
 
 def stratum(row: Row) -> str:
@@ -99,7 +91,7 @@ def stratum(row: Row) -> str:
 
 def classes(rows: Sequence[Row]) -> list[str]:
     """The class names, in the order of params.yaml. Raises UserError for fewer than two."""
-    return _table(params.FILE.read_bytes()).names
+    return _table().names
 
 
 def shape(size: int) -> tuple[int, ...]:
@@ -107,57 +99,114 @@ def shape(size: int) -> tuple[int, ...]:
     return size, size
 
 
-def target(row: Row, names: list[str], read: Callable[[str], bytes]) -> np.ndarray:
-    """int16 (H,W), in the mask's own size: the class of each pixel, or IGNORED. read: as in `examine`."""
-    table = _table(params.FILE.read_bytes())
-    return _classes(row["target"], _pixels(row["target"], read, table), table)[0]
+def target(row: Row, names: list[str], read: Read) -> np.ndarray:
+    """int16 (H,W), in the image's size: the class of each pixel, or IGNORED. row: its `target`, `height` and `width`
+    count. read: as in `examine`.
+    """
+    table, size = _table(), (int(row["height"]), int(row["width"]))
+    return _joined([_stored(name, read, size, table) for name in row["target"].split(AND)], size, table)[0]
 
 
-@lru_cache(maxsize=1)
-def _table(content: bytes) -> Table:
-    """The table of params.yaml with this content; cached, because parsing takes longer than a small mask."""
-    masks = params.load("data.masks", MaskParams)
-    if len(masks.classes) < 2:
-        raise UserError(f"{params.FILE}: data.masks.classes has {len(masks.classes)} class(es); at least two are "
-                        "needed: give each class of the masks the index or the [red, green, blue] of its pixels")
-    colours = [*masks.classes.values(), *masks.ignored]
-    has_colours = isinstance(colours[0], tuple)
-    codes = _codes(np.array(colours), has_colours)
-    targets = np.array([*range(len(masks.classes)), *[IGNORED] * len(masks.ignored)], STORED)
-    order = codes.argsort()
-    return Table(masks, list(masks.classes), has_colours, codes[order], targets[order])
+def _table() -> Table:
+    return mask_params.table(params.FILE.read_bytes())
 
 
-def _pixels(name: str, read: Callable[[str], bytes], table: Table) -> np.ndarray:
-    """uint8 (H,W,3) or integers (H,W). Raises Unreadable; UserError for colours instead of indices or vice versa."""
+def _stored(name: str, read: Read, size: Size, table: Table) -> Mask:
+    """Raises Unreadable; UserError for a mask of another kind than the codes in params.yaml."""
+    if (table.kind is str) != outlines.is_outlines(name):
+        kinds = "outlines", "an index or [red, green, blue]"
+        stored, given = kinds if table.kind is not str else ("an image", "the label of an outline")
+        raise UserError(f"data/raw.zip: the mask {name!r} is {stored}, but data.masks.classes gives each class "
+                        f"{given}; give them as the masks are stored")
+    if table.kind is str:
+        return Mask(name, *outlines.draw(name, read, size))
     try:
-        return decode_mask(read(name), table.has_colours)
+        pixels = decode_mask(read(name), table.kind is tuple)
     except OtherKind as error:
         raise UserError(f"data/raw.zip: the mask {name!r} is {error}, as data.masks.classes has them; store all masks "
                         "in one way, and give their classes as they are stored: an index or [red, green, blue]"
                         ) from None
+    if pixels.dtype == bool and 1 not in table.codes:  # of one bit, among others of eight: white is 255
+        pixels = pixels * np.uint8(255)
+    return Mask(name, pixels, ())
 
 
-def _codes(pixels: np.ndarray, has_colours: bool) -> np.ndarray:
-    """int32 (*S): each index of (*S), or each colour of (*S,3) as one number."""
-    pixels = pixels.astype(np.int32)
-    return pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2] if has_colours else pixels
+def _joined(masks: Sequence[Mask], size: Size, table: Table) -> tuple[np.ndarray, float]:
+    """What `_classes` says, in the image's size. Of several masks each adds to those before where these show the
+    background: the class of all that stands nowhere else, or the first one.
+    """
+    background = table.rest or 0
+    joined, unknown = np.full(size, background, STORED), 0.0
+    for mask in masks:
+        classes, share = _classes(mask, table)
+        joined, unknown = np.where(joined == background, _rescaled(classes, size), joined), max(unknown, share)
+    return joined, unknown
 
 
-def _classes(name: str, pixels: np.ndarray, table: Table) -> tuple[np.ndarray, float]:
+def _classes(mask: Mask, table: Table) -> tuple[np.ndarray, float]:
     """The class of each pixel, int16 (H,W), and the share of unknown ones, 0–1, or UserError if the policy is stop."""
-    codes = _codes(pixels, table.has_colours)
+    codes = _codes(mask, table)
     places = np.searchsorted(table.codes, codes).clip(max=len(table.codes) - 1)
     is_known = table.codes[places] == codes
-    if table.policy.unknown == "stop" and not is_known.all():
-        unknown, counts = np.unique(codes[~is_known], return_counts=True)
-        code = int(unknown[counts.argmax()])  # the most frequent one is reported
-        which = f"the colour {(code >> 16, code >> 8 & 255, code & 255)}" if table.has_colours else f"the index {code}"
-        more = f" (and {len(unknown) - 1} more unknown)" if len(unknown) > 1 else ""
-        raise UserError(f"data/raw.zip: the mask {name!r} holds {which} in {counts.max()} pixels{more}, which stands "
-                        "for nothing; add it to data.masks.classes or data.masks.ignored, or set data.masks.unknown to "
-                        "ignore")
+    if is_known.all():
+        return table.targets[places], 0.0
+    if table.policy.unknown == "nearest":
+        nearest = soft_masks.nearest(mask.pixels.reshape(*codes.shape, -1), table.levels)
+        return table.targets[nearest.numbers], nearest.strange
+    if table.rest is not None:
+        return np.where(is_known, table.targets[places], table.rest), 0.0
+    if table.policy.unknown == "stop":
+        raise _unknown(mask, codes[~is_known], table)
     return np.where(is_known, table.targets[places], np.int16(IGNORED)), 1 - float(is_known.mean())
+
+
+def _codes(mask: Mask, table: Table) -> np.ndarray:
+    """int32 (H,W), as in table.codes. A label that stands nowhere there becomes a number beyond them."""
+    if table.kind is str:
+        unknown = len(table.codes)
+        return np.array([table.labels.get(label, unknown + number) for number, label in enumerate(mask.labels)],
+                        np.int32)[mask.pixels]
+    return mask_params.as_numbers(mask.pixels, table.kind)
+
+
+def _unknown(mask: Mask, unknown: np.ndarray, table: Table) -> UserError:
+    """unknown: the codes that stand for nothing; the most frequent one is named."""
+    codes, counts = np.unique(unknown, return_counts=True)
+    code = int(codes[counts.argmax()])
+    which = f"the index {code}"
+    if table.kind is tuple:
+        which = f"the colour {(code >> 16, code >> 8 & 255, code & 255)}"
+    elif table.kind is str:
+        label = mask.labels[code - len(table.codes)]
+        which = f"the label {label!r}" if label else "no outline, which is the label ''"
+    more = f" (and {len(codes) - 1} more unknown)" if len(codes) > 1 else ""
+    return UserError(f"data/raw.zip: the mask {mask.name!r} holds {which} in {counts.max()} pixels{more}, which stands "
+                     "for nothing; add it to data.masks.classes or data.masks.ignored, or set data.masks.unknown to "
+                     "ignore" + ("" if table.kind is str else ", or to nearest if the masks' colours are not exact"))
+
+
+def _fits(own: Size, size: Size, other_size: str) -> bool:
+    """Whether a mask of its own size can be used: rescaled, if it has the same shape as far as whole pixels can."""
+    width = own[0] * size[1] / size[0]  # that a mask of its own height would have
+    return own == size or (other_size == "rescale" and abs(width - own[1]) <= max(1, SAME_SHAPE * width))
+
+
+def _rescaled(mask: np.ndarray, size: Size) -> np.ndarray:
+    """The mask (H,W) in another size: the nearest pixel's class."""
+    if mask.shape == size:
+        return mask
+    rows, columns = (((np.arange(new) + 0.5) * old / new).astype(int)
+                     for old, new in zip(mask.shape, size, strict=True))
+    return mask[rows[:, None], columns]
+
+
+def _mean_iou(mask: np.ndarray, other: np.ndarray) -> float:
+    """Over the classes that either shows, on the pixels that count in both; 0 if none does."""
+    both = (mask != IGNORED) & (other != IGNORED)
+    mask, other = mask[both], other[both]
+    shares = [((mask == number) & (other == number)).sum() / ((mask == number) | (other == number)).sum()
+              for number in np.union1d(mask, other)]
+    return float(np.mean(shares)) if shares else 0.0
 
 
 def _issue(mask: np.ndarray, unknown: float, table: Table) -> tuple[str, str]:

@@ -1,0 +1,78 @@
+"""Sets up a run on your own images. In: an archive, a folder or a URL. Out: params.yaml, as a whole and with reasons,
+and a link in data/source/ to images that lie elsewhere. Prints what it found and chose, what it could not know, and how
+long `make` will take here. It is no stage of the pipeline, which begins with what this writes.
+
+`python -m stages.new my.zip`; with `--force` over a params.yaml that has been edited.
+"""
+
+import argparse
+import copy
+from pathlib import Path
+
+from stages.core import device, errors, params, workdir
+from stages.data import archive, leftover
+from stages.setup import draft, mask_codes, presets, rules, settings, summary, survey
+from stages.setup.source import Source, bring
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m stages.new", description="Set up a run on your own images.")
+    parser.add_argument("source", help="an archive, a folder or a URL; or a name in data/source/")
+    parser.add_argument("--force", action="store_true", help="overwrite a params.yaml that has been edited")
+    options = parser.parse_args()
+    presets.check_unedited(options.force)
+    with workdir.folder("new", [], []) as scratch:
+        source = bring(options.source, scratch)
+        if source.done:
+            print(source.done)
+        set_up(source, scratch)
+
+
+def set_up(source: Source, scratch: Path) -> None:
+    """scratch: a folder for what doesn't stay."""
+    from stages.setup import timing, weights  # torch
+
+    with archive.open_members(source.path, scratch, archive_limit(source)) as members:
+        opened = {member.path: member.open for member in members}
+
+        def read(name: str) -> bytes:
+            with opened[name]() as file:
+                return file.read()
+
+        names, size_gb = list(opened), sum(member.size for member in members) / 1e9
+        reading, others = survey.choose_layout(names, read, str(source.path))
+        counts, pictures = draft.count(reading), survey.look_at(reading.samples, read)
+        codes = mask_codes.find(reading.masks, read) if reading.task == "segmentation" else None
+    print(f"{source.path}: {len(names)} files, {size_gb:.3g} GB")
+    print(*summary.found(reading, others, counts, pictures, codes, leftover.summary(names, reading.used)), sep="\n")
+    at_hand = None, ""
+    if reading.task == "classification":
+        at_hand = weights.teacher(), weights.student(rules.student_options(rules.image_size(pictures.short_side)))
+    choices = draft.choices(source, size_gb, reading, pictures, counts, codes, at_hand)
+    text = settings.text(f"Written for {source.name} by make new: each choice has its reason above it, and may be "
+                         "changed. The rules: stages/setup/rules.py.", choices)
+    values = settings.values(text)
+    watch = timing.Stopwatch(device.choose_device("new"))
+    rates = timing.measure(values, len(codes.classes if codes else counts.classes), pictures.read_seconds,
+                           pictures.inspect_seconds, watch, scratch)
+    amounts, one_seed = draft.amounts(reading, pictures, counts), copy.deepcopy(values)
+    one_seed["student_training"]["seeds"] = [0]
+    seconds, shorter = (timing.by_stage(rates, amounts, some, watch.device) for some in (values, one_seed))
+    presets.write(text)
+    print(f"\n{params.FILE} is written:", *summary.chosen(choices), sep="\n")
+    print("\nwhat only you know:", *(f"  {line}" for line in summary.unknown(
+        reading, counts, codes, at_hand[0] is not None)), sep="\n")
+    print("", *summary.time(seconds, sum(shorter.values()), watch.device.type, device.thread_count(), watch.busy),
+          sep="\n")
+
+
+def archive_limit(source: Source) -> int:
+    """Bytes to which it may unpack: three times its own size at least, since images hardly shrink in archives."""
+    if source.path.is_dir():
+        return 2**63
+    default = params.read_yaml(presets.DEFAULTS)["data"]["max_unpacked_gb"] * 1e9
+    return int(max(default, 3 * source.path.stat().st_size))
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,196 @@
+"""What `make new` writes into params.yaml, and why: the rules, and all the numbers in them. Each number was chosen by
+what was measured (benchmarks/RESULTS.md); whoever measures better changes it here.
+
+In: `Facts`, what is known of the images and of the weights. Out: `Choice`s, one a key of params.yaml; what no rule
+names keeps the value of presets/defaults.yaml.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+# Pictures: the size nearest to their median short side. Larger than 150 px costs more time than it gains.
+SIZES = (32, 48, 64, 80, 96, 112, 128, 150)
+CROP_SHARE = 12  # random crops move by a twelfth of the size at most
+
+# A student of int8-friendly layers sees about so many training images in all, whatever their number.
+STUDENT = {"depth": 10, "width": 32}  # of small_resnet, 1.2 M parameters
+STUDENT_STRIDES = ((64, 4), (48, 2), (0, 1))  # from this size on: by how much the picture shrinks before stage two
+PRESENTATIONS = 200_000
+EPOCHS = (40, 300)  # at least, at most
+LARGE_SET = 2000  # training images from which on the larger batch is as good
+BATCH_SIZES = (32, 64)
+
+# A pre-trained teacher is fine-tuned: few epochs, small steps. From scratch it learns as the student does.
+FINETUNE = {"optimizer": "adamw", "learning_rate": 0.001, "weight_decay": 0.01, "warmup_epochs": 1.0}
+FINETUNE_PRESENTATIONS = 14_000
+FINETUNE_EPOCHS = (6, 30)
+STANDARD_STEM = 96  # pixels from which on a pre-trained network's first stride does no harm
+DENSE = ("resnet", "resnext", "wide_resnet", "vgg")  # train faster in bf16; networks of depthwise layers do not
+SCRATCH = {"depth": 18, "width": 32}  # of small_resnet, 2.8 M parameters
+SCRATCH_STRIDES = ((128, 4), (48, 2), (0, 1))
+SCRATCH_PRESENTATIONS = 150_000
+SCRATCH_EPOCHS = (40, 200)
+SCAN_SIZE = (96, 128)  # pixels for the network that checks labels: of small pictures, of others
+
+IMBALANCED = 5  # times as many images in the largest class as in the smallest, beyond which rare classes weigh more
+MIRROR_MATTERS = {"left", "right", "leftward", "rightward"}  # words in names of classes
+
+# Masks: pictures are cut into squares, since outlines need the pixels as they are.
+TILE, OVERLAP = 128, 32
+LARGEST_SIDE = 512  # pixels to which the median short side is brought
+UNET = {"depth": 4, "width": 16, "upsampling": "bilinear"}
+UNET_STUDENT = UNET | {"width": 4}
+MASK_BATCH = 16
+MASK_RECIPE = {"optimizer": "adamw", "weight_decay": 0.01, "imbalance": "class_weight", "augment.crop": "resized",
+               "augment.min_area": 0.4, "augment.colour": 0.2}
+MASK_PRESENTATIONS, MASK_EPOCHS = (20_000, 30_000), (12, 150)  # of teacher and student
+MASK_RATES = (0.002, 0.004)
+MASK_STRIDE = 4  # of the teacher's logits every fourth row and column is kept
+
+
+class Weights(NamedTuple):
+    """Pre-trained weights that are at hand."""
+
+    architecture: str  # torchvision's name
+    source: str  # a file in data/weights/, or imagenet
+
+
+class Facts(NamedTuple):
+    """What the rules need to know."""
+
+    task: str
+    classes: Mapping[str, int]  # labelled images of each, test and val left out where there are any; of masks: none
+    train: int  # training images, once val and test are drawn
+    squares: float  # masks: squares that a picture gives, on average
+    short_side: int  # median, pixels
+    teacher: Weights | None
+    student_weights: str  # a file in data/weights/ that fits STUDENT, or ""
+
+
+class Choice(NamedTuple):
+    key: str  # of params.yaml
+    value: object
+    reason: str  # "": as the one above
+
+
+def choose(facts: Facts) -> list[Choice]:
+    """In the order of params.yaml's sections."""
+    return list(_masks(facts) if facts.task == "segmentation" else _classes(facts))
+
+
+def image_size(short_side: int) -> int:
+    return min(SIZES, key=lambda size: abs(size - short_side))
+
+
+def student_options(size: int) -> dict[str, int]:
+    return STUDENT | {"stride": from_size(STUDENT_STRIDES, size)}
+
+
+def tile_scale(short_side: int) -> float:
+    """The share of its size to which a picture with masks is brought, in twentieths, 1 at most."""
+    return min(1.0, max(1, round(20 * LARGEST_SIDE / short_side)) / 20)
+
+
+def epochs(presentations: int, images: float, bounds: tuple[int, int]) -> int:
+    """So many that about `presentations` images are seen, within the bounds."""
+    least, most = bounds
+    return min(most, max(least, round(presentations / max(1, images))))
+
+
+def from_size(table: tuple[tuple[int, int], ...], size: int) -> int:
+    return next(value for least, value in table if size >= least)
+
+
+def mirror_matters(classes: Mapping[str, int]) -> bool:
+    """Classes that are single characters, or told apart by left and right, change their meaning in a mirror."""
+    words = {word for name in classes for word in re.split(r"[^a-z]+", name.lower())}
+    return all(len(name) == 1 for name in classes) or bool(words & MIRROR_MATTERS)
+
+
+def imbalance(classes: Mapping[str, int]) -> float:
+    """How many times the smallest class the largest is."""
+    return max(classes.values()) / max(1, min(classes.values()))
+
+
+def _classes(facts: Facts) -> Iterator[Choice]:
+    size = image_size(facts.short_side)
+    if facts.teacher:
+        yield Choice("scan.backbone", facts.teacher.architecture,
+                     "Features of a pre-trained network find wrong labels better than pixels do.")
+        yield Choice("scan.weights", facts.teacher.source, "")
+        yield Choice("scan.image_size", SCAN_SIZE[size >= STANDARD_STEM], "")
+    yield Choice("split.image_size", size, f"The size nearest to the images' median short side, {facts.short_side} px.")
+    yield from _teacher(facts, size)
+    yield Choice("student.options", student_options(size), f"A stride for images of {size} px.")
+    if facts.student_weights:
+        yield Choice("student.weights", facts.student_weights, "Pre-trained weights lie there.")
+    number = epochs(PRESENTATIONS, facts.train, EPOCHS)
+    yield Choice("student_training.epochs", number,
+                 f"About {number * facts.train:,} images are seen, of about {facts.train:,} training images.")
+    yield Choice("student_training.batch_size", BATCH_SIZES[facts.train >= LARGE_SET], "")
+    yield from _shared("student_training", facts, size)
+
+
+def _teacher(facts: Facts, size: int) -> Iterator[Choice]:
+    batch = BATCH_SIZES[facts.train >= LARGE_SET]
+    if facts.teacher:
+        architecture, source = facts.teacher
+        is_standard = size >= STANDARD_STEM
+        yield Choice("teacher.model", "torchvision", f"Pre-trained weights are at hand: {source}.")
+        yield Choice("teacher.options", {"architecture": architecture, "stem": "standard" if is_standard else "small"},
+                     "" if is_standard else f"Images of {size} px are too small for the network's own first stride.")
+        yield Choice("teacher.weights", source, "")
+        yield Choice("teacher.mode", "finetune", "")
+        yield Choice("teacher_training.epochs", epochs(FINETUNE_PRESENTATIONS, facts.train, FINETUNE_EPOCHS),
+                     "Fine-tuning: few epochs and small steps, so that the pre-trained weights stay near.")
+        yield Choice("teacher_training.batch_size", BATCH_SIZES[0], "")
+        yield from (Choice(f"teacher_training.{key}", value, "") for key, value in FINETUNE.items())
+        if not architecture.startswith(DENSE):
+            yield Choice("teacher_training.precision", "fp32", "Depthwise convolutions train no faster in bf16.")
+    else:
+        yield Choice("teacher.options", SCRATCH | {"stride": from_size(SCRATCH_STRIDES, size)},
+                     "Trained from scratch: no pre-trained weights are at hand (data/weights/README.md).")
+        yield Choice("teacher_training.epochs", epochs(SCRATCH_PRESENTATIONS, facts.train, SCRATCH_EPOCHS), "")
+        yield Choice("teacher_training.batch_size", batch, "")
+    yield from _shared("teacher_training", facts, size)
+
+
+def _shared(section: str, facts: Facts, size: int) -> Iterator[Choice]:
+    """What teacher and student have alike."""
+    if (times := imbalance(facts.classes)) > IMBALANCED:
+        yield Choice(f"{section}.imbalance", "class_weight", f"The largest class has {times:.1f} × the smallest.")
+    yield Choice(f"{section}.augment.padding", round(size / CROP_SHARE), "")
+    if mirror_matters(facts.classes):
+        yield Choice(f"{section}.augment.flip", False, "By their names, these classes are no longer themselves in a "
+                     "mirror.")
+
+
+def _masks(facts: Facts) -> Iterator[Choice]:
+    yield Choice("split.image_size", TILE, "Pictures are cut into squares that overlap.")
+    yield Choice("split.resize", "tiles", "")
+    if (scale := tile_scale(facts.short_side)) < 1:
+        yield Choice("split.scale", scale, f"The median short side, {facts.short_side} px, becomes about "
+                     f"{scale * facts.short_side:.0f}.")
+    yield Choice("split.overlap", OVERLAP, "")
+    squares = facts.train * facts.squares
+    for number, (role, options) in enumerate((("teacher", UNET), ("student", UNET_STUDENT))):
+        section = f"{role}_training"
+        yield Choice(f"{role}.model", "unet", "")
+        yield Choice(f"{role}.options", options, "")
+        if role == "student":
+            yield Choice("student_training.seeds", [0], "One network; a measure of the spread is split.fold.")
+        yield Choice(f"{section}.epochs", epochs(MASK_PRESENTATIONS[number], squares, MASK_EPOCHS),
+                     f"About {squares:,.0f} squares to train on.")
+        yield Choice(f"{section}.batch_size", MASK_BATCH, "")
+        yield Choice(f"{section}.learning_rate", MASK_RATES[number], "")
+        yield Choice(f"{section}.warmup_epochs", 2.0, "")
+        yield from (Choice(f"{section}.{key}", value, "") for key, value in MASK_RECIPE.items())
+        if role == "teacher":
+            yield Choice("targets.mode", "views", "")
+            yield Choice("targets.stride", MASK_STRIDE, "A sixteenth of the space: every fourth row and column.")
+            yield Choice("targets.batch_size", 64, "")
+    yield from (Choice(f"distill.{key}", value, "") for key, value in
+                (("loss", "dist"), ("temperature", 1.0), ("kd_weight", 1.0), ("ce_weight", 1.0)))
+    yield Choice("quantize.calibration_images", 128, "")
+    yield Choice("evaluate.batch_size", 32, "")

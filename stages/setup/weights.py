@@ -1,0 +1,62 @@
+"""Which pre-trained weights are at hand: files of data/weights/, or torchvision's own where there is a network."""
+
+import sys
+import urllib.request
+from pathlib import Path
+
+from stages.core.errors import UserError
+from stages.models import factory
+from stages.setup.rules import STUDENT, Weights
+
+TEACHER = "mobilenet_v2"  # the first choice: small, quick to fine-tune
+STUDENT_FILE = f"small_resnet_{STUDENT['depth']}_{STUDENT['width']}.safetensors"
+CLASSES, SIZE = 2, (96, 96)  # of the networks that are built to see whether weights fit
+SECONDS = 5  # to wait for an answer
+
+
+def teacher() -> Weights | None:
+    """A file that is named like an architecture of torchvision and fits it, else ImageNet's if they can be had."""
+    from torchvision import models
+
+    known = set(models.list_models(module=models))
+    found = {}
+    for path in sorted(factory.WEIGHTS.glob("*.safetensors")):
+        architecture = path.stem.partition("-")[0].lower()
+        options = {"architecture": architecture, "stem": "standard"}
+        if architecture in known and _fits("torchvision", options, path.name):
+            found.setdefault(architecture, path.name)
+    if found:
+        architecture = TEACHER if TEACHER in found else next(iter(found))
+        return Weights(architecture, found[architecture])
+    return Weights(TEACHER, "imagenet") if _can_be_had(TEACHER) else None
+
+
+def student(options: dict) -> str:
+    """The name of the file that fits the student of the rules, with these options; "" where there is none."""
+    is_there = (factory.WEIGHTS / STUDENT_FILE).is_file()
+    return STUDENT_FILE if is_there and _fits("small_resnet", options, STUDENT_FILE) else ""
+
+
+def _fits(model: str, options: dict, weights: str) -> bool:
+    try:
+        network = factory.NetworkParams(model=model, options=options, weights=weights)
+        factory.head(factory.build(network, CLASSES, SIZE, seed=0).net)  # what scan takes features from
+    except UserError as error:
+        print(f"new: not used: {error}", file=sys.stderr)
+        return False
+    return True
+
+
+def _can_be_had(architecture: str) -> bool:
+    """Whether torch has stored the weights here before, or their server answers."""
+    import torch
+    from torchvision import models
+
+    url = models.get_model_weights(architecture).DEFAULT.url
+    if Path(torch.hub.get_dir(), "checkpoints", url.rpartition("/")[2]).is_file():
+        return True
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=SECONDS):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,80 @@
+"""The rules of make new, on facts made up."""
+
+import pytest
+
+from stages.setup import rules
+from stages.setup.rules import Facts, Weights
+
+WEIGHTS = Weights("mobilenet_v2", "mobilenet_v2-imagenet.safetensors")
+FACTS = Facts("classification", {"cat": 900, "dog": 700}, train=1440, squares=1.0, short_side=100, teacher=WEIGHTS,
+              student_weights="")
+
+
+def chosen(**changes) -> dict[str, object]:
+    choices = rules.choose(FACTS._replace(**changes))
+    assert len({choice.key for choice in choices}) == len(choices)
+    return {choice.key: choice.value for choice in choices}
+
+
+@pytest.mark.parametrize(("short_side", "size"), [(8, 32), (32, 32), (50, 48), (64, 64), (100, 96), (140, 150),
+                                                  (150, 150), (3000, 150)])
+def test_image_size_is_the_nearest(short_side, size):
+    assert rules.image_size(short_side) == size
+
+
+@pytest.mark.parametrize(("short_side", "stride", "stem", "padding"), [
+    (32, 1, "small", 3), (48, 2, "small", 4), (64, 4, "small", 5), (96, 4, "standard", 8), (150, 4, "standard", 12)])
+def test_networks_and_crops_follow_the_size(short_side, stride, stem, padding):
+    found = chosen(short_side=short_side)
+    assert found["student.options"] == {"depth": 10, "width": 32, "stride": stride}
+    assert found["teacher.options"] == {"architecture": "mobilenet_v2", "stem": stem}
+    assert found["student_training.augment.padding"] == found["teacher_training.augment.padding"] == padding
+
+
+@pytest.mark.parametrize(("train", "student", "teacher", "batch"), [
+    (100, 300, 30, 32), (1000, 200, 14, 32), (3400, 59, 6, 64), (100_000, 40, 6, 64)])
+def test_epochs_follow_the_number_of_images(train, student, teacher, batch):
+    found = chosen(train=train)
+    assert (found["student_training.epochs"], found["teacher_training.epochs"]) == (student, teacher)
+    assert found["student_training.batch_size"] == batch and found["teacher_training.batch_size"] == 32
+
+
+def test_the_teacher_follows_the_weights():
+    found = chosen()
+    assert found["teacher.model"] == "torchvision" and found["teacher.mode"] == "finetune"
+    assert found["teacher.weights"] == found["scan.weights"] == WEIGHTS.source
+    assert found["teacher_training.optimizer"] == "adamw" and found["teacher_training.precision"] == "fp32"
+    assert "teacher_training.precision" not in chosen(teacher=Weights("resnet18", "imagenet"))
+    scratch = chosen(teacher=None)
+    assert scratch["teacher.options"] == {"depth": 18, "width": 32, "stride": 2}
+    assert not {"teacher.model", "teacher.weights", "scan.backbone", "teacher_training.optimizer"} & scratch.keys()
+    assert "student.weights" not in found and chosen(student_weights="a.safetensors")["student.weights"] == (
+        "a.safetensors")
+
+
+def test_imbalance_from_five_times_on():
+    assert not [key for key in chosen(classes={"cat": 500, "dog": 100}) if key.endswith("imbalance")]
+    found = chosen(classes={"cat": 510, "dog": 100})
+    assert found["teacher_training.imbalance"] == found["student_training.imbalance"] == "class_weight"
+
+
+@pytest.mark.parametrize(("classes", "is_lost"), [
+    (["cat", "dog"], False), (["0", "1", "2"], True), (["A", "b"], True), (["turn_left", "turn_right", "stop"], True),
+    (["Left lung", "heart"], True), (["leftover", "bright"], False), (["a", "cat"], False)])
+def test_what_a_mirror_takes_away(classes, is_lost):
+    found = chosen(classes=dict.fromkeys(classes, 10))
+    assert (found.get("student_training.augment.flip", True), found.get("teacher_training.augment.flip", True)) == (
+        not is_lost, not is_lost)
+
+
+@pytest.mark.parametrize(("short_side", "scale"), [(200, 1.0), (512, 1.0), (1000, 0.5), (1500, 0.35), (60_000, 0.05)])
+def test_pictures_with_masks_are_brought_to_one_size(short_side, scale):
+    assert rules.tile_scale(short_side) == scale
+    assert chosen(task="segmentation", short_side=short_side).get("split.scale", 1.0) == scale
+
+
+def test_masks():
+    found = chosen(task="segmentation", classes={}, train=50, squares=20.0, short_side=1000)
+    assert found["teacher_training.epochs"] == 20 and found["student_training.epochs"] == 30
+    assert found["targets.mode"] == "views" and found["split.resize"] == "tiles" and found["student.model"] == "unet"
+    assert found["split.overlap"] < found["split.image_size"]
