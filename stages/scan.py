@@ -24,6 +24,7 @@ from stages.data import leftover, listing, parallel, tiling
 from stages.data.archive import Raw
 from stages.data.class_names import check_classes
 from stages.data.decode import Header, Unreadable, decode_with_header
+from stages.data.large_pictures import room_for
 from stages.data.sample import Sample, target_files
 
 SCAN, THUMBNAILS = Path("data/scan.csv"), Path("data/thumbnails.npy")
@@ -110,7 +111,7 @@ def inspect(sample: Sample, task: str, size: int) -> Inspection:
     content = raw.read(sample.path)
     row = dict.fromkeys(COLUMNS, "")
     row |= sample._asdict() | {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    with parallel.room_for(content):
+    with room_for(content):
         return _inspected(row, content, raw, labels, size)
 
 

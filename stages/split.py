@@ -21,7 +21,8 @@ from stages.core import errors, files, params, plugins, workdir
 from stages.core.errors import UserError
 from stages.data import archive, drawing, prepared, tiling
 from stages.data.decode import decode
-from stages.data.parallel import map_in_threads, room_for
+from stages.data.large_pictures import room_for
+from stages.data.parallel import map_in_threads
 
 MANIFEST = Path("data/manifest.csv")
 INDEX = ("split", "row", "windows", "path", "sha256", "target")

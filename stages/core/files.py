@@ -76,8 +76,8 @@ def read_csv(path: Path, columns: Collection[str] = ()) -> list[dict[str, str]]:
             text = file.read()
         reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
         rows = list(reader)
-        if "\0" in text:
-            raise ValueError("zeros, as a power loss leaves them")
+        if "\0" in text or not text.endswith("\n"):
+            raise ValueError("zeros or half a row, as a power loss leaves them")
         names = reader.fieldnames or ()
         if not names or not set(names) >= set(columns) or any(None in row or None in row.values() for row in rows):
             raise ValueError("columns are missing, or cells of a row")

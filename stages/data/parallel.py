@@ -2,7 +2,6 @@
 lock needs processes; decoding, resizing and hashing release it, so threads do, which start at once.
 """
 
-import fcntl
 import multiprocessing
 import os
 import signal
@@ -11,18 +10,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from stages.core import workdir
 from stages.core.device import thread_count
 from stages.core.errors import UserError
-from stages.data.decode import pixel_count
 
 WORKERS = min(16, thread_count())
-LARGE = 2**24  # pixels, above which pictures are decoded one at a time
 CHUNK = 16  # items sent to a process together
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
@@ -67,21 +62,6 @@ def worker_number() -> int:
     """Of this process among those of `map_in_processes`, from 0; 0 too where there are no others."""
     name = multiprocessing.current_process().name  # SpawnProcess-1, SpawnProcess-2 …
     return int(name.rpartition("-")[2]) - 1 if multiprocessing.parent_process() else 0
-
-
-@contextmanager
-def room_for(content: bytes) -> Iterator[None]:
-    """While the block decodes this file, no other process or thread of the project is in such a block with a picture of
-    more than LARGE pixels, if this is one: memory follows one of them, not their number times that of the workers. A
-    file of a few bytes may claim 178 million pixels.
-    """
-    if pixel_count(content) <= LARGE:
-        yield
-        return
-    workdir.ROOT.mkdir(exist_ok=True)
-    with open(workdir.ROOT / "large.lock", "a", encoding="utf-8") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _in_order(submit: Callable[[Item], Future], items: Iterable[Item]) -> Iterator:

@@ -13,6 +13,7 @@ from conftest import ROOT
 
 from stages.core.errors import UserError
 from stages.data import parallel
+from stages.data.large_pictures import room_for
 from stages.data.parallel import WORKERS, map_in_threads
 
 
@@ -70,7 +71,7 @@ def test_large_pictures_are_decoded_one_at_a_time_and_small_ones_are_not(tmp_pat
 
     def decode(item: tuple[int, bytes]) -> None:
         number, content = item
-        with parallel.room_for(content):
+        with room_for(content):
             together.add(number)
             most[content] = max(most.get(content, 0), len(together))
             time.sleep(0.05)

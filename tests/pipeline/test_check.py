@@ -13,9 +13,9 @@ from stages import check
 from stages.core import params
 from stages.core.errors import UserError
 from stages.reporting.numbers import flattened
-from tools import preset
+from stages.setup import presets
 
-DEFAULTS = preset.values("digits")
+DEFAULTS = presets.values("digits")
 KEYS = [*dict(flattened(DEFAULTS)), *DEFAULTS, "data.masks.classes", "teacher.options", "student_training.augment"]
 # Each is put in the place of each key. Some of them fit some keys.
 VALUES = (None, True, "", "x", 0, -1, 1.5, float("inf"), float("nan"), 1e308, -1e308, 5e-324, 2**32, 10**30, 10**5000,
@@ -49,7 +49,7 @@ def with_value(key: str, value: object) -> dict:
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "params.yaml").write_text(preset.text("digits"), encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(presets.text("digits"), encoding="utf-8")
     return tmp_path
 
 
@@ -65,7 +65,7 @@ def test_no_value_of_any_key_is_a_traceback(key, monkeypatch):
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: text[:12])
 def test_what_is_no_yaml_is_one_line(folder, text):
     for key in ("  seed: 0\n", "  title: Handwritten digits, distilled\n"):
-        before = preset.text("digits")
+        before = presets.text("digits")
         assert key in before
         (folder / "params.yaml").write_text(before.replace(key, f"{key.split(':')[0]}: {text}\n", 1), encoding="utf-8")
         with pytest.raises(UserError) as error:
@@ -123,7 +123,7 @@ def test_what_does_not_fit_together(changes, words):
 
 
 def test_masks_and_targets_of_segmentation():
-    values = copy.deepcopy(preset.values("digit_scenes"))
+    values = copy.deepcopy(presets.values("digit_scenes"))
     assert not line(values)
     assert "targets.mode is clean" in line(values | {"targets": values["targets"] | {"mode": "clean"}})
     assert "targets.stride is 40" in line(values | {"targets": values["targets"] | {"stride": 40}})
