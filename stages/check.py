@@ -12,6 +12,7 @@ from stages import benchmark, evaluate, fetch, report, scan, split
 from stages.cleaning.findings import CleanParams
 from stages.core import errors, params, plugins
 from stages.core.errors import UserError
+from stages.data import listing
 from stages.deployment.checks import VerifyParams
 from stages.deployment.quantize import QuantizeParams
 from stages.distillation import kd_losses, teacher_logits
@@ -58,8 +59,9 @@ def find_problems(values: dict) -> Iterator[str]:
             yield str(error)
 
 
-def layout_exists(sections: Sections) -> None:
-    plugins.module("data/layouts/*", params.load_word("data.layout"), "data.layout")
+def layout_fits(sections: Sections) -> None:
+    own = params.load("data", scan.LayoutParams)
+    listing.check_given(plugins.module("data/layouts/*", own.layout, "data.layout"), own.layout_options)
 
 
 def labels_fit(sections: Sections) -> None:
@@ -97,7 +99,7 @@ def student_fits(sections: Sections) -> None:
     outline("student", sections)
 
 
-TOGETHER: tuple[Callable[[Sections], None], ...] = (layout_exists, labels_fit, padding_fits, teacher_fits, student_fits)
+TOGETHER: tuple[Callable[[Sections], None], ...] = (layout_fits, labels_fit, padding_fits, teacher_fits, student_fits)
 
 
 def task_labels() -> tuple:

@@ -9,7 +9,6 @@ writes  data/manifest.csv (a row per kept image), data/decisions.csv (a row per 
 import argparse
 import difflib
 import sys
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
@@ -22,7 +21,7 @@ from stages.cleaning.findings import HELD_OUT, REMOVED, CleanContext, CleanParam
 from stages.core import errors, files, params, plugins, workdir
 from stages.core.errors import UserError
 from stages.data import leftover
-from stages.data.archive import RAW
+from stages.data.archive import RAW, Raw
 from stages.data.sample import target_files
 
 SCAN, THUMBNAILS = Path("data/scan.csv"), Path("data/thumbnails.npy")
@@ -132,7 +131,7 @@ def _decision(finding: Finding) -> dict[str, object]:
 
 def _skipped(rows: Sequence[Row]) -> list[str]:
     """The files of the archive that the scan has not looked at, and that are no masks."""
-    with zipfile.ZipFile(RAW) as raw:
+    with Raw() as raw:
         return leftover.unused(raw.namelist(), [
             name for row in rows for name in (row["path"], *target_files(row["target"]))])
 

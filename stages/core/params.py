@@ -69,6 +69,16 @@ def parse(kind: type[SectionType], values: object, where: str) -> SectionType:
         raise UserError("; ".join(_message(where, kind, details) for details in error.errors())) from None
 
 
+def check_given(kind: type[pydantic.BaseModel], values: dict, where: str) -> None:
+    """As `parse`, of values that need not be all of those that `kind` has."""
+    try:
+        kind.model_validate(values)
+    except pydantic.ValidationError as error:
+        wrong = [details for details in error.errors() if details["type"] != "missing" or len(details["loc"]) > 1]
+        if wrong:
+            raise UserError("; ".join(_message(where, kind, details) for details in wrong)) from None
+
+
 def read_yaml(path: Path) -> object:
     """The content of a YAML file in plain Python types, by the rules that DVC reads it with (YAML 1.2).
 

@@ -28,12 +28,21 @@ def list_samples(layout: ModuleType, names: Sequence[str], read: Read, given: Ma
     return samples
 
 
+def check_given(layout: ModuleType, given: Mapping[str, object]) -> None:
+    """Before there is an archive. given: `data.layout_options`. Raises UserError for options that the layout lacks,
+    and for values that don't fit.
+    """
+    if hasattr(layout, "Options"):
+        params.check_given(layout.Options, dict(given), f"{params.FILE}: data.layout_options")
+    elif given:
+        raise UserError(f"{params.FILE}: data.layout_options holds {', '.join(given)}, but the layout "
+                        f"{_name(layout)} has no options; set it to {{}}")
+
+
 def _options(layout: ModuleType, names: Sequence[str], read: Read, given: Mapping[str, object]) -> list[params.Section]:
     """The layout's options in a list, which is empty where it has none."""
+    check_given(layout, given)
     if not hasattr(layout, "Options"):
-        if given:
-            raise UserError(f"{params.FILE}: data.layout_options holds {', '.join(given)}, but the layout "
-                            f"{_name(layout)} has no options; set it to {{}}")
         return []
     fields = layout.Options.model_fields
     missing = [key for key, field in fields.items() if field.is_required() and key not in given]

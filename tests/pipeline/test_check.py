@@ -91,6 +91,11 @@ def test_a_pipe_is_not_waited_for(folder):
 @pytest.mark.parametrize(("changes", "words"), [
     ({"split.resize": "tiles"}, ["split.resize is tiles", "data.task classification"]),
     ({"data.layout": "folders"}, ["data.layout is 'folders'", "image_folder"]),
+    ({"data.layout_options": {"subfolder": "stop"}}, ["data.layout_options.subfolder is unknown", "subfolders"]),
+    ({"data.layout_options": {"tables": "skip"}}, ["data.layout_options.tables is 'skip'"]),
+    ({"data.layout": "image_table", "data.layout_options": {"path": ""}}, ["data.layout_options.path is ''"]),
+    ({"data.layout": "tiny_imagenet", "data.layout_options": {"x": 1}}, ["tiny_imagenet has no options"]),
+    ({"data.layout": "image_table", "data.layout_options": {"path": "{id}", "x": 1}}, ["data.layout_options.x"]),
     ({"data.task": "guessing"}, ["data.task is 'guessing'", "segmentation"]),
     ({"data.name": ["digits"]}, ["data.name is ['digits']"]),
     ({"data.task": "segmentation"}, ["data.masks.classes has 0 class(es)"]),
