@@ -17,7 +17,11 @@ CROP_SHARE = 12  # random crops move by a twelfth of the size at most
 STUDENT = {"depth": 10, "width": 32}  # of small_resnet, 1.2 M parameters
 STUDENT_STRIDES = ((64, 4), (48, 2), (0, 1))  # from this size on: by how much the picture shrinks before stage two
 PRESENTATIONS = 200_000
-EPOCHS = (40, 300)  # at least, at most
+EPOCHS = (30, 300)  # at least, at most
+# One that starts from pre-trained weights needs half of that, and smaller steps (benchmarks/RESULTS.md).
+STARTED_PRESENTATIONS = 100_000
+STARTED_EPOCHS = (15, 150)
+STARTED_RATE = 0.05
 LARGE_SET = 2000  # training images from which on the larger batch is as good
 BATCH_SIZES = (32, 64)
 
@@ -141,7 +145,10 @@ def _classes(facts: Facts) -> Iterator[Choice]:
     yield Choice("student.options", student_options(size), f"A stride for images of {size} px.")
     if facts.student_weights:
         yield Choice("student.weights", facts.student_weights, "Pre-trained weights lie there.")
-    number = epochs(PRESENTATIONS, facts.train, EPOCHS)
+        yield Choice("student_training.learning_rate", STARTED_RATE, "Smaller steps, since it knows something already.")
+        number = epochs(STARTED_PRESENTATIONS, facts.train, STARTED_EPOCHS)
+    else:
+        number = epochs(PRESENTATIONS, facts.train, EPOCHS)
     yield Choice("student_training.epochs", number,
                  f"About {number * facts.train:,} images are seen, of about {facts.train:,} training images.")
     yield Choice("student_training.batch_size", BATCH_SIZES[facts.train >= LARGE_SET], "")

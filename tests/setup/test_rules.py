@@ -32,7 +32,7 @@ def test_networks_and_crops_follow_the_size(short_side, stride, stem, padding):
 
 
 @pytest.mark.parametrize(("train", "student", "teacher", "batch"), [
-    (100, 300, 30, 32), (1000, 200, 14, 32), (3400, 59, 6, 64), (100_000, 40, 6, 64)])
+    (100, 300, 30, 32), (1000, 200, 14, 32), (3400, 59, 6, 64), (100_000, 30, 6, 64)])
 def test_epochs_follow_the_number_of_images(train, student, teacher, batch):
     found = chosen(train=train)
     assert (found["student_training.epochs"], found["teacher_training.epochs"]) == (student, teacher)
@@ -84,3 +84,10 @@ def test_masks():
     assert found["teacher_training.epochs"] == 20 and found["student_training.epochs"] == 30
     assert found["targets.mode"] == "views" and found["split.resize"] == "tiles" and found["student.model"] == "unet"
     assert found["split.overlap"] < found["split.image_size"]
+
+
+def test_a_student_that_knows_something_trains_shorter_in_smaller_steps():
+    values = chosen(facts(student_weights="small.safetensors", train=2000))
+    assert values["student.weights"] == "small.safetensors" and values["student_training.epochs"] == 50
+    assert values["student_training.learning_rate"] == 0.05
+    assert "student_training.learning_rate" not in chosen(facts(train=2000))
