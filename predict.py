@@ -30,6 +30,7 @@ import json
 import logging
 import math
 import os
+import re
 import sys
 import time
 import warnings
@@ -256,10 +257,10 @@ def _mirrored(positions: np.ndarray, side: int) -> np.ndarray:
     return np.minimum(positions, period - positions) if side > 1 else np.zeros_like(positions)
 
 
-# ── stages/deployment/onnx_model.py ──
+# ── stages/deployment/runtime.py ──
 
-def session(model: Path | bytes, threads: int):
-    """An onnxruntime.InferenceSession on the CPU."""
+def session(model: Path | bytes, threads: int, exact: bool = False):
+    """An onnxruntime.InferenceSession. exact: int8 sums never saturate on x86, at 1.3 to 4 times the time there."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -267,12 +268,15 @@ def session(model: Path | bytes, threads: int):
     options.log_severity_level = 3  # errors only
     # Waiting threads would otherwise spin, and take the cores from the next model that is measured.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    if exact:
+        options.add_session_config_entry("session.x64quantprecision", "1")
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 # ── predict/model.py ──
 
 OUTSIDE = 255  # in a mask: a pixel that the model didn't see
+CPUINFO = Path("/proc/cpuinfo")  # of Linux
 
 
 @dataclass(frozen=True)
@@ -341,12 +345,15 @@ class Model:
             raise UserError(f"there is no model {path}; name one with --model")
         try:
             self.session = session(str(path), threads)
+            metadata = self.session.get_modelmeta().custom_metadata_map
+            if metadata.get("saturates") == "true" and adds_in_16_bits():
+                self.session = session(str(path), threads, exact=True)
         except ImportError as error:
             raise UserError(f"{error}; run: pip install onnxruntime numpy pillow") from None
         except Exception as error:  # onnxruntime's own classes share no base but this one
-            raise UserError(f"{path} is no readable ONNX model ({one_line(error)}); copy it again") from None
+            raise UserError(f"{path} is no readable ONNX model ({one_line(error)}); {_advice(path)}") from None
         self.name, self.seconds = path.name, 0.0
-        self.card = Card.read(self.session.get_modelmeta().custom_metadata_map, str(path))
+        self.card = Card.read(metadata, str(path))
         self._check_graph(path)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -380,6 +387,30 @@ class Model:
         if not (takes_images and gives_logits):
             raise UserError(f"{path} is no model for {card.task} of {len(card.classes)} classes on {size[0]}×{size[0]} "
                             "uint8 RGB images, though it says so; copy it again, or make it anew with dvc repro")
+
+
+def adds_in_16_bits() -> bool:
+    """Whether this processor adds products of int8 in 16 bits, as x86 with AVX2 and without VNNI does; True where that
+    can't be told.
+    """
+    try:
+        words = set(CPUINFO.read_text(encoding="utf-8", errors="replace").split())
+    except OSError:  # not Linux
+        return True
+    return "avx2" in words and not words & {"avx512_vnni", "avx_vnni"}
+
+
+def _advice(path: Path) -> str:
+    """What to do about a file that onnxruntime refuses: it may be too old for it, which the file's metadata tell."""
+    import onnxruntime
+
+    needed = re.search(rb"oldest_onnxruntime\x12.(\d+)\.(\d+)", path.read_bytes())
+    installed = re.match(r"(\d+)\.(\d+)", onnxruntime.__version__)
+    if needed and tuple(map(int, needed.groups())) > tuple(map(int, installed.groups())):
+        oldest = b".".join(needed.groups()).decode()
+        return (f"it needs onnxruntime {oldest} or newer, and this is {onnxruntime.__version__}: pip install --upgrade "
+                "onnxruntime")
+    return "copy it again"
 
 
 # ── predict/output.py ──

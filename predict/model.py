@@ -1,6 +1,7 @@
 """A model in onnxruntime, and the card in its metadata that says how to use it."""
 
 import json
+import re
 import time
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -9,9 +10,10 @@ import numpy as np
 
 from stages.core.errors import UserError, one_line
 from stages.data.tiling import Sizing
-from stages.deployment.onnx_model import session
+from stages.deployment.runtime import session
 
 OUTSIDE = 255  # in a mask: a pixel that the model didn't see
+CPUINFO = Path("/proc/cpuinfo")  # of Linux
 
 
 @dataclass(frozen=True)
@@ -80,12 +82,15 @@ class Model:
             raise UserError(f"there is no model {path}; name one with --model")
         try:
             self.session = session(str(path), threads)
+            metadata = self.session.get_modelmeta().custom_metadata_map
+            if metadata.get("saturates") == "true" and adds_in_16_bits():
+                self.session = session(str(path), threads, exact=True)
         except ImportError as error:
             raise UserError(f"{error}; run: pip install onnxruntime numpy pillow") from None
         except Exception as error:  # onnxruntime's own classes share no base but this one
-            raise UserError(f"{path} is no readable ONNX model ({one_line(error)}); copy it again") from None
+            raise UserError(f"{path} is no readable ONNX model ({one_line(error)}); {_advice(path)}") from None
         self.name, self.seconds = path.name, 0.0
-        self.card = Card.read(self.session.get_modelmeta().custom_metadata_map, str(path))
+        self.card = Card.read(metadata, str(path))
         self._check_graph(path)
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -119,3 +124,27 @@ class Model:
         if not (takes_images and gives_logits):
             raise UserError(f"{path} is no model for {card.task} of {len(card.classes)} classes on {size[0]}×{size[0]} "
                             "uint8 RGB images, though it says so; copy it again, or make it anew with dvc repro")
+
+
+def adds_in_16_bits() -> bool:
+    """Whether this processor adds products of int8 in 16 bits, as x86 with AVX2 and without VNNI does; True where that
+    can't be told.
+    """
+    try:
+        words = set(CPUINFO.read_text(encoding="utf-8", errors="replace").split())
+    except OSError:  # not Linux
+        return True
+    return "avx2" in words and not words & {"avx512_vnni", "avx_vnni"}
+
+
+def _advice(path: Path) -> str:
+    """What to do about a file that onnxruntime refuses: it may be too old for it, which the file's metadata tell."""
+    import onnxruntime
+
+    needed = re.search(rb"oldest_onnxruntime\x12.(\d+)\.(\d+)", path.read_bytes())
+    installed = re.match(r"(\d+)\.(\d+)", onnxruntime.__version__)
+    if needed and tuple(map(int, needed.groups())) > tuple(map(int, installed.groups())):
+        oldest = b".".join(needed.groups()).decode()
+        return (f"it needs onnxruntime {oldest} or newer, and this is {onnxruntime.__version__}: pip install --upgrade "
+                "onnxruntime")
+    return "copy it again"
