@@ -39,7 +39,7 @@ def facts(task: str = "classification") -> dict:
                          "peak_memory_mb": 70.0} for name in MODELS}
         | {"ratio": {"latency": 4.0, "memory": 1.0}, "machine": {"processor": "a CPU", "cores": 2, "threads": 1,
                                                                  "onnxruntime": "1", "python": "3", "system": "Linux"}},
-        "quantisation": {"form": "int8", "float_layers": [], "val": {"drop": 0.1, "max_drop": 0.5}},
+        "quantisation": {"form": "int8", "saturates": False, "float_layers": [], "val": {"drop": 0.1, "max_drop": 0.5}},
         "data": {"images": {"found": 2000, "kept": 1900, "dropped": 100}, "findings": NO_FINDINGS | {"duplicate": 100},
                  "acted_on": {"duplicate": 100}, "before": {"train": {"cat": 500, "dog": 500}, "test": {"cat": 1000}},
                  "after": {"train": {"cat": 400, "dog": 500}, "test": {"cat": 1000}}},

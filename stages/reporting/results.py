@@ -22,7 +22,8 @@ def paired_score(test: Mapping) -> str:
 def sentences(quality: Mapping, quantisation: Mapping, teachers: int) -> list[str]:
     """The key findings. teachers: how many seeds the teacher was chosen from."""
     parts = (gain(quality), chance(quality), gap(quality, teachers), teacher_errors(quality),
-             small(quality, quantisation), float_layers(quantisation), excessive_drop(quantisation))
+             small(quality, quantisation), saturating(quantisation), float_layers(quantisation),
+             excessive_drop(quantisation))
     return [sentence for sentence in parts if sentence]
 
 
@@ -140,6 +141,12 @@ def small(quality: Mapping, quantisation: Mapping) -> str:
         f"{span(-high, -low)} points gained" if drop < 0 else f"{span(low, high)} points lost")
     unclear = "no difference can be shown" if within and drop and side(table, "int8_drop") == "unclear" else ""
     return f"{FORMS[quantisation['form']]} the student {change}{bracketed(within, unclear)}."
+
+
+def saturating(quantisation: Mapping) -> str:
+    """Where a file in full range is wrong."""
+    return ("**Its int8 sums saturate on x86 processors with AVX2 and without VNNI, where other answers may come out; "
+            "`predict.py` computes exactly there, and more slowly.**") if quantisation["saturates"] else ""
 
 
 def float_layers(quantisation: Mapping) -> str:

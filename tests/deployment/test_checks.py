@@ -253,7 +253,7 @@ def test_sizes_and_cost_on_val(zoo, monkeypatch):
     assert size["ratio"] == {"parameters": 1.0, "size": round(bytes_of["teacher"] / bytes_of["int8"], 2)}
     scorer = quantize.quantize.ValScorer("classification")
     val = {name: scorer(onnx.load(onnx_model.DEPLOYED[name])) for name in ("student", "int8")}
-    assert cost == {"form": "int8", "float_layers": [], "val": {
+    assert cost == {"form": "int8", "weight_type": "int8", "saturates": False, "float_layers": [], "val": {
         name: round(value, 4) for name, value in val.items()} | {
             "drop": round(val["student"] - val["int8"], 4), "max_drop": 100.0}}
 

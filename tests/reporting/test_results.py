@@ -202,11 +202,11 @@ def test_a_drop_beyond_the_limit():
 
 def test_sentences_in_their_order():
     starts = ("Averaged over 3 seeds", "Of the deployed networks", "The student recovers 40 %", "Of the test images",
-              "In int8", "Layers kept in float", "**On val it loses")
-    sentences = results.sentences(quality(), {"form": "int8", "float_layers": ["a"],
+              "In int8", "**Its int8 sums saturate", "Layers kept in float", "**On val it loses")
+    sentences = results.sentences(quality(), {"form": "int8", "saturates": True, "float_layers": ["a"],
                                               "val": {"drop": 1.0, "max_drop": 0.5}}, 1)
     assert [sentence[:len(start)] for sentence, start in zip(sentences, starts, strict=True)] == [*starts]
-    assert len(results.sentences(quality(), {"form": "int8", "float_layers": [],
+    assert len(results.sentences(quality(), {"form": "int8", "saturates": False, "float_layers": [],
                                              "val": {"drop": 0.1, "max_drop": 0.5}}, 1)) == 5
 
 
