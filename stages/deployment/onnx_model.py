@@ -80,10 +80,14 @@ def write(model, card: Card, path: Path) -> None:
     """
     strip(model)
     for name, value in sorted((vars(card) | facts(model)).items()):
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        model.metadata_props.add(key=name, value=text)
+        model.metadata_props.add(key=name, value=as_text(value))
     with atomic_write(path, "wb") as file:
         file.write(model.SerializeToString(deterministic=True))
+
+
+def as_text(value: object) -> str:
+    """As metadata have it: strings as they are, the rest as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def facts(model) -> dict[str, object]:

@@ -8,7 +8,7 @@ from onnx import ModelProto, checker, helper, shape_inference, version_converter
 
 OLDEST = 14  # of the operator sets: onnx's converter takes back no Sub to an older one
 # The oldest onnxruntime that each was seen to load in, with the IR version that belongs to it.
-RUNTIMES = {14: "1.8", 15: "1.10", 16: "1.12", 17: "1.12", 18: "1.14", 19: "1.15", 20: "1.18", 21: "1.18", 22: "1.22"}
+RUNTIMES = {14: "1.8", 15: "1.10", 16: "1.12", 17: "1.12", 18: "1.14", 19: "1.15", 20: "1.17", 21: "1.18", 22: "1.22"}
 # The converter raises RuntimeError for an operator that it can't take back, the checker the others for what it made.
 IMPOSSIBLE = (RuntimeError, checker.ValidationError, shape_inference.InferenceError, version_converter.ConvertError)
 

@@ -424,6 +424,7 @@ def test_names_of_classes_may_be_dates_and_paths(spoilt):
     ("int8", "settings_sha256", "none"), ("int8", "settings_sha256", 65 * "0"),
     ("int8", "colours", "[[0, 0, 0], [1, 1, 1], [2, 2, 2]]"),
     ("teacher", "mean", "[128.0]"), ("teacher", "std", "[64.0, 64.0]"),
+    ("int8", "saturates", "true"), ("baseline", "oldest_onnxruntime", "1.7"),
 ])
 def test_a_card_that_lies(spoilt, name, entry, value):
     change(name, lambda model: noted(model, **{entry: value}))
