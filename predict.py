@@ -259,8 +259,11 @@ def _mirrored(positions: np.ndarray, side: int) -> np.ndarray:
 
 # ── stages/deployment/runtime.py ──
 
-def session(model: Path | bytes, threads: int, exact: bool = False):
-    """An onnxruntime.InferenceSession. exact: int8 sums never saturate on x86, at 1.3 to 4 times the time there."""
+def session(model, threads: int, exact: bool = False):
+    """An onnxruntime.InferenceSession. model: a file's path, or its bytes.
+
+    exact: int8 sums never saturate on x86, at 1.3 to 4 times the time there.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

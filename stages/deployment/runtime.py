@@ -1,10 +1,11 @@
 """onnxruntime on the CPU, as everything here runs it, predict.py too."""
 
-from pathlib import Path
 
+def session(model, threads: int, exact: bool = False):
+    """An onnxruntime.InferenceSession. model: a file's path, or its bytes.
 
-def session(model: Path | bytes, threads: int, exact: bool = False):
-    """An onnxruntime.InferenceSession. exact: int8 sums never saturate on x86, at 1.3 to 4 times the time there."""
+    exact: int8 sums never saturate on x86, at 1.3 to 4 times the time there.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
