@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import time
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from predict.masks import enlarge
 from predict.sources import Source
 from stages.core.errors import UserError, one_line
 from stages.data.decode import Unreadable
-from stages.deployment.onnx_model import session
+from stages.deployment.runtime import session
+
+CPUINFO = Path("/proc/cpuinfo")  # of Linux
 
 
 class Model:
@@ -37,13 +40,14 @@ class Model:
                             "numpy pillow") from None
         try:
             self.session = session(str(path), threads or cores())
+            metadata = self.session.get_modelmeta().custom_metadata_map
+            if metadata.get("saturates") == "true" and adds_in_16_bits():
+                self.session = session(str(path), threads or cores(), exact=True)
         except Exception as error:  # onnxruntime's own classes share no base but this one
-            if "IR version" in str(error) or "opset" in str(error):
-                raise UserError(f"onnxruntime {onnxruntime.__version__} is too old for {path} ({one_line(error)}); "
-                                "run: pip install --upgrade onnxruntime") from None
-            raise UserError(f"{path} is no readable ONNX model ({one_line(error)}); copy it again") from None
+            advice = _advice(path, onnxruntime.__version__)
+            raise UserError(f"{path} is no readable ONNX model ({one_line(error)}); {advice}") from None
         self.name, self.seconds = path.name, 0.0
-        self.card = Card.read(self.session.get_modelmeta().custom_metadata_map, str(path))
+        self.card = Card.read(metadata, str(path))
         self._check_graph(path)
 
     def answer(self, picture: bytes | np.ndarray, topk: int = 5) -> dict:
@@ -108,3 +112,24 @@ def cores() -> int:
     """That this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def adds_in_16_bits() -> bool:
+    """Whether this processor adds products of int8 in 16 bits, as x86 with AVX2 and without VNNI does; True where that
+    can't be told.
+    """
+    try:
+        words = set(CPUINFO.read_text(encoding="utf-8", errors="replace").split())
+    except OSError:  # not Linux
+        return True
+    return "avx2" in words and not words & {"avx512_vnni", "avx_vnni"}
+
+
+def _advice(path: Path, version: str) -> str:
+    """What to do about a file that onnxruntime refuses: it may be too old for it, which the file's metadata tell."""
+    needed = re.search(rb"oldest_onnxruntime\x12.(\d+)\.(\d+)", path.read_bytes())
+    installed = re.match(r"(\d+)\.(\d+)", version)
+    if needed and tuple(map(int, needed.groups())) > tuple(map(int, installed.groups())):
+        oldest = b".".join(needed.groups()).decode()
+        return f"it needs onnxruntime {oldest} or newer, and this is {version}: pip install --upgrade onnxruntime"
+    return "copy it again"

@@ -86,7 +86,7 @@ def make_small(settings: QuantizeParams, task: str) -> dict[str, object]:
     """Writes a small file for each seed of the network that ships, the best on val also as deployed. Returns which
     network that is, and what being small costs it on val.
 
-    Which layers stay float is decided for the best seed, and is the same for all.
+    The way is chosen for the best seed, and is the same for all.
     """
     import onnx
 
@@ -102,16 +102,18 @@ def make_small(settings: QuantizeParams, task: str) -> dict[str, object]:
             if seed == best:
                 before = scorer(model)
                 chosen = quantize.best(quantize.candidates(ready, scorer, before - settings.max_drop))
-            small = chosen.model if seed == best else ready.quantised(chosen.excluded_nodes)
-        card = dataclasses.replace(card, form=quantize.FORMS[settings.mode], settings_sha256=digest(
-            card.settings_sha256, settings, chosen.excluded_nodes))
+            small = (chosen.model if seed == best else
+                     ready._replace(settings=chosen.settings).quantised(chosen.excluded_nodes))
+        card = dataclasses.replace(card, form=quantize.FORMS[chosen.settings.mode], settings_sha256=digest(
+            card.settings_sha256, chosen.settings, chosen.excluded_nodes))
         onnx_model.write(small, card, seed_file("int8", seed))
     shutil.copyfile(seed_file("int8", best), DEPLOYED["int8"])
     drop = before - chosen.val
     if drop > settings.max_drop:
         print(f"quantize: on val the small network is {drop:.2f} points behind the float one, and quantize.max_drop is "
               f"{settings.max_drop:g}; python -m stages.quantize --explore shows what other ways cost", file=sys.stderr)
-    return {"form": quantize.FORMS[settings.mode], "float_layers": chosen.excluded_nodes,
+    return {"form": quantize.FORMS[chosen.settings.mode], "weight_type": chosen.settings.weight_type,
+            "saturates": onnx_model.facts(chosen.model)["saturates"], "float_layers": chosen.excluded_nodes,
             "shipped": role, "mean_on_val": on_val,
             "val": {role: round(before, 4), "int8": round(chosen.val, 4), "drop": round(drop, 4),
                     "max_drop": settings.max_drop}}

@@ -137,7 +137,9 @@ def no_local_paths(subject: ModelUnderTest) -> CheckResult:
 
 
 def card_matches(subject: ModelUnderTest) -> CheckResult:
-    """Its card says what params.yaml, the arrays and the weights say."""
+    """Its card says what params.yaml, the arrays and the weights say; its metadata, what its graph does."""
+    import onnx
+
     card, classes, listed = subject.model.card, tuple(prepared.classes()), onnx_model.FOLDER / "classes.txt"
     expected = card_fields() | {"role": subject.role, "weights_sha256": files.sha256(subject.weights)}
     for field, right in expected.items():
@@ -148,6 +150,10 @@ def card_matches(subject: ModelUnderTest) -> CheckResult:
         return CheckResult(False, f"its card says form {card.form!r}, which the {subject.name} hasn't", {})
     if not SHA256.fullmatch(card.settings_sha256):
         return CheckResult(False, f"its card says settings_sha256 {reprlib.repr(card.settings_sha256)}, no hash", {})
+    told = subject.model.session.get_modelmeta().custom_metadata_map
+    for key, right in onnx_model.facts(onnx.load(subject.path)).items():
+        if (value := told.get(key)) != onnx_model.as_text(right):
+            return CheckResult(False, f"its metadata say {key} {value!r}, but it is {right!r}", {})
     numbers = {"mean": 3, "std": 3, "colours": len(classes) if subject.sample.shape else 0}
     for field, right in numbers.items():
         if (count := len(getattr(card, field))) != right:

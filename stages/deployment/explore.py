@@ -16,8 +16,10 @@ from stages.deployment.quantize import FORMS, Candidate, QuantizeParams
 
 ROUNDS, WARMUP, SECONDS = 20, 5, 0.1  # of each model's turns, on one thread
 EQUAL = 0.05  # share by which two latencies differ by chance, and by which a difference in size is worth nothing
-WAYS = ({"mode": "static", "per_channel": True}, {"mode": "static", "per_channel": False}, {"mode": "weights"},
-        {"mode": "fp16"})
+SAFE = {"mode": "static", "weight_type": "int8", "reduce_range": True}
+WAYS = (SAFE | {"per_channel": True}, SAFE | {"per_channel": False},
+        SAFE | {"per_channel": True, "weight_type": "uint8"}, SAFE | {"per_channel": True, "reduce_range": False},
+        {"mode": "weights"}, {"mode": "fp16"})
 
 
 def explore(path: Path, settings: QuantizeParams) -> list[Candidate]:
@@ -43,12 +45,13 @@ def explore(path: Path, settings: QuantizeParams) -> list[Candidate]:
 
 
 def choose(rows: Sequence[Candidate], settings: QuantizeParams) -> Candidate | None:
-    """The fastest small model that loses at most max_drop and is no slower than the float one; None if there is none.
+    """The fastest small model that is right on every processor, loses at most max_drop and is no slower than the float
+    one; None if there is none.
 
     Among equally fast ones the smallest, among equally small ones the best on val. Differences below EQUAL don't count.
     """
     float_row, *small = rows
-    fit = [row for row in small if float_row.val - row.val <= settings.max_drop
+    fit = [row for row in small if not row.settings.full_range and float_row.val - row.val <= settings.max_drop
            and row.latency <= (1 + EQUAL) * float_row.latency]
     for key in ("latency", "size"):
         least = min((getattr(row, key) for row in fit), default=0)
@@ -59,23 +62,29 @@ def choose(rows: Sequence[Candidate], settings: QuantizeParams) -> Candidate | N
 def table(rows: Sequence[Candidate], settings: QuantizeParams) -> str:
     """What was tried, in columns, and what to set in params.yaml."""
     first, choice = rows[0], choose(rows, settings)
-    lines = [f"{'way':34}{'val, %':>9}{'drop':>8}{'size, MB':>10}{'latency, ms':>13}{'speed-up':>10}"]
-    lines += [f"{_describe(row):34}{row.val:9.2f}{first.val - row.val:8.2f}{row.size / 1e6:10.3f}"
+    lines = [f"{'way':40}{'val, %':>9}{'drop':>8}{'size, MB':>10}{'latency, ms':>13}{'speed-up':>10}"]
+    lines += [f"{_describe(row):40}{row.val:9.2f}{first.val - row.val:8.2f}{row.size / 1e6:10.3f}"
               f"{1e3 * row.latency:13.3f}{first.latency / row.latency:9.2f}×" for row in rows]
     if choice:
-        keys = ["mode", *["per_channel"] * (choice.settings.mode == "static"),
-                *["remedy"] * bool(choice.excluded_nodes)]
+        keys = ["mode", *["remedy"] * bool(choice.excluded_nodes)]
+        if choice.settings.mode == "static":
+            keys[1:1] = ["per_channel", *(key for key in ("weight_type", "reduce_range")
+                                          if getattr(choice.settings, key) != getattr(settings, key))]
         changes = ", ".join(f"quantize.{key} to {str(getattr(choice.settings, key)).lower()}" for key in keys)
         advice = f"Best here: {_describe(choice)}. In params.yaml, set {changes}."
     else:
         advice = (f"None of them keeps within quantize.max_drop ({settings.max_drop:g} points) and the float model's "
                   "latency: the float student is the one to deploy.")
+    if any(row.settings.full_range for row in rows[1:]):
+        advice += "\nFull range is wrong on x86 with AVX2 and without VNNI, so it is never the best."
     return "\n".join([*lines, "", advice])
 
 
 def _describe(row: Candidate) -> str:
     if row.settings is None:
         return "float"
-    scales = f", a scale a {'channel' if row.settings.per_channel else 'tensor'}" * (row.settings.mode == "static")
+    if row.settings.mode != "static":
+        return FORMS[row.settings.mode]
+    weights = ", uint8 weights" * (row.settings.weight_type == "uint8") + ", full range" * row.settings.full_range
     layers = f", {len(row.excluded_nodes)} layers float" * bool(row.excluded_nodes)
-    return FORMS[row.settings.mode] + scales + layers
+    return f"int8, a scale a {'channel' if row.settings.per_channel else 'tensor'}{weights}{layers}"

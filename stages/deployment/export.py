@@ -10,7 +10,7 @@ from onnx import ModelProto, helper, numpy_helper
 from torch import nn
 
 from stages.core.errors import UserError, one_line
-from stages.deployment import onnx_model
+from stages.deployment import onnx_model, opset
 
 
 class Deployed(nn.Module):
@@ -36,6 +36,7 @@ def to_onnx(network: nn.Module, image_size: int) -> ModelProto:
         with contextlib.redirect_stderr(io.StringIO()):
             model = torch.onnx.export(
                 Deployed(network).eval(), (example,), dynamo=True, external_data=False, verbose=False,
+                opset_version=18,  # the oldest that it writes by itself
                 input_names=[onnx_model.IMAGE], output_names=[onnx_model.LOGITS],
                 dynamic_shapes=({0: torch.export.Dim("batch", min=1)},)).model_proto
     except torch.onnx.OnnxExporterError as error:
@@ -44,7 +45,8 @@ def to_onnx(network: nn.Module, image_size: int) -> ModelProto:
     finally:
         logging.disable(logging.NOTSET)
     _use_global_average_pool(model)
-    return model
+    _use_plain_reshape(model)
+    return opset.lowest(model)
 
 
 def _use_global_average_pool(model: ModelProto) -> None:
@@ -59,3 +61,12 @@ def _use_global_average_pool(model: ModelProto) -> None:
                 node.op_type = "GlobalAveragePool"
                 del node.input[1:], node.attribute[:]
     onnx_model.drop_unused(model.graph)
+
+
+def _use_plain_reshape(model: ModelProto) -> None:
+    """Drop `allowzero`, which means nothing for a shape without a 0: onnxruntime before 1.12 fails on it."""
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type == "Reshape" and node.input[1] in constants and numpy_helper.to_array(
+                constants[node.input[1]]).all():
+            del node.attribute[:]

@@ -16,7 +16,7 @@ from onnx import numpy_helper
 from onnxruntime import quantization
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from stages.deployment import onnx_model, weight_only
+from stages.deployment import onnx_model, opset, weight_only
 
 BATCH = 16  # images calibrated at a time: every activation of a batch is in memory
 NORMALISATION = ["Transpose", "Cast", "Sub", "Div"]  # what export makes of the layout's change and (image − mean) / std
@@ -71,7 +71,7 @@ class Calibrated:
         _keep_float(result.graph, excluded_nodes)
         if self.centred:
             _bypass_normalisation(result.graph)
-        return result
+        return opset.lowest(result)  # the quantiser imports domains that nothing here is of
 
 
 @contextmanager
@@ -83,6 +83,23 @@ def calibrated(model: onnx.ModelProto, images: np.ndarray, centred: bool) -> Ite
     """
     with tempfile.TemporaryDirectory() as folder:
         yield Calibrated(model, images, centred, Path(folder))
+
+
+def unsigned_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A model of `Calibrated` with its int8 weights as uint8, 128 higher, at zero point 128: the same numbers.
+
+    x86 without VNNI multiplies uint8 by uint8 in 16 bits, then adds in 32, so that nothing saturates.
+    """
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        weights = constants.get(node.input[0]) if node.op_type == "DequantizeLinear" else None
+        if weights is not None and weights.data_type == onnx.TensorProto.INT8:
+            values = numpy_helper.to_array(weights).astype(np.int16) + 128
+            weights.CopyFrom(numpy_helper.from_array(values.astype(np.uint8), weights.name))
+            zero = numpy_helper.to_array(constants[node.input[2]])
+            constants[node.input[2]].CopyFrom(
+                numpy_helper.from_array(np.full_like(zero, 128, np.uint8), node.input[2]))
+    return model
 
 
 def _normalisation(graph: onnx.GraphProto) -> list[onnx.NodeProto]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from stages.core.errors import UserError, one_line
 from stages.core.files import atomic_write
+from stages.deployment.runtime import session
 
 FOLDER = Path("models")
 # The four models that are compared, as they are deployed, in the order of every table.
@@ -67,18 +68,6 @@ def open_model(path: Path, threads: int) -> Model:
     return Model(opened, _card(opened.get_modelmeta().custom_metadata_map, path))
 
 
-def session(model, threads: int):
-    """An onnxruntime.InferenceSession on the CPU. model: a file's path, or its bytes. predict.py has it too."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-    options.log_severity_level = 3  # errors only
-    # Waiting threads would otherwise spin, and take the cores from the next model that is measured.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
-
 def run(session, images: np.ndarray) -> np.ndarray:
     """uint8 (N,H,W,3) → float32 logits (N,C,*S)."""
     return session.run([LOGITS], {IMAGE: images})[0]
@@ -90,11 +79,26 @@ def write(model, card: Card, path: Path) -> None:
     The same network gives the same bytes in every folder and process.
     """
     strip(model)
-    for name, value in sorted(vars(card).items()):
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        model.metadata_props.add(key=name, value=text)
+    for name, value in sorted((vars(card) | facts(model)).items()):
+        model.metadata_props.add(key=name, value=as_text(value))
     with atomic_write(path, "wb") as file:
         file.write(model.SerializeToString(deterministic=True))
+
+
+def as_text(value: object) -> str:
+    """As metadata have it: strings as they are, the rest as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def facts(model) -> dict[str, object]:
+    """What the metadata of an onnx.ModelProto say besides its card, told from its graph.
+
+    oldest_onnxruntime: that loads it. saturates: whether int8 sums may, on x86 with AVX2 and without VNNI.
+    """
+    from stages.deployment import opset, overflow
+
+    return {"oldest_onnxruntime": opset.oldest_runtime(model),
+            "saturates": overflow.largest_pair(model) > overflow.MOST}
 
 
 def strip(message) -> None:

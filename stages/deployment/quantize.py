@@ -26,11 +26,17 @@ BATCH = 64
 class QuantizeParams(params.Section):
     mode: Literal["static", "weights", "fp16"]  # int8 arithmetic | int8 weights | half-float weights, both in float
     per_channel: bool  # static: a scale for each output channel of the weights; false: one a tensor
-    reduce_range: bool  # static: weights within ±64, so that every processor answers the same; false: within ±127
+    weight_type: Literal["int8", "uint8"]  # static: uint8 is right on every processor in 8 bits, and slower
+    reduce_range: bool  # static, int8: weights within ±64, so that every processor answers the same; false: within ±127
     calibration_images: int = pydantic.Field(ge=1)  # of train, spread evenly; all where there are fewer
     max_drop: float = pydantic.Field(ge=0, le=100)  # points on val that the small model may be behind the float one
     ship: Literal["best", "student", "baseline"]  # whose network it is made of; best: of the higher mean score on val
-    remedy: Literal["none", "layers"]  # static, where it is further behind: nothing | its worst layers stay float
+    remedy: Literal["none", "layers", "all"]  # static, where it is further behind; see _ways
+
+    @property
+    def full_range(self) -> bool:
+        """Whether int8 arithmetic is in 8 bits, which saturates on x86 with AVX2 and without VNNI."""
+        return self.mode == "static" and self.weight_type == "int8" and not self.reduce_range
 
 
 class Candidate(NamedTuple):
@@ -53,9 +59,12 @@ class Quantiser(NamedTuple):
 
     def quantised(self, excluded_nodes: Collection[str] = ()) -> ModelProto:
         """The small model. excluded_nodes: layers that stay float in mode static."""
-        if self.calibrated:
-            return self.calibrated.quantised(self.settings.per_channel, self.settings.reduce_range, excluded_nodes)
-        return WEIGHT_ONLY[self.settings.mode](self.model)
+        settings = self.settings
+        if settings.mode != "static":
+            return WEIGHT_ONLY[settings.mode](self.model)
+        if settings.weight_type == "uint8":
+            return int8.unsigned_weights(self.calibrated.quantised(settings.per_channel, False, excluded_nodes))
+        return self.calibrated.quantised(settings.per_channel, settings.reduce_range, excluded_nodes)
 
 
 @contextmanager
@@ -89,21 +98,31 @@ class ValScorer:
 
 
 def candidates(ready: Quantiser, scorer: ValScorer, least: float) -> list[Candidate]:
-    """With no layer in float; then, as `remedy` allows, with the worst 1, 2, 4 …, up to half of them, until one scores
-    `least` on val.
-    """
-    def candidate(excluded_nodes: list[str]) -> Candidate:
-        small = ready.quantised(excluded_nodes)
-        return Candidate(ready.settings, excluded_nodes, small, scorer(small))
-
-    tried = [candidate([])]
-    if tried[0].val >= least or not ready.calibrated or ready.settings.remedy == "none":
-        return tried
-    ranked, count = _worst_first(ready, scorer.images), 1
-    while tried[-1].val < least and 2 * count <= len(ranked):
-        tried.append(candidate(ranked[:count]))
-        count *= 2
+    """As the settings say; then, as `remedy` allows, in other ways, until one scores `least` on val."""
+    tried = []
+    for settings, excluded_nodes in _ways(ready, scorer.images):
+        small = ready._replace(settings=settings).quantised(excluded_nodes)
+        tried.append(Candidate(settings, excluded_nodes, small, scorer(small)))
+        if tried[-1].val >= least:
+            break
     return tried
+
+
+def _ways(ready: Quantiser, images: np.ndarray) -> Iterator[tuple[QuantizeParams, list[str]]]:
+    """Settings, and the layers that stay float: first none; remedy layers: then the worst 1, 2, 4 …, up to half; all:
+    then 8 bits as uint8, and at last int8 weights with float arithmetic. No remedy saturates.
+    """
+    settings = ready.settings
+    yield settings, []
+    if settings.mode != "static" or settings.remedy == "none":
+        return
+    ranked, count = _worst_first(ready, images), 1
+    while 2 * count <= len(ranked):
+        yield settings, ranked[:count]
+        count *= 2
+    if settings.remedy == "all":
+        for change in ({"weight_type": "uint8"}, {"mode": "weights"}):
+            yield settings.model_copy(update=change), []
 
 
 def best(tried: list[Candidate]) -> Candidate:

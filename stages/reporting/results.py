@@ -23,7 +23,7 @@ def sentences(quality: Mapping, quantisation: Mapping, teachers: int) -> list[st
     """The key findings. teachers: how many seeds the teacher was chosen from."""
     parts = (gain(quality), chance(quality), gap(quality, teachers), teacher_errors(quality),
              shipped(quality, quantisation), opposite(quality, quantisation), small(quality, quantisation),
-             float_layers(quantisation), excessive_drop(quantisation))
+             saturating(quantisation), float_layers(quantisation), excessive_drop(quantisation))
     return [sentence for sentence in parts if sentence]
 
 
@@ -179,6 +179,12 @@ def from_a_photograph(speed: Mapping) -> str:
     return (f"From a JPEG of 12 megapixels to the answer `predict.py` takes {row['photograph_ms']:.0f} ms, decoding "
             f"and resizing included, from its start on {row['cold_start_ms']:.0f} ms, and at most "
             f"{row['photograph_memory_mb']:.0f} MB.")
+
+
+def saturating(quantisation: Mapping) -> str:
+    """Where a file in full range is wrong."""
+    return ("**Its int8 sums saturate on x86 processors with AVX2 and without VNNI, where other answers may come out; "
+            "`predict.py` computes exactly there, and more slowly.**") if quantisation["saturates"] else ""
 
 
 def float_layers(quantisation: Mapping) -> str:

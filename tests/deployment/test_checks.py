@@ -255,8 +255,8 @@ def test_sizes_and_cost_on_val(zoo, monkeypatch):
     assert size["ratio"] == {"parameters": 1.0, "size": round(bytes_of["teacher"] / bytes_of["int8"], 2)}
     scorer = quantize.quantize.ValScorer("classification")
     val = {name: scorer(onnx.load(onnx_model.DEPLOYED[name])) for name in ("student", "int8")}
-    assert cost == {"form": "int8", "float_layers": [], "shipped": "student", "mean_on_val": {
-        "student": 50.5, "baseline": 50.0}, "val": {
+    assert cost == {"form": "int8", "weight_type": "int8", "saturates": False, "float_layers": [], "shipped": "student",
+                    "mean_on_val": {"student": 50.5, "baseline": 50.0}, "val": {
         name: round(value, 4) for name, value in val.items()} | {
             "drop": round(val["student"] - val["int8"], 4), "max_drop": 100.0}}
 
@@ -427,6 +427,7 @@ def test_names_of_classes_may_be_dates_and_paths(spoilt):
     ("int8", "settings_sha256", "none"), ("int8", "settings_sha256", 65 * "0"),
     ("int8", "colours", "[[0, 0, 0], [1, 1, 1], [2, 2, 2]]"),
     ("teacher", "mean", "[128.0]"), ("teacher", "std", "[64.0, 64.0]"),
+    ("int8", "saturates", "true"), ("baseline", "oldest_onnxruntime", "1.7"),
 ])
 def test_a_card_that_lies(spoilt, name, entry, value):
     change(name, lambda model: noted(model, **{entry: value}))
@@ -473,19 +474,17 @@ def test_a_fixed_batch_dimension(spoilt):
 
 
 @pytest.mark.parametrize("nodes, said", [
-    ([helper.make_node("ReduceMean", ["own", "zero"], ["average"]),
+    ([helper.make_node("ReduceMean", ["own"], ["average"], axes=[0]),
       helper.make_node("Sub", ["own", "average"], ["logits"])],
      "an image's logits differ by"),
     ([helper.make_node("Neg", ["own"], ["less"]), helper.make_node("Concat", ["own", "less"], ["both"], axis=1),
-      helper.make_node("ReduceMin", ["both", "one"], ["low"]), helper.make_node("Sqrt", ["low"], ["nan"]),
+      helper.make_node("ReduceMin", ["both"], ["low"], axes=[1]), helper.make_node("Sqrt", ["low"], ["nan"]),
       helper.make_node("Add", ["own", "nan"], ["logits"])], "not all finite"),
     ([helper.make_node("Concat", ["own", "own"], ["logits"], axis=1)], "(32, 6), and should get float32 (32, 3)"),
 ])
 def test_answers_of_the_wrong_kind(spoilt, nodes, said):
     def edit(model: onnx.ModelProto) -> None:
         model.graph.node[-1].output[0] = "own"
-        model.graph.initializer.extend(numpy_helper.from_array(np.array([axis]), name)
-                                       for axis, name in ((0, "zero"), (1, "one")))
         model.graph.node.extend(nodes)
         model.graph.output[0].type.tensor_type.ClearField("shape")
 

@@ -12,13 +12,14 @@ import pytest
 import torch
 from conftest import Project
 from exported_networks import SIDE, answers, deployed, float_model, net
+from onnx import TensorProto
 
 from stages.core import files
 from stages.data import prepared
-from stages.deployment import explore, export, onnx_model, quantize, weight_only
+from stages.deployment import explore, export, int8, onnx_model, overflow, quantize, weight_only
 
-SETTINGS = quantize.QuantizeParams(mode="static", per_channel=True, reduce_range=True, calibration_images=64,
-                                   max_drop=0.5, remedy="layers")
+SETTINGS = quantize.QuantizeParams(mode="static", per_channel=True, weight_type="int8", reduce_range=True,
+                                   calibration_images=64, max_drop=0.5, remedy="layers")
 
 
 def plain(count: int) -> np.ndarray:
@@ -101,6 +102,10 @@ class Ready:
         self.settings = SETTINGS.model_copy(update={"mode": mode, "remedy": remedy})
         self.calibrated = self if mode == "static" else None
 
+    def _replace(self, settings: quantize.QuantizeParams) -> "Ready":
+        self.settings = settings
+        return self
+
     def quantised(self, excluded_nodes: list[str]) -> list[str]:
         return excluded_nodes
 
@@ -121,6 +126,36 @@ def test_more_layers_stay_float_until_the_score_is_reached(ready, least, numbers
     assert [one.excluded_nodes for one in tried] == [ready.layers[:number] for number in numbers]
     assert [one.val for one in tried] == [50 + number for number in numbers]
     assert all(one.settings is ready.settings for one in tried)
+
+
+@pytest.mark.parametrize("least, count", [(51, 2), (61, 4), (62, 5), (99, 5)])
+def test_all_remedies_end_in_ways_that_never_saturate(least, count, monkeypatch):
+    """Layers, then 8 bits as uint8, then float arithmetic; the score is 61 and 62 in the last two."""
+    monkeypatch.setattr(quantize, "_worst_first", lambda ready, images: ready.layers)
+    ready, scores = Ready(4, remedy="all"), {("static", "int8"): 50, ("static", "uint8"): 61, ("weights", "int8"): 62}
+    scorer = lambda small: scores[ready.settings.mode, ready.settings.weight_type] + len(small)  # noqa: E731
+    scorer.images = None
+    tried = quantize.candidates(ready, scorer, least)
+    assert [(one.settings.mode, one.settings.weight_type, len(one.excluded_nodes)) for one in tried] == [
+        ("static", "int8", 0), ("static", "int8", 1), ("static", "int8", 2), ("static", "uint8", 0),
+        ("weights", "int8", 0)][:count]
+    assert not any(one.settings.full_range for one in tried)
+
+
+def test_uint8_weights_are_the_full_range_in_other_words():
+    """The same answers, to the bit, where nothing saturates; and nothing can."""
+    model, images = float_model(), np.random.default_rng(0).integers(0, 256, (32, SIDE, SIDE, 3), dtype=np.uint8)
+    with int8.calibrated(model, images, True) as ready:
+        full, unsigned = (quantize.Quantiser(model, SETTINGS.model_copy(update=change), ready).quantised()
+                          for change in ({"reduce_range": False}, {"weight_type": "uint8"}))
+    onnx.checker.check_model(unsigned, full_check=True)
+    assert overflow.largest_pair(full) > overflow.MOST and overflow.largest_pair(unsigned) == 0
+    weights = [{tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in one.graph.initializer
+                if tensor.data_type in (TensorProto.INT8, TensorProto.UINT8) and len(tensor.dims) > 1}
+               for one in (full, unsigned)]
+    assert len(weights[0]) == 10 and weights[0].keys() == weights[1].keys()
+    assert all(np.array_equal(weights[0][name] + np.int16(128), weights[1][name]) for name in weights[0])
+    assert np.abs(answers(unsigned, images) - answers(full, images)).max() < 1e-4
 
 
 def test_the_val_score_counts_every_image_once(spoilt, monkeypatch):
@@ -199,10 +234,10 @@ def test_the_table_of_what_was_tried():
     small = row("static", 88.5, 40_000, 5e-4)._replace(excluded_nodes=["a", "b"])
     rows, settings = [float_row, small, row("weights", 90, 30_000, 2e-3)], SETTINGS.model_copy(update={"max_drop": 2.0})
     assert explore.table(rows, settings).splitlines() == [
-        "way                                  val, %    drop  size, MB  latency, ms  speed-up",
-        "float                                 90.00    0.00     0.100        2.000     1.00×",
-        "int8, a scale a channel, 2 layers float    88.50    1.50     0.040        0.500     4.00×",
-        "int8 weights                          90.00    0.00     0.030        2.000     1.00×",
+        "way                                        val, %    drop  size, MB  latency, ms  speed-up",
+        "float                                       90.00    0.00     0.100        2.000     1.00×",
+        "int8, a scale a channel, 2 layers float     88.50    1.50     0.040        0.500     4.00×",
+        "int8 weights                                90.00    0.00     0.030        2.000     1.00×",
         "",
         "Best here: int8, a scale a channel, 2 layers float. In params.yaml, set quantize.mode to static, "
         "quantize.per_channel to true, quantize.remedy to layers."]
@@ -212,6 +247,21 @@ def test_the_table_of_what_was_tried():
     )
     assert explore.table([float_row, rows[2]], SETTINGS).endswith(
         "Best here: int8 weights. In params.yaml, set quantize.mode to weights.")
+
+
+def test_full_range_is_shown_and_never_recommended():
+    float_row, seven = row(None, 90, 100_000, 2e-3), row("static", 90, 40_000, 6e-4)
+    weights = row("weights", 90, 30_000, 2e-3)
+    full, unsigned = (seven._replace(settings=SETTINGS.model_copy(update=change), latency=5e-4)
+                      for change in ({"reduce_range": False}, {"weight_type": "uint8"}))
+    assert explore.choose([float_row, seven, full], SETTINGS) is seven
+    assert explore.choose([float_row, full, weights], SETTINGS) is weights
+    lines = explore.table([float_row, full, weights], SETTINGS).splitlines()
+    assert lines[2].startswith("int8, a scale a channel, full range     ")
+    assert lines[-1] == "Full range is wrong on x86 with AVX2 and without VNNI, so it is never the best."
+    assert explore.table([float_row, unsigned], SETTINGS).endswith(
+        "Best here: int8, a scale a channel, uint8 weights. In params.yaml, set quantize.mode to static, "
+        "quantize.per_channel to true, quantize.weight_type to uint8.")
 
 
 @pytest.mark.slow
@@ -225,9 +275,12 @@ def test_explore_measures_every_way_and_writes_nothing(deployed):
     assert not done.returncode, done.stderr
     assert state() == before
     lines = done.stdout.splitlines()
-    assert [line.split("  ")[0] for line in lines[1:6]] == [
-        "float", "int8, a scale a channel", "int8, a scale a tensor", "int8 weights", "fp16 weights"]
-    assert all(float(line.split()[-2]) > 0 for line in lines[1:6])
+    assert [line.split("  ")[0] for line in lines[1:8] if "layers float" not in line][:4] == [
+        "float", "int8, a scale a channel", "int8, a scale a tensor", "int8, a scale a channel, uint8 weights"]
+    rows = [line for line in lines[1:] if line.endswith("×")]
+    names = {line[:40].strip() for line in rows}
+    assert {"int8, a scale a channel, full range", "int8 weights", "fp16 weights"} <= names
+    assert all(float(line.split()[-2]) > 0 for line in rows)
 
 
 @pytest.mark.slow

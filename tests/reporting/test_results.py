@@ -218,13 +218,13 @@ def test_a_drop_beyond_the_limit():
 
 def test_sentences_in_their_order():
     starts = ("Averaged over 3 seeds", "Of the deployed networks", "The student recovers 40 %", "Of the test images",
-              "**The file that ships", "Val and test point", "In int8 the baseline", "Layers kept in float",
-              "**On val it loses")
-    cost = {"form": "int8", "float_layers": ["a"], "val": {"drop": 1.0, "max_drop": 0.5},
+              "**The file that ships", "Val and test point", "In int8 the baseline", "**Its int8 sums saturate",
+              "Layers kept in float", "**On val it loses")
+    cost = {"form": "int8", "saturates": True, "float_layers": ["a"], "val": {"drop": 1.0, "max_drop": 0.5},
             "mean_on_val": {"student": 90.0, "baseline": 91.0}}
     sentences = results.sentences(quality(test__shipped_role="baseline"), cost, 1)
     assert [sentence[:len(start)] for sentence, start in zip(sentences, starts, strict=True)] == [*starts]
-    cost |= {"float_layers": [], "val": {"drop": 0.1, "max_drop": 0.5}}
+    cost |= {"saturates": False, "float_layers": [], "val": {"drop": 0.1, "max_drop": 0.5}}
     cost["mean_on_val"]["student"] = 92.0
     assert len(results.sentences(quality(), cost, 1)) == 5
 

@@ -1,0 +1,79 @@
+"""What one runtime answers to images, on its own: Python 3.8 or newer, numpy, and the runtime are all that it needs.
+
+    python answer.py RUNTIME MODEL.onnx IMAGES.npy
+
+In: uint8 images (N,H,W,3). Out: JSON on stdout: runtime with its version; machine; ms an image, the median on one
+thread; classes, (N,) or (N,H,W), the largest logit's index; refusal, the error where there is one. Exit status 3: this
+Python lacks the runtime. benchmarks/devices.py runs it, in other Pythons and on emulated processors.
+"""
+
+import importlib
+import json
+import platform
+import statistics
+import sys
+import time
+
+import numpy as np
+
+
+def in_onnxruntime(onnxruntime, path, shape):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 4
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda image: session.run(["logits"], {"image": image})[0]
+
+
+def in_openvino(openvino, path, shape):
+    settings = {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY"}
+    request = openvino.Core().compile_model(path, "CPU", settings).create_infer_request()
+    return lambda image: request.infer({0: image})[0].copy()
+
+
+def in_opencv(cv2, path, shape):
+    cv2.setNumThreads(1)
+    net = cv2.dnn.readNetFromONNX(path)
+
+    def run(image):
+        net.setInput(image)
+        return net.forward()
+
+    return run
+
+
+def in_tract(tract, path, shape):
+    model = tract.onnx().load(path)
+    model.set_input_fact(0, ",".join([*map(str, shape), "u8"]))
+    runnable = model.into_model().into_runnable()
+    return lambda image: runnable.run([image])[0].to_numpy()
+
+
+# name: the module to import, and (module, path, shape of an image (1,H,W,3)) → (image → logits (1,C,*S))
+RUNTIMES = {"onnxruntime": ("onnxruntime", in_onnxruntime), "openvino": ("openvino", in_openvino),
+            "opencv": ("cv2", in_opencv), "tract": ("tract", in_tract)}
+
+
+def main(name, path, images):
+    module, opened = RUNTIMES[name]
+    try:
+        module = importlib.import_module(module)
+    except ImportError:
+        sys.exit(3)
+    version = (getattr(module, "__version__", None) or module.version()).split("-")[0]
+    told = {"runtime": f"{name} {version}", "machine": platform.machine(), "classes": [], "ms": 0.0, "refusal": ""}
+    try:
+        answer, seconds = opened(module, path, (1, *images.shape[1:])), []
+        for row in range(len(images)):
+            image = np.ascontiguousarray(images[row:row + 1])
+            start = time.perf_counter()
+            logits = np.asarray(answer(image))
+            seconds.append(time.perf_counter() - start)
+            told["classes"].append(logits[0].argmax(0).tolist())
+        told["ms"] = 1e3 * statistics.median(seconds)
+    except Exception as error:  # runtimes' own classes share no base but this one
+        told["refusal"] = " ".join(str(error).split()) or type(error).__name__
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], np.load(sys.argv[3]))
