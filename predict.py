@@ -889,7 +889,7 @@ class Model:
             raise UserError(f"there is no model {path}; name one with --model")
         try:
             with contextlib.redirect_stderr(io.StringIO()):  # where it doesn't fit numpy, that says so in thirty lines
-                import onnxruntime
+                import onnxruntime  # noqa: F401
         except Exception as error:  # it was built for another numpy, a library of the system is missing, …
             raise UserError(f"onnxruntime can't be loaded ({one_line(error)}); run: pip install --upgrade onnxruntime "
                             "numpy pillow") from None
@@ -899,8 +899,7 @@ class Model:
             if metadata.get("saturates") == "true" and adds_in_16_bits():
                 self.session = session(str(path), threads or cores(), exact=True)
         except Exception as error:  # onnxruntime's own classes share no base but this one
-            advice = _advice(path, onnxruntime.__version__)
-            raise UserError(f"{path} is no readable ONNX model ({one_line(error)}); {advice}") from None
+            raise UserError(f"{path} is no readable ONNX model ({one_line(error)}); {_advice(path)}") from None
         self.name, self.seconds = path.name, 0.0
         self.card = Card.read(metadata, str(path))
         self._check_graph(path)
@@ -980,13 +979,16 @@ def adds_in_16_bits() -> bool:
     return "avx2" in words and not words & {"avx512_vnni", "avx_vnni"}
 
 
-def _advice(path: Path, version: str) -> str:
+def _advice(path: Path) -> str:
     """What to do about a file that onnxruntime refuses: it may be too old for it, which the file's metadata tell."""
+    import onnxruntime
+
     needed = re.search(rb"oldest_onnxruntime\x12.(\d+)\.(\d+)", path.read_bytes())
-    installed = re.match(r"(\d+)\.(\d+)", version)
+    installed = re.match(r"(\d+)\.(\d+)", onnxruntime.__version__)
     if needed and tuple(map(int, needed.groups())) > tuple(map(int, installed.groups())):
         oldest = b".".join(needed.groups()).decode()
-        return f"it needs onnxruntime {oldest} or newer, and this is {version}: pip install --upgrade onnxruntime"
+        return (f"it needs onnxruntime {oldest} or newer, and this is {onnxruntime.__version__}: pip install --upgrade "
+                "onnxruntime")
     return "copy it again"
 
 

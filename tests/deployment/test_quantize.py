@@ -19,7 +19,7 @@ from stages.data import prepared
 from stages.deployment import explore, export, int8, onnx_model, overflow, quantize, weight_only
 
 SETTINGS = quantize.QuantizeParams(mode="static", per_channel=True, weight_type="int8", reduce_range=True,
-                                   calibration_images=64, max_drop=0.5, remedy="layers")
+                                   calibration_images=64, ship="best", max_drop=0.5, remedy="layers")
 
 
 def plain(count: int) -> np.ndarray:

@@ -359,7 +359,7 @@ def distilled(accuracies: dict[str, list[int]]) -> dict[str, float]:
              for name, some in accuracies.items()}
     draws = statistics.resample(stats, class_scores.score_of, 400, 0)
     quality = {name: {"accuracy": np.mean(some) / 4} for name, some in accuracies.items()}
-    return evaluate.distillation(quality, draws, "accuracy")
+    return evaluate.distillation(quality, draws, "accuracy", "student")
 
 
 def test_no_gap_is_no_number():

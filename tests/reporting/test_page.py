@@ -260,7 +260,8 @@ CASES = {
         "between 5 (cat and dog) and 6 (owl)"], []),
     "one stratum": ({"data.after": {"train": {"all": 5}}}, [], ["every class has", "the classes have"]),
     "doubts": ({"data.labels": {"judged": 900, "out_of_fold_accuracy": 87.5}}, ["(its out-of-fold accuracy)"], []),
-    "learns from one": ({"index": [{"split": split, "windows": "1"} for split in ("train", "test", "unlabelled")]}, [
+    "learns from one": ({"settings.split.labelled_fraction": 1.0, "index": [
+        {"split": split, "windows": "1"} for split in ("train", "test", "unlabelled")]}, [
         "Images without a label for the student: 1; on them, it learns from the teacher alone."], []),
     "odd file": ({"settings.teacher.weights": "a|`b`.safetensors", "timing.distill.device": "a|b"}, [
         "data/weights/a\\|\\`b\\`.safetensors", "a\\|b, 2 threads"], []),
