@@ -170,7 +170,7 @@ def short_table() -> str:
     first, *widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join([name.ljust(first), *map(str.rjust, cells, widths)]) for name, *cells in rows]
     times = [f"latency: one image, {machine['threads']} thread(s), {machine['processor']}",
-             *filter(None, (results.slower_than_float(speed), results.from_a_photograph(speed)))]
+             *wrapped(results.slower_than_float(speed)), *wrapped(results.from_a_photograph(speed))]
     return "\n".join([*lines, "", *notes(quality), *times, "",
                       "report/report.md                    what these numbers mean, and how they came about",
                       "dvc metrics show, dvc plots show    all of them (.venv/bin/dvc)",
@@ -183,10 +183,14 @@ def notes(quality: dict) -> list[str]:
 
     quantisation, curve = files.read_metrics("quantisation"), files.read_csv(PLOTS / "student.csv")
     sentences = (results.shipped(quality, quantisation), results.opposite(quality, quantisation),
-                 outlook.better_teacher(quality), outlook.other_distillation(quality, rankings(), curve))
-    marks = str.maketrans("", "", "*`")  # of Markdown
-    return [line for sentence in filter(None, sentences)
-            for line in (*textwrap.wrap(sentence.translate(marks), 120), "")]
+                 "" if results.verdict(quality) == "helped" else outlook.better_teacher(quality),
+                 outlook.other_distillation(quality, rankings(), curve))
+    return [line for sentence in filter(None, sentences) for line in (*wrapped(sentence), "")]
+
+
+def wrapped(sentence: str) -> list[str]:
+    """The lines of a Markdown sentence as plain text."""
+    return textwrap.wrap(sentence.translate(str.maketrans("", "", "*`")), 120)
 
 
 def rankings() -> dict[str, dict]:
