@@ -830,8 +830,12 @@ class Answer:
 def _image(source: Source) -> Image.Image:
     """RGB, upright. Raises Unreadable; UserError for an array that is none of a picture."""
     picture = source.picture
+    if picture is None:
+        return decode_image(read(source.path))
+    if isinstance(picture, (bytes, bytearray, memoryview)):
+        return decode_image(bytes(picture))
     if not isinstance(picture, np.ndarray):
-        return decode_image(read(source.path) if picture is None else bytes(picture))
+        raise UserError(f"no picture: {type(picture).__name__}; give a file's bytes, or uint8 (H,W,3), RGB")
     is_picture = picture.ndim == 2 or (picture.ndim == 3 and picture.shape[2] == 3)
     if not is_picture or picture.dtype != np.uint8 or not picture.size:
         raise UserError(f"no picture: {picture.dtype} {picture.shape}; give uint8 (H,W,3), RGB, or (H,W), grey")

@@ -56,7 +56,8 @@ def main() -> None:
                         f"who gets it can see (default: {GALLERY} of a built-in set, none of yours)")
     options = parser.parse_args()
     metrics = {name: files.read_metrics(name) for name in ("quality", "size", "speed")}
-    models = {"student": open_deployed("int8", "student"), "teacher": open_deployed("teacher", "teacher")}
+    shipped = metrics["quality"]["test"]["shipped_role"]
+    models = {"student": open_deployed("int8", shipped), "teacher": open_deployed("teacher", "teacher")}
     cards = {name: model.card for name, model in models.items()}
     if cards["student"].classes != cards["teacher"].classes:
         raise UserError("models/student.int8.onnx and models/teacher.onnx know different classes; run dvc repro")
@@ -153,7 +154,7 @@ def web_runtime() -> dict[str, bytes]:
     locked = files.read_json(HERE / "package-lock.json")["packages"][name]
     try:
         installed = files.read_json(HERE / "node_modules/.package-lock.json")["packages"][name]
-    except (OSError, ValueError, KeyError):
+    except (UserError, KeyError):  # not there yet, or of another npm
         installed = None
     if installed != locked:
         fetch(f"onnxruntime-web {locked['version']}")

@@ -90,10 +90,7 @@ def similar_images(rows: Sequence[Row], decided: Collection[str], threshold: flo
 
 def explanation(path: str) -> str:
     """What was decided on one file, in lines. Raises UserError for a path that is not in scan.csv."""
-    try:
-        scan, decisions = map(files.read_csv, (SCAN, DECISIONS))
-    except FileNotFoundError as error:
-        raise UserError(f"{error.filename} is missing; run dvc repro clean to make it") from None
+    scan, decisions = map(files.read_csv, (SCAN, DECISIONS))
     manifest = files.read_csv(MANIFEST) if MANIFEST.exists() else []  # clean may have stopped with an error
     row = next((row for row in scan if row["path"] == path), None)
     findings = [f"  {_sentence(row)}" for row in decisions if row["path"] == path] or ["  nothing was found about it"]

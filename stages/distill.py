@@ -43,7 +43,7 @@ def main() -> None:
     say(hints.weak_teacher(**rivals, primary=primary))
     inputs = [*(prepared.FOLDER / split for split in ("train", "val", "unlabelled")), factory.WEIGHTS, factory.TEACHER,
               teacher_logits.LOGITS]
-    key = [*own[:4], len(prepared.classes()), thread_count(), device]
+    key = [own.student, own.recipe, own.distill, own.targets, len(prepared.classes()), thread_count(), device]
     with workdir.folder("distill", key, inputs) as folder:
         load_teacher(own, device, folder).check_cache()
         trained = multi_seed.train(partial(train_seed, folder, device), own.recipe.seeds, device)

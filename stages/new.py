@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--force", action="store_true", help="overwrite a params.yaml that has been edited")
     options = parser.parse_args()
     presets.check_unedited(options.force)
-    with workdir.folder("new", [], []) as scratch:
+    with workdir.folder("new", [options.source], []) as scratch:
         source = bring(options.source, scratch)
         if source.done:
             print(source.done)

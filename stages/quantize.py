@@ -5,7 +5,7 @@ writes  models/{teacher,baseline,student}.onnx, models/student.int8.onnx (what s
         that is better on val, or what quantize.ship says, and of its seeds the best on val),
         models/seeds/<baseline|student|int8>-<seed>.onnx (every seed), models/classes.txt, metrics/size.json,
         metrics/quantisation.json (what being small costs on val)
-`python -m stages.quantize --explore` tries every way of making the student small, measures each on val and on this
+`python -m stages.quantize --explore` tries every way of making that network small, measures each on val and on this
 machine, recommends one, and writes nothing.
 """
 
@@ -31,10 +31,11 @@ SIZE, COST = Path("metrics/size.json"), Path("metrics/quantisation.json")
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.quantize", description="Make the files that are deployed.")
     parser.add_argument("--explore", action="store_true",
-                        help="try every way of making the student small, print what each is worth, and write nothing")
+                        help="try every way of making it small, print what each is worth, and write nothing")
     options, settings = parser.parse_args(), params.load("quantize", QuantizeParams)
     if options.explore:
-        print(explore.table(explore.explore(DEPLOYED["student"], settings), settings))
+        role, _ = shipped_role(settings.ship, quantize.ValScorer(params.load_word("data.task")).score.primary)
+        print(explore.table(explore.explore(DEPLOYED[role], settings), settings))
     else:
         make_files(settings)
 
@@ -114,7 +115,7 @@ def make_small(settings: QuantizeParams, task: str) -> dict[str, object]:
               f"{settings.max_drop:g}; python -m stages.quantize --explore shows what other ways cost", file=sys.stderr)
     return {"form": quantize.FORMS[chosen.settings.mode], "weight_type": chosen.settings.weight_type,
             "saturates": onnx_model.facts(chosen.model)["saturates"], "float_layers": chosen.excluded_nodes,
-            "shipped": role, "mean_on_val": on_val,
+            "shipped": role, "ship": settings.ship, "mean_on_val": on_val,
             "val": {role: round(before, 4), "int8": round(chosen.val, 4), "drop": round(drop, 4),
                     "max_drop": settings.max_drop}}
 
@@ -126,9 +127,8 @@ def shipped_role(wish: str, primary: str) -> tuple[str, dict[str, float]]:
     """
     on_val = {role: round(seeds.mean_score(seeds.read(role), primary), 4) for role in ("student", "baseline")}
     role = max(on_val, key=on_val.get) if wish == "best" else wish
-    if role == "baseline":
-        print(f"quantize: models/student.int8.onnx is made of the baseline: on val it has {on_val['baseline']:.2f} %, "
-              f"the distilled student {on_val['student']:.2f} %", file=sys.stderr)
+    print(f"quantize: {DEPLOYED['int8']} is made of the {role} (quantize.ship: {wish}); on val the distilled student "
+          f"has {on_val['student']:.2f} %, the baseline {on_val['baseline']:.2f} %", file=sys.stderr)
     return role, on_val
 
 

@@ -33,7 +33,7 @@ def main() -> None:
     if teacher.mode == "frozen":
         linear_probe.check_augment(recipe.augment)
     device = choose_device("train_teacher")
-    key = [teacher, recipe, metric, len(prepared.classes()), thread_count(), device]
+    key = [teacher, recipe, len(prepared.classes()), thread_count(), device]
     inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", factory.WEIGHTS]
     with workdir.folder("train_teacher", key, inputs) as folder:
         # The features of a frozen backbone are computed ahead of the seeds, which all read them.

@@ -68,9 +68,12 @@ def open_members(source: Path, scratch: Path, limit: int) -> Iterator[list[Membe
     with ExitStack() as stack:
         members = _opened(source, scratch, limit, stack)
         if containers := _containers(members):
-            inner = [found for number, member in enumerate(containers)
-                     for found in _inside(source, member, scratch / f"inside-{number}", limit, stack)]
-            others = [member for member in members if member not in containers]
+            inner, left = [], limit
+            for number, member in enumerate(containers):
+                found = list(_inside(source, member, scratch / f"inside-{number}", left, stack))
+                inner, left = inner + found, left - sum(member.size for member in found)
+            paths = {member.path for member in containers}
+            others = [member for member in members if member.path not in paths]
             members = _validated(source, [*others, *inner], limit)
         yield members
 
@@ -99,7 +102,7 @@ def _containers(members: Iterable[Member]) -> list[Member]:
 def _inside(source: Path, member: Member, scratch: Path, limit: int, stack: ExitStack) -> Iterator[Member]:
     """What an archive inside the archive holds; it is copied into `scratch`, since it can't be read where it lies."""
     scratch.mkdir(exist_ok=True)
-    copy = scratch / PurePosixPath(member.path).name
+    copy = scratch / f"copy-{PurePosixPath(member.path).name}"
     with open(copy, "wb") as out:
         _copy(source, member, out, limit, limit)
     try:
@@ -181,7 +184,7 @@ def _validated(source: Path, members: Iterable[Member], limit: int) -> list[Memb
     if not valid:
         raise UserError(f"{source} holds no files; put images there, or name another source in data.source")
     for member in valid.values():
-        if member.size > LARGEST_MEMBER:
+        if member.size > LARGEST_MEMBER and not CONTAINER.search(member.path):
             raise _huge(source, member.path)
     if sum(member.size for member in valid.values()) > limit:
         raise _too_large(source, max(valid.values(), key=lambda member: member.size).path, limit)
@@ -237,7 +240,7 @@ def _copy(source: str | Path, member: Member, out: BinaryIO, left: int, limit: i
             left, read = left - len(chunk), read + len(chunk)
             if left < 0:
                 raise _too_large(source, member.path, limit)
-            if member.path and read > LARGEST_MEMBER:
+            if member.path and read > LARGEST_MEMBER and not CONTAINER.search(member.path):
                 raise _huge(source, member.path)
             out.write(chunk)
 

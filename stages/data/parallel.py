@@ -8,7 +8,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from itertools import islice
@@ -48,7 +48,7 @@ def map_in_processes(function: Callable[[Item], Result], items: Iterable[Item], 
         for results in _in_order(partial(_submit, pool, function), iter(lambda: list(islice(items, chunk)), [])):
             yield from results
     except BaseException as error:
-        for process in multiprocessing.active_children():  # what they are at may take an hour
+        for process in multiprocessing.active_children():  # the others' work may take an hour
             process.terminate()
         if not isinstance(error, BrokenProcessPool):
             raise
@@ -70,9 +70,18 @@ def _in_order(submit: Callable[[Item], Future], items: Iterable[Item]) -> Iterat
     for item in items:
         pending.append(submit(item))
         if len(pending) > 4 * WORKERS:
-            yield pending.popleft().result()
+            yield _first(pending)
     while pending:
-        yield pending.popleft().result()
+        yield _first(pending)
+
+
+def _first(pending: deque[Future]):
+    """Takes out the first and returns its result. Raises what any of them raises, as soon as it does."""
+    while not pending[0].done():
+        wait([future for future in pending if not future.done()], return_when=FIRST_COMPLETED)
+        for future in filter(Future.done, pending):
+            future.result()
+    return pending.popleft().result()
 
 
 def _submit(pool: ProcessPoolExecutor, function: Callable[[Item], Result], chunk: list[Item]) -> Future:

@@ -74,7 +74,7 @@ def table(rows: Sequence[Candidate], settings: QuantizeParams) -> str:
         advice = f"Best here: {_describe(choice)}. In params.yaml, set {changes}."
     else:
         advice = (f"None of them keeps within quantize.max_drop ({settings.max_drop:g} points) and the float model's "
-                  "latency: the float student is the one to deploy.")
+                  "latency: the float file is the one to deploy.")
     if any(row.settings.full_range for row in rows[1:]):
         advice += "\nFull range is wrong on x86 with AVX2 and without VNNI, so it is never the best."
     return "\n".join([*lines, "", advice])

@@ -90,6 +90,7 @@ def last_epoch(curves: Mapping[str, Sequence[Mapping[str, str]]], metric: str) -
 
 def cost(timing: Mapping[str, Mapping]) -> str:
     """The time of distillation relative to the baseline's training."""
-    baseline, student, answers = (timing[name]["seconds"] for name in ("train_baseline", "distill", "teacher_targets"))
+    baseline, student, answers = (timing[name]["seconds"] * timing[name]["threads"]  # of a core: seeds share the cores
+                                  for name in ("train_baseline", "distill", "teacher_targets"))
     return (f"Distillation took {student / baseline:.2f} times as long as training the baseline, "
             f"{(student + answers) / baseline:.2f} times with the teacher's answers included.")

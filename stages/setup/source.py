@@ -93,7 +93,8 @@ def _downloaded(url: str, scratch: Path) -> Source:
     name = re.sub(r"[^\w.-]", "-", PurePosixPath(unquote(urlsplit(url).path)).name).lstrip(".-") or "download"
     place = FOLDER / name
     if place.is_file():
-        return Source(name, f"{place} is taken, not downloaded again.", files.sha256(place), url)
+        return Source(name, f"{place} lies there already and is taken for what {url} brings; if it is another file, "
+                      "move it away and run again.", files.sha256(place), url)
     file = download(url, "", scratch)
     sha256 = files.sha256(file)
     place.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ import torch
 from stages.core.device import peak_memory_mb, set_up_torch, thread_count
 from stages.core.files import write_csv, write_json
 from stages.data import parallel, prepared
-from stages.evaluation import seeds
+from stages.evaluation.seeds import path
 from stages.training.optim import Recipe
 from stages.training.trainer import History
 
@@ -20,6 +20,7 @@ from stages.training.trainer import History
 class Trained(NamedTuple):
     histories: dict[int, History]  # by seed
     peak_memory_mb: float  # of the largest process
+    processes: int  # that trained side by side
 
 
 def train(train_seed: Callable[[int], History], seeds: Sequence[int], device: torch.device) -> Trained:
@@ -30,7 +31,8 @@ def train(train_seed: Callable[[int], History], seeds: Sequence[int], device: to
     """
     workers = min(len(seeds), thread_count()) if device.type == "cpu" else 1
     runs = list(parallel.map_in_processes(partial(_train, train_seed), seeds, workers, chunk=1))
-    return Trained({seed: history for seed, (history, _) in zip(seeds, runs, strict=True)}, max(run[1] for run in runs))
+    return Trained({seed: history for seed, (history, _) in zip(seeds, runs, strict=True)}, max(run[1] for run in runs),
+                   workers)
 
 
 def _train(train_seed: Callable[[int], History], seed: int) -> tuple[History, float]:
@@ -53,7 +55,7 @@ def ranking(histories: dict[int, History], recipe: Recipe, primary: str) -> dict
 
 def write_results(role: str, stage: str, trained: Trained, recipe: Recipe, primary: str, device: torch.device) -> None:
     """What baseline and student leave beside their weights: the ranking, the curves, the timing."""
-    write_json(seeds.path(role), ranking(trained.histories, recipe, primary))
+    write_json(path(role), ranking(trained.histories, recipe, primary))
     write_curves(Path("plots", f"{role}.csv"), trained.histories, primary)
     write_timing(stage, trained, device)
 
@@ -72,7 +74,7 @@ def write_curves(path: Path, histories: dict[int, History], primary: str) -> Non
 
 def write_timing(stage: str, trained: Trained, device: torch.device, before: float = 0.0) -> None:
     """metrics/timing/<stage>.json: what the training cost, on which device; seconds of all seeds added up, also where
-    they ran side by side, interruptions left out; memory of a process; threads of all processes.
+    they ran side by side, interruptions left out; memory and threads of a process, and how many processes there were.
 
     before: seconds spent ahead of the first epoch, which count to the total and not to an epoch.
     """
@@ -81,4 +83,5 @@ def write_timing(stage: str, trained: Trained, device: torch.device, before: flo
     write_json(Path(f"metrics/timing/{stage}.json"), {
         "seconds": round(before + sum(seconds), 3), "seconds_per_epoch": round(per_epoch, 4),
         "images_per_s": round(prepared.labelled_count() / per_epoch, 1), "seeds": len(trained.histories),
-        "peak_memory_mb": round(trained.peak_memory_mb, 1), "device": device.type, "threads": thread_count()})
+        "peak_memory_mb": round(trained.peak_memory_mb, 1), "device": device.type,
+        "threads": max(1, thread_count() // trained.processes), "processes": trained.processes})

@@ -54,7 +54,7 @@ def test_a_download_is_kept_with_its_checksum(here, serve):
     assert source.path.read_bytes() == content
     asked = len(server.asked)
     again = bring(server.url, here)
-    assert again.sha256 == source.sha256 and "not downloaded again" in again.done and len(server.asked) == asked
+    assert again.sha256 == source.sha256 and "lies there already" in again.done and len(server.asked) == asked
 
 
 @pytest.mark.parametrize(("given", "words"), [

@@ -51,7 +51,7 @@ def test_timing_by_hand(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     np.save(folder / "targets.npy", np.zeros(30, np.int64))
     histories = {3: history((70, 0.9), (90, 0.7)), 5: history((80, 0.5))}  # 2, 4 and 2 seconds
-    multi_seed.write_timing("distill", multi_seed.Trained(histories, 123.45), torch.device("cpu"), before=1.5)
+    multi_seed.write_timing("distill", multi_seed.Trained(histories, 123.45, 1), torch.device("cpu"), before=1.5)
     timing = read_json(Path("metrics/timing/distill.json"))
     assert timing["seconds"] == 9.5 and timing["seconds_per_epoch"] == pytest.approx(8 / 3, abs=1e-4)
     assert timing["images_per_s"] == 11.2 and timing["seeds"] == 2
@@ -64,7 +64,7 @@ def test_what_a_student_leaves_beside_its_weights(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     np.save(folder / "targets.npy", np.zeros(30, np.int64))
     histories = {3: history((70, 0.9)), 5: history((80, 0.5))}
-    trained = multi_seed.Trained(histories, 1.0)
+    trained = multi_seed.Trained(histories, 1.0, 1)
     multi_seed.write_results("student", "distill", trained, recipe(), "accuracy", torch.device("cpu"))
     assert read_json(Path("models/student/seeds.json"))["best"] == 5
     assert [row["val_score"] for row in read_csv(Path("plots/student.csv"))] == ["70", "80"]
@@ -89,11 +89,14 @@ def process_and_threads(seed: int) -> tuple[int, str | None]:
     return os.getpid(), os.environ.get("OMP_NUM_THREADS")
 
 
-def test_the_first_seed_that_fails_ends_the_others():
+@pytest.mark.parametrize("seeds", [[0, 1], [1, 0]])
+def test_the_first_seed_that_fails_ends_the_others(monkeypatch, seeds):
     """The stage says so at once, not after an hour of the others."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(2), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     started = time.perf_counter()
     with pytest.raises(UserError, match="not finite"):
-        multi_seed.train(fail_or_sleep, [0, 1], torch.device("cpu"))
+        multi_seed.train(fail_or_sleep, seeds, torch.device("cpu"))
     assert time.perf_counter() - started < 60
 
 
