@@ -36,6 +36,7 @@ class Settings(NamedTuple):
 
 def main() -> None:
     own = settings()
+    batches.check_imbalance("student_training", own.recipe, prepared.targets("train").shape[1:])
     device = choose_device("distill")
     rivals = {role: seeds.read(role) for role in ("teacher", "baseline")}
     primary = own.metric.primary

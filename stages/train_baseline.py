@@ -21,6 +21,7 @@ FOLDER = Path("models/baseline")
 
 def main() -> None:
     student, recipe, metric = settings()
+    batches.check_imbalance("student_training", recipe, prepared.targets("train").shape[1:])
     device = choose_device("train_baseline")
     key = [student, recipe, len(prepared.classes()), thread_count(), device]
     inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", factory.WEIGHTS]

@@ -32,6 +32,7 @@ def main() -> None:
     teacher, recipe, metric = settings()
     if teacher.mode == "frozen":
         linear_probe.check_augment(recipe.augment)
+    batches.check_imbalance("teacher_training", recipe, prepared.targets("train").shape[1:])
     device = choose_device("train_teacher")
     key = [teacher, recipe, len(prepared.classes()), thread_count(), device]
     inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", factory.WEIGHTS]

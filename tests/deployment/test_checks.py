@@ -666,7 +666,7 @@ def rewritten(monkeypatch, old: str, new: str) -> None:
     ('"class": classes[number]', '"class": classes[::-1][number]', "probabilities differ by"),
     ('"class": classes[number]', '"class": str(number)', "predict.py names other classes"),
     ("np.argsort(-logits", "np.argsort(logits", "predict.py says "),
-    ("import argparse", "import argparse, stages", "ended with status 1: ModuleNotFoundError"),
+    ("import argparse", "import argparse, stages", "ended with status 2: predict: No module named 'stages'"),
     ("import argparse", "import sys; sys.exit(3)", "ended with status 3: and said nothing"),
 ])
 def test_a_predictor_that_says_something_else(spoilt, monkeypatch, old, new, said):

@@ -10,7 +10,7 @@ import onnx
 import pytest
 import scipy.stats
 from conftest import Project
-from measurements import NO_FINDINGS
+from measurements import NO_FINDINGS, ranking
 from onnx import TensorProto, helper
 from sklearn import metrics
 from statsmodels.stats.contingency_tables import mcnemar
@@ -20,7 +20,7 @@ from stages.core import errors, files
 from stages.data import prepared, tiling
 from stages.data.tiling import Sizing
 from stages.deployment import onnx_model
-from stages.evaluation import statistics
+from stages.evaluation import seeds, statistics
 from stages.reporting import results
 from stages.tasks.classification import scores as class_scores
 from stages.tasks.segmentation import scores as mask_scores
@@ -318,7 +318,10 @@ def test_the_page_shows_the_iou_of_each_class_and_the_pictures(case):
         files.write_json(project.folder / f"metrics/timing/{stage}.json",
                          {"seconds": 2.0, "images_per_s": 10.0, "device": "cpu", "threads": 2})
     files.write_json(project.folder / "metrics/quantisation.json",
-                     {"form": "int8", "saturates": False, "float_layers": [], "val": {"drop": 0.1, "max_drop": 0.5}})
+                     {"form": "int8", "saturates": False, "float_layers": [], "shipped": "student", "ship": "best",
+                      "mean_on_val": {"student": 50.0, "baseline": 50.0}, "val": {"drop": 0.1, "max_drop": 0.5}})
+    for role in ("teacher", "baseline", "student"):
+        files.write_json(project.folder / seeds.path(role), ranking(50.0))
     curve = {"seed": 0, "epoch": 1, "learning_rate": 0.1, "loss": 1.0, "cross_entropy": 1.0, "train_score": 50.0,
              "val_loss": 1.0, "val_score": 50.0}
     for name in ("teacher", "baseline", "student"):

@@ -161,6 +161,7 @@ def test_images_without_masks_join_the_unlabelled_and_small_masks_are_rescaled(p
     small = png(Image.fromarray(mask(0)[::2, ::2]))
     files["train/SegmentationClass/scene00.png"] = small
     project.set("data.task", "segmentation").set("data.masks.other_size", "rescale")
+    project.set("split.labelled_fraction", 1.0)
     prepared(project, files, "image_mask_patterns", INDICES)
     folder = project.folder / "data/prepared"
     assert np.load(folder / "unlabelled/images.npy").shape[0] == 1

@@ -35,7 +35,7 @@ def index(project) -> dict[str, list[dict[str, str]]]:
 def test_split_is_stratified_and_repeatable_and_lists_its_rows(project):
     owls = {f"owl/{number}.png": picture(90, number, 0) for number in range(3)}
     pack(project.source / "a.zip", two_classes(40) | owls)
-    project.set("data.source", "a.zip").set("split.image_size", 8)
+    project.set("data.source", "a.zip").set("split.image_size", 8).set("split.labelled_fraction", 1.0)
     done(project.run("fetch", "scan", "clean", "split"))
     rows = index(project)
     # Of 40: 8 to test (0.2), then 5 of the 32 left to val (0.15: 4.8). Of 3: one each.
@@ -97,7 +97,7 @@ def test_near_copies_never_cross_a_drawn_split(project, capsys):
         name = f"{'cat' if number % 2 else 'dog'}/{number:02}"
         files |= {f"{name}.png": png(image), f"{name}-again.jpg": saved(image, "JPEG", quality=70)}
     pack(project.source / "a.zip", files)
-    project.set("data.source", "a.zip").main("fetch", "scan", "clean", "split")
+    project.set("data.source", "a.zip").set("split.labelled_fraction", 1.0).main("fetch", "scan", "clean", "split")
     said = capsys.readouterr().err.splitlines()[-1]
     manifest = table(project.folder / "data/manifest.csv")
     assert [row["group"] for row in manifest[:2]] == ["copies of cat/01-again.jpg"] * 2

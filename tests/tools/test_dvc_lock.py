@@ -193,6 +193,7 @@ def test_on_the_projects_own_lock(tmp_path, monkeypatch):
     new = {stage: [reason for reason in reasons if reason not in before.get(stage, [])]
            for stage, reasons in stale_stages().items()}
     assert {stage: reasons for stage, reasons in new.items() if reasons} == {
+        "check": ["`params.yaml: distill` modified"],
         "distill": ["`params.yaml: distill` modified", "`plots/student.csv` modified"],
         "report": ["`plots/student.csv` modified", "`params.yaml: distill` modified"]}
 

@@ -277,8 +277,8 @@ def test_a_frozen_teacher_runs_its_backbone_once(run, monkeypatch):
     run.set("teacher.weights", "start.safetensors").set("teacher.mode", "frozen").set("teacher_training.epochs", 5)
     run.set("teacher_training.augment.crop", "none")
     monkeypatch.chdir(run.folder)
-    splits, features = [], LinearProbe._features
-    monkeypatch.setattr(LinearProbe, "_features", lambda *given: splits.append(given[1]) or features(*given))
+    splits, passes = [], LinearProbe._passes
+    monkeypatch.setattr(LinearProbe, "_passes", lambda *given: splits.append(given[1]) or passes(*given))
     train_teacher.main()
     assert splits == ["train", "val"]
     before, after = load_file(start), load_file("models/teacher.safetensors")
