@@ -71,3 +71,13 @@ def test_a_model_or_a_picture_that_fails_is_one_line(tmp_path, small):
     small.write_bytes(b"no picture")
     with pytest.raises(UserError, match="no image in a format"):
         photograph.measure(on_device.model(tmp_path / "student.onnx"), 1, small)
+
+
+def test_a_slow_answer_is_asked_for_once_of_each_kind(monkeypatch, small):
+    asked = []
+    monkeypatch.setattr(subprocess, "Popen", FakeProcess)
+    monkeypatch.setattr(photograph, "_ask", lambda process, path: asked.append(path))
+    monkeypatch.setattr(photograph, "_peak_memory_mb", lambda process: 1.0)
+    monkeypatch.setattr(photograph, "PATIENCE", -1)
+    photograph.measure(small, 1, small)
+    assert len(asked) == 2

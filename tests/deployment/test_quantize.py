@@ -226,7 +226,7 @@ def test_what_is_recommended(small, best):
     assert (choice and choice.settings.mode) == best
     table = explore.table(rows, SETTINGS)
     assert len(table.splitlines()) == 3 + len(rows)
-    assert (f"quantize.mode to {best}" if best else "the float student is the one to deploy") in table
+    assert (f"quantize.mode to {best}" if best else "the float file is the one to deploy") in table
 
 
 def test_the_table_of_what_was_tried():

@@ -51,6 +51,6 @@ def test_a_folder_may_have_any_name(tmp_path):
     python = project / ".venv/bin/python"
     python.write_text('#!/bin/sh\necho "$@"\n')
     python.chmod(0o755)
-    done = subprocess.run(["make", "check"], cwd=project, capture_output=True, text=True)
+    done = subprocess.run(["make", "--no-print-directory", "check"], cwd=project, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "-m stages.check\n-m tools.check_outs\n"), done.stderr
     assert not list(tmp_path.rglob("acted"))
