@@ -16,7 +16,6 @@ import json
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections import defaultdict
 from itertools import chain, zip_longest
 from pathlib import Path
@@ -28,10 +27,11 @@ from stages.core import errors, files, params
 from stages.core.device import thread_count
 from stages.core.errors import UserError
 from stages.data import builtin, prepared, tiling
+from stages.data.archive import Raw
 from stages.data.decode import decode
 from stages.deployment import onnx_model
 
-PAGE, RAW = Path("demo/index.html"), Path("data/raw.zip")
+PAGE = Path("demo/index.html")
 HERE = Path(__file__).parent
 RUNTIME = HERE / "node_modules/onnxruntime-web"
 GALLERY = 12  # pictures of a built-in set that the page offers
@@ -97,11 +97,8 @@ def gallery(count: int, card: onnx_model.Card) -> list[dict]:
             groups[row["target"] if card.task == "classification" else ""].append(row)
     each = [_evenly(rows, -(-count // len(groups))) for _, rows in sorted(groups.items())]
     rows = [row for row in chain.from_iterable(zip_longest(*each)) if row][:count]
-    try:
-        with zipfile.ZipFile(RAW) as raw:
-            return [gallery_picture(raw.read(row["path"]), row, card) for row in rows]
-    except (OSError, KeyError, zipfile.BadZipFile):
-        raise UserError(f"{RAW} is missing or broken; run dvc repro to make it") from None
+    with Raw() as raw:
+        return [gallery_picture(raw.read(row["path"]), row, card) for row in rows]
 
 
 def _evenly(rows: list, count: int) -> list:

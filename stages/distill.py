@@ -73,8 +73,12 @@ def load_teacher(own: Settings, device: torch.device, folder: Path) -> Teacher:
     """With the images that it teaches: train's and, where they take part, the unlabelled ones."""
     images = augmentation.ImageArrays(*(prepared.images(split) for split in ("train", "unlabelled")
                                         if split == "train" or own.distill.unlabelled))
-    network = factory.load(params.load("teacher", factory.TeacherParams), factory.TEACHER, len(prepared.classes()))
-    return Teacher(network.to(device), images, own.targets, own.recipe.augment, folder)
+    teacher, classes = params.load("teacher", factory.TeacherParams), len(prepared.classes())
+
+    def load() -> factory.Normalised:
+        return factory.load(teacher, factory.TEACHER, classes).to(device)
+
+    return Teacher(load, images, own.targets, own.recipe.augment, folder)
 
 
 def settings() -> Settings:

@@ -4,7 +4,6 @@ import json
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from scipy.special import softmax
 
 from stages.core.errors import UserError
 from stages.data import tiling
+from stages.data.archive import Raw
 from stages.deployment.checks import CheckResult, ModelUnderTest, Picture, power_of_ten_above
 
-RAW = Path("data/raw.zip")
 PREDICT = Path(__file__).resolve().parents[2] / "predict.py"
 MAX_DIFFERENCE = 1e-4  # of a probability; predict.py writes six decimals
 MIN_AGREEMENT = 99.9  # % of a mask's pixels: where two classes tie, either may be named
@@ -30,7 +29,7 @@ def same_as_prepared(subject: ModelUnderTest, folder: Path) -> CheckResult:
     for path in (PREDICT, subject.path):
         shutil.copyfile(path, folder / path.name)
     pictures = {}
-    with zipfile.ZipFile(RAW) as raw:
+    with Raw() as raw:
         for number, picture in enumerate(subject.sample.pictures):
             # Numbered: the source's own names may be hidden ones, or the same in two folders.
             (folder / f"{number:06}").write_bytes(raw.read(picture.path))

@@ -3,7 +3,8 @@
 In: models/targets.npy and targets.json, the teacher, the stored images.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,11 +24,17 @@ CHECKED = 16  # images a pass
 class Teacher:
     """Which view the student is shown, and the teacher's logits for it, as `targets.mode` has it."""
 
-    def __init__(self, network: nn.Module, images: augmentation.ImageArrays, params: teacher_logits.TargetParams,
+    def __init__(self, load: Callable[[], nn.Module], images: augmentation.ImageArrays, params: teacher_logits.TargetParams,
                  augment: augmentation.Augment, folder: Path):
-        """folder: for the logits of an epoch, in mode online."""
-        self.network, self.images, self.params, self.augment, self.folder = network, images, params, augment, folder
+        """load: the network's loader, called where logits are computed. folder: for those of an epoch, in mode online.
+        """
+        self.load, self.images, self.params = load, images, params
+        self.augment, self.folder = augment, folder
         self.cached = teacher_logits.load(teacher_logits.LOGITS)  # (V,N,C,*S)
+
+    @cached_property
+    def network(self) -> nn.Module:
+        return self.load()
 
     def check_cache(self) -> None:
         """Run the teacher again on a few images of the first and the last pass.

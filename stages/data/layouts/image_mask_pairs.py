@@ -13,12 +13,12 @@ import pydantic
 
 from stages.core.errors import UserError
 from stages.core.params import Section
+from stages.data.class_names import MASKS
 from stages.data.decode import has_image_suffix
 from stages.data.image_files import leave_out
 from stages.data.sample import SPLITS, UNLABELLED, Sample
 
 IMAGES = {"images", "image", "imgs", "img", "photos", "photo", "pictures"}
-MASKS = {"masks", "mask", "labels", "label", "annotations", "annotation", "segmentations", "segmentation", "gt"}
 SUFFIXES = ("_mask", "_label", "_seg")  # a mask's name may have one of these, which its image's lacks
 
 
