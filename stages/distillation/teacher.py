@@ -24,8 +24,8 @@ CHECKED = 16  # images a pass
 class Teacher:
     """Which view the student is shown, and the teacher's logits for it, as `targets.mode` has it."""
 
-    def __init__(self, load: Callable[[], nn.Module], images: augmentation.ImageArrays, params: teacher_logits.TargetParams,
-                 augment: augmentation.Augment, folder: Path):
+    def __init__(self, load: Callable[[], nn.Module], images: augmentation.ImageArrays,
+                 params: teacher_logits.TargetParams, augment: augmentation.Augment, folder: Path):
         """load: the network's loader, called where logits are computed. folder: for those of an epoch, in mode online.
         """
         self.load, self.images, self.params = load, images, params
