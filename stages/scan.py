@@ -21,8 +21,8 @@ from stages.cleaning import features, image_quality, label_errors, near_duplicat
 from stages.core import errors, files, params, plugins, workdir
 from stages.core.device import choose_device
 from stages.data import leftover, listing, parallel, tiling
+from stages.data.annotations.class_names import check_classes
 from stages.data.archive import Raw
-from stages.data.class_names import check_classes
 from stages.data.decode import Header, Unreadable, decode_with_header
 from stages.data.large_pictures import room_for
 from stages.data.sample import Sample, target_files

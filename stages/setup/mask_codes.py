@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.core.errors import UserError
-from stages.data import outlines
+from stages.data.annotations import outlines
 from stages.data.decode import OtherKind, Unreadable, decode_mask
 
 LOOKED_AT, SECONDS = 1000, 20.0  # masks at most; fewer, but one, where looking takes longer

@@ -15,7 +15,7 @@ from stages.cleaning import image_quality, near_duplicates
 from stages.core import plugins
 from stages.core.errors import UserError
 from stages.data import archive, listing
-from stages.data.class_names import check_classes
+from stages.data.annotations.class_names import check_classes
 from stages.data.decode import Unreadable, decode_with_header
 from stages.data.sample import AND, Sample, target_files
 

@@ -8,7 +8,8 @@ import pytest
 from sources import picture
 
 from stages.core.errors import UserError
-from stages.data import listing, outlines
+from stages.data import listing
+from stages.data.annotations import outlines
 from stages.data.layouts import coco
 from stages.data.sample import Sample, target_files
 

@@ -3,8 +3,8 @@
 import pytest
 
 from stages.core.errors import UserError
-from stages.data import split_names
-from stages.data.class_names import check_classes
+from stages.data.annotations import split_names
+from stages.data.annotations.class_names import check_classes
 from stages.data.layouts import image_folder
 
 

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from stages.core.errors import UserError
-from stages.data import listing, tables
-from stages.data.class_names import check_classes
+from stages.data import listing
+from stages.data.annotations import tables
+from stages.data.annotations.class_names import check_classes
 from stages.data.layouts import image_folder, image_table
 
 

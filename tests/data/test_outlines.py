@@ -7,7 +7,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from stages.core.errors import UserError
-from stages.data import outlines
+from stages.data.annotations import outlines
 from stages.data.decode import Unreadable
 
 SIZE = 6, 8

@@ -15,10 +15,10 @@ import pydantic
 
 from stages.core.errors import UserError
 from stages.core.params import Section
-from stages.data import outlines, split_names
+from stages.data.annotations import outlines, split_names
+from stages.data.annotations.tables import Images
 from stages.data.image_files import image_names, leave_out
 from stages.data.sample import OF_FILE, Sample
-from stages.data.tables import Images
 
 Read = Callable[[str], bytes]
 

@@ -1,9 +1,9 @@
 """One folder per class: `<class>/x.jpg` or `<split>/<class>/x.jpg`, in any number of wrapping folders.
 
-Also read: split folders of any usual name (`training_set`, `sign_test`; stages/data/split_names.py), repeated ones
-(`seg_train/seg_train/<class>/x.jpg`), splits in the classes (`<class>/<split>/x.jpg`), folders that hold parts of the
-set (`images_part_1/<class>/x.jpg`), and images without labels: in a folder named unlabelled, or directly in a test
-folder.
+Also read: split folders of any usual name (`training_set`, `sign_test`; stages/data/annotations/split_names.py),
+repeated ones (`seg_train/seg_train/<class>/x.jpg`), splits in the classes (`<class>/<split>/x.jpg`), folders that hold
+parts of the set (`images_part_1/<class>/x.jpg`), and images without labels: in a folder named unlabelled, or directly
+in a test folder.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,12 +15,12 @@ import pydantic
 
 from stages.core.errors import UserError
 from stages.core.params import Section
-from stages.data import split_names
-from stages.data.class_names import check_classes, check_subfolders
+from stages.data.annotations import split_names
+from stages.data.annotations.class_names import check_classes, check_subfolders
+from stages.data.annotations.table_columns import check_agreement
 from stages.data.image_files import image_names, leave_out
 from stages.data.layouts import webdataset
 from stages.data.sample import UNLABELLED, Sample
-from stages.data.table_columns import check_agreement
 
 Read = Callable[[str], bytes]
 

@@ -13,7 +13,7 @@ import pydantic
 
 from stages.core.errors import UserError
 from stages.core.params import Section
-from stages.data.class_names import MASKS
+from stages.data.annotations.class_names import MASKS
 from stages.data.decode import has_image_suffix
 from stages.data.image_files import leave_out
 from stages.data.sample import SPLITS, UNLABELLED, Sample

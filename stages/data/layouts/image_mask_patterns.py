@@ -1,5 +1,5 @@
 """Images and their masks wherever they lie, by two patterns, as `images: "JPEGImages/{id}.jpg"` and
-`masks: "SegmentationClass/{id}.png"` (what may stand in a pattern: stages/data/path_patterns.py).
+`masks: "SegmentationClass/{id}.png"` (what may stand in a pattern: stages/data/annotations/path_patterns.py).
 
 Recognised: any two kinds of names that differ by their folder, by an ending (x.jpg and x_mask.png), or by both, such as
 Pascal VOC's, Cityscapes', CamVid's, Carvana's, ISIC's, Oxford Pets', ADE20K's, Roboflow's and BUSI's; with the split
@@ -17,10 +17,10 @@ import pydantic
 
 from stages.core.errors import UserError
 from stages.core.params import Section
-from stages.data import mask_names, outlines, split_lists, split_names
+from stages.data.annotations import mask_names, outlines, split_lists, split_names
+from stages.data.annotations.path_patterns import Match, fields, matches
 from stages.data.decode import Unreadable, decode
 from stages.data.image_files import image_names, leave_out
-from stages.data.path_patterns import Match, fields, matches
 from stages.data.sample import AND, Sample
 
 # Its test masks are blank, since the labels are withheld: what others report is measured on its val.

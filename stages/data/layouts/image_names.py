@@ -12,10 +12,10 @@ import pydantic
 
 from stages.core.errors import UserError
 from stages.core.params import Section
-from stages.data import split_names
+from stages.data.annotations import split_names
+from stages.data.annotations.table_columns import labelling
 from stages.data.image_files import image_names, leave_out
 from stages.data.sample import Sample
-from stages.data.table_columns import labelling
 
 Read = Callable[[str], bytes]
 # {label} is the class, {number} digits, * anything.

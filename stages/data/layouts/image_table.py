@@ -15,11 +15,11 @@ import pydantic
 
 from stages.core.errors import UserError
 from stages.core.params import Section
-from stages.data import label_names, split_names
+from stages.data.annotations import label_names, split_names
+from stages.data.annotations.table_columns import check_one_label, class_of, labelling
+from stages.data.annotations.tables import Images, Row, Table, cell, filled, read_tables
 from stages.data.image_files import image_names, leave_out
 from stages.data.sample import Sample
-from stages.data.table_columns import check_one_label, class_of, labelling
-from stages.data.tables import Images, Row, Table, cell, filled, read_tables
 
 Read = Callable[[str], bytes]
 

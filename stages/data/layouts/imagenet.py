@@ -13,11 +13,11 @@ import pydantic
 
 from stages.core.errors import UserError
 from stages.core.params import Section
-from stages.data import split_names
+from stages.data.annotations import split_names
+from stages.data.annotations.tables import Images, Table, read_tables
+from stages.data.annotations.wordnet import class_names
 from stages.data.image_files import image_names
 from stages.data.sample import Sample
-from stages.data.tables import Images, Table, read_tables
-from stages.data.wordnet import class_names
 
 Read = Callable[[str], bytes]
 WORDS = ("synset_words.txt", "LOC_synset_mapping.txt", "words.txt")

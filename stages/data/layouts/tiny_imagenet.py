@@ -6,9 +6,9 @@ Its test images have no labels, so its val is the test set here, and val is draw
 from collections.abc import Callable, Iterator
 
 from stages.core.errors import UserError
+from stages.data.annotations.wordnet import class_names
 from stages.data.decode import has_image_suffix
 from stages.data.sample import Sample
-from stages.data.wordnet import class_names
 
 ANNOTATIONS = "val/val_annotations.txt"  # each line: file name, wnid, bounding box
 

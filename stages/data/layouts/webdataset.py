@@ -12,10 +12,10 @@ import pydantic
 
 from stages.core.errors import UserError
 from stages.core.params import Section
-from stages.data import split_names
+from stages.data.annotations import split_names
+from stages.data.annotations.table_columns import LABELS
 from stages.data.image_files import image_names
 from stages.data.sample import Sample
-from stages.data.table_columns import LABELS
 
 Read = Callable[[str], bytes]
 SUFFIXES = ("cls", "label", "class")

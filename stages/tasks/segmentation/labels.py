@@ -12,7 +12,7 @@ import numpy as np
 
 from stages.core import params
 from stages.core.errors import UserError
-from stages.data import outlines
+from stages.data.annotations import outlines
 from stages.data.decode import OtherKind, Unreadable, decode_mask
 from stages.data.prepared import IGNORED
 from stages.data.sample import AND

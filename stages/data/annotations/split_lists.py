@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from stages.core.errors import UserError
-from stages.data import split_names
-from stages.data.path_patterns import Match, matches
-from stages.data.tables import Images
+from stages.data.annotations import split_names
+from stages.data.annotations.path_patterns import Match, matches
+from stages.data.annotations.tables import Images
 
 BOTH = "trainval"  # such a list holds those of train and of val: where there are lists of each, they decide
 

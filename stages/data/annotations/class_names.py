@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
 from stages.core.errors import UserError
-from stages.data import split_names
+from stages.data.annotations import split_names
 from stages.data.sample import Sample
 
 MASKS = {"mask", "masks", "label", "labels", "annotation", "annotations", "segmentation", "segmentations", "gt"}

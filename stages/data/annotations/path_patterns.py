@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from stages.data import split_names
+from stages.data.annotations import split_names
 
 FIELD = re.compile(r"\{(\w+)\}")
 PIECE = re.compile(r"\{\w+\}|\.\*$|\*")

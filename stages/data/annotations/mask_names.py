@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from stages.data.outlines import is_outlines
+from stages.data.annotations.outlines import is_outlines
 
 MASK = re.compile(r"mask|label|annot|seg|(?<![a-z])gt(?![a-z])|gtfine|ground.?truth|trimap|matte|outline|polygon",
                   re.IGNORECASE)

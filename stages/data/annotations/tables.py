@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from stages.core.errors import UserError
-from stages.data import split_names
+from stages.data.annotations import split_names
 from stages.data.decode import has_image_suffix
 
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt", ".lst")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 
-from stages.data.tables import Table, read_tables
+from stages.data.annotations.tables import Table, read_tables
 
 Read = Callable[[str], bytes]
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from stages.core.errors import UserError
-from stages.data import split_names
-from stages.data.tables import Images, Row, Table, read_tables
+from stages.data.annotations import split_names
+from stages.data.annotations.tables import Images, Row, Table, read_tables
 
 # Usual names in lower case, the more telling ones first.
 LABELS = ("label_name", "class_name", "category_name", "label", "labels", "class", "classes", "target", "category",
