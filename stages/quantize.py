@@ -1,6 +1,6 @@
 """Makes the files that are deployed. In: the trained networks, images to calibrate on. Out: ONNX, float and small.
 
-reads   data/prepared/ (train, val), models/teacher.safetensors, models/baseline/, models/student/
+reads   data/prepared/ (train, val), models/teacher.{safetensors,json}, models/baseline/, models/student/
 writes  models/{teacher,baseline,student}.onnx, models/student.int8.onnx (what ships: of student and baseline the one
         that is better on val, or what quantize.ship says, and of its seeds the best on val), models/teacher.int8.onnx,
         models/seeds/<baseline|student|int8>-<seed>.onnx (every seed), models/classes.txt, metrics/size.json,

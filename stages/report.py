@@ -163,8 +163,8 @@ def short_table() -> str:
     test, machine = quality["test"], speed["machine"]
     rows = [("", f"{test['named']}, %", "deployed", "parameters", "size", "latency")]
     rows += [(name.replace("_", " "), numbers.spread(quality[name], test["primary"], 2),
-              f"{quality[name]['deployed']:.2f}", f"{size[name]['parameters_m']:.3f} M", f"{size[name]['size_mb']:.3f} MB",
-              f"{speed[name]['latency_ms']:.2f} ms") for name in MODELS]
+              f"{quality[name]['deployed']:.2f}", f"{size[name]['parameters_m']:.3f} M",
+              f"{size[name]['size_mb']:.3f} MB", f"{speed[name]['latency_ms']:.2f} ms") for name in MODELS]
     rows.append(("teacher/int8", "", "", f"{size['ratio']['parameters']:.1f} ×", f"{size['ratio']['size']:.1f} ×",
                  f"{speed['ratio']['latency']:.1f} ×"))
     first, *widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
