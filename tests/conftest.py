@@ -64,14 +64,13 @@ class Project:
         """`python -m stages.<stage>` for each in turn, up to the first that fails. env: what differs from this
         process's environment; other options go to subprocess.run.
         """
-        changes = {"PYTHONPATH": str(ROOT)} | options.pop("env", {})
+        environment = os.environ | {"PYTHONPATH": str(ROOT)} | forked.ENVIRONMENT | options.pop("env", {})
         for stage in stages:
-            if options:
+            if options or environment["OMP_NUM_THREADS"] != "1":  # which libraries read as they are loaded
                 done = subprocess.run([sys.executable, "-m", f"stages.{stage}", *arguments], cwd=self.folder,
-                                      env=os.environ | forked.ENVIRONMENT | changes, capture_output=True, text=True,
-                                      **options)
+                                      env=environment, capture_output=True, text=True, **options)
             else:
-                done = forked.run(stage, arguments, self.folder, changes)
+                done = forked.run(stage, arguments, self.folder, environment)
             if done.returncode:
                 break
         return done

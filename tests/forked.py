@@ -18,7 +18,7 @@ ENVIRONMENT = {"PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
 
 
 def run(stage: str, arguments: tuple[str, ...], folder: Path, environment: Environment) -> subprocess.CompletedProcess:
-    """`python -m stages.<stage>` in the folder. environment: what differs from this process's."""
+    """`python -m stages.<stage>` in the folder, with just this environment."""
     os.environ |= ENVIRONMENT  # for the process that is forked; it starts with the first call
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(IMPORTED)
@@ -35,6 +35,7 @@ def _child(stage: str, arguments: tuple[str, ...], folder: Path, environment: En
     for number in (1, 2):
         os.dup2(os.open(Path(written, str(number)), os.O_WRONLY | os.O_CREAT, 0o600), number)
     os.chdir(folder)
+    os.environ.clear()
     os.environ |= environment
     sys.argv[1:] = arguments
     runpy.run_module(f"stages.{stage}", run_name="__main__", alter_sys=True)
