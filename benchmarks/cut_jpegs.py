@@ -3,7 +3,7 @@
     python -m benchmarks.cut_jpegs ARCHIVE.zip… [--cut 270]
 
 Every JPEG of the archives is decoded, and what is refused is counted by its reason: none that is whole should be. Some,
-drawn at random, are stored anew in other codings and cut at ten places each, with and without an end marker put to them.
+drawn at random, are stored anew in other codings and cut at ten places each, with and without an end marker behind.
 """
 
 import argparse
