@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from stages.core.outs import altered
+
 
 class UserError(Exception):
     """An error that the user can mend. The message says, in one line, what is wrong, where, and what to do."""
@@ -24,7 +26,7 @@ def one_line(error: BaseException) -> str:
 def run(main: Callable[[], object]) -> None:
     """Call a command's `main`. Errors that the user can mend exit with one line and status 1, Ctrl-C with status 130.
 
-    Any other exception is a bug, and keeps its traceback.
+    Any other exception is a bug, and keeps its traceback; unless an out was altered since it was made.
     """
     script = Path(sys.argv[0])
     stage = script.parent.name if script.stem == "__main__" else script.stem  # python -m demo runs demo/__main__.py
@@ -47,7 +49,10 @@ def run(main: Callable[[], object]) -> None:
         elif full_disk(error):
             message = f"the disk is full ({message}); free some space and run the same command again"
         elif not isinstance(error, (UserError, OSError)):
-            raise
+            if not (changed := altered()):
+                raise
+            message = (f"{', '.join(changed)} is not what dvc.lock says was made ({type(error).__name__}: "
+                       f"{message[:200]}); run dvc repro to make it anew (if that doesn't help: make check)")
         sys.exit(f"{stage}: {message}")
 
 
