@@ -74,6 +74,26 @@ except ImportError as error:
     sys.exit(2)
 
 
+# ── stages/core/cells.py ──
+
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def as_cell(value: object) -> object:
+    """A text that would be a formula behind an apostrophe; a number, and any other text, as it is."""
+    if not isinstance(value, str) or not FORMULA.match(value) or _is_number(value):
+        return value
+    return f"'{value}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 # ── predict/formats.py ──
 
 @dataclass(frozen=True)
@@ -140,9 +160,11 @@ def as_csv(records: Iterable[dict], layout: Layout) -> Iterator[str]:
 
 
 def _csv_row(values: list) -> str:
-    """Ends in a line feed. Were the writer told so, it wouldn't quote a carriage return in a name."""
+    """Texts that a spreadsheet would compute are marked as texts. Ends in a line feed. Were the writer told so, it
+    wouldn't quote a carriage return in a name.
+    """
     line = io.StringIO()
-    csv.writer(line).writerow(values)
+    csv.writer(line).writerow(map(as_cell, values))
     return line.getvalue().removesuffix("\r\n") + "\n"
 
 
@@ -845,7 +867,8 @@ def _legend(card: Card) -> Image.Image:
     """A patch of its colour before each class's name."""
     is_scalable = features.check("freetype2") and "size" in inspect.signature(ImageFont.load_default).parameters
     font, line = ImageFont.load_default(14) if is_scalable else ImageFont.load_default(), 26
-    names = [name.encode("latin-1", "replace").decode("latin-1") for name in card.classes]  # what the font may have
+    # The font has no other letters: those stand as Python writes them, \u732b, so that names stay apart.
+    names = [printable(name.encode("latin-1", "backslashreplace").decode("latin-1")) for name in card.classes]
     image = Image.new("RGB", (52 + math.ceil(max(map(font.getlength, names))), 8 + line * len(names)), "white")
     draw = ImageDraw.Draw(image)
     for number, (name, colour) in enumerate(zip(names, card.colours)):

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from stages.core.cells import as_cell
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -71,9 +73,11 @@ def as_csv(records: Iterable[dict], layout: Layout) -> Iterator[str]:
 
 
 def _csv_row(values: list) -> str:
-    """Ends in a line feed. Were the writer told so, it wouldn't quote a carriage return in a name."""
+    """Texts that a spreadsheet would compute are marked as texts. Ends in a line feed. Were the writer told so, it
+    wouldn't quote a carriage return in a name.
+    """
     line = io.StringIO()
-    csv.writer(line).writerow(values)
+    csv.writer(line).writerow(map(as_cell, values))
     return line.getvalue().removesuffix("\r\n") + "\n"
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin, features
 
 from predict.card import OUTSIDE, Card
+from predict.formats import printable
 from predict.output import atomic_output
 from predict.sources import Source
 from stages.data.tiling import Blender
@@ -104,7 +105,8 @@ def _legend(card: Card) -> Image.Image:
     """A patch of its colour before each class's name."""
     is_scalable = features.check("freetype2") and "size" in inspect.signature(ImageFont.load_default).parameters
     font, line = ImageFont.load_default(14) if is_scalable else ImageFont.load_default(), 26
-    names = [name.encode("latin-1", "replace").decode("latin-1") for name in card.classes]  # what the font may have
+    # The font has no other letters: those stand as Python writes them, \u732b, so that names stay apart.
+    names = [printable(name.encode("latin-1", "backslashreplace").decode("latin-1")) for name in card.classes]
     image = Image.new("RGB", (52 + math.ceil(max(map(font.getlength, names))), 8 + line * len(names)), "white")
     draw = ImageDraw.Draw(image)
     for number, (name, colour) in enumerate(zip(names, card.colours)):
