@@ -7,6 +7,7 @@ import inspect
 import json
 import math
 import os
+import unicodedata
 from collections import Counter
 from pathlib import Path, PurePath
 
@@ -105,8 +106,7 @@ def _legend(card: Card) -> Image.Image:
     """A patch of its colour before each class's name."""
     is_scalable = features.check("freetype2") and "size" in inspect.signature(ImageFont.load_default).parameters
     font, line = ImageFont.load_default(14) if is_scalable else ImageFont.load_default(), 26
-    # The font has no other letters: those stand as Python writes them, \u732b, so that names stay apart.
-    names = [printable(name.encode("latin-1", "backslashreplace").decode("latin-1")) for name in card.classes]
+    names = [_in_ascii(name) for name in card.classes]
     image = Image.new("RGB", (52 + math.ceil(max(map(font.getlength, names))), 8 + line * len(names)), "white")
     draw = ImageDraw.Draw(image)
     for number, (name, colour) in enumerate(zip(names, card.colours)):
@@ -114,3 +114,9 @@ def _legend(card: Card) -> Image.Image:
         draw.rectangle((8, y + 4, 32, y + line - 4), tuple(colour), "grey")
         draw.text((42, y + line // 2), name, "black", font, "lm" if is_scalable else None)
     return image
+
+
+def _in_ascii(name: str) -> str:
+    """In the letters that Pillow's own font has: accents left out, and what still is none as Python writes it."""
+    letters = "".join(sign for sign in unicodedata.normalize("NFKD", name) if not unicodedata.combining(sign))
+    return printable(letters.encode("ascii", "backslashreplace").decode())
