@@ -9,6 +9,9 @@ from pathlib import Path
 
 from stages.core.outs import altered
 
+# From version 1.29 on, onnxruntime tells its maker which models it runs, unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 
 class UserError(Exception):
     """An error that the user can mend. The message says, in one line, what is wrong, where, and what to do."""
