@@ -54,8 +54,8 @@ def run(main: Callable[[], object]) -> None:
         elif not isinstance(error, (UserError, OSError)):
             if not (changed := altered()):
                 raise
-            message = (f"{', '.join(changed)} is not what dvc.lock says was made ({type(error).__name__}: "
-                       f"{message[:200]}); run dvc repro to make it anew (if that doesn't help: make check)")
+            message = (f"{', '.join(changed)} {'is' if len(changed) == 1 else 'are'} not what dvc.lock says was made "
+                       f"({type(error).__name__}: {message[:200]}); run dvc repro to make it anew (if that doesn't help: make check)")
         sys.exit(f"{stage}: {message}")
 
 
