@@ -55,7 +55,8 @@ def run(main: Callable[[], object]) -> None:
             if not (changed := altered()):
                 raise
             message = (f"{', '.join(changed)} {'is' if len(changed) == 1 else 'are'} not what dvc.lock says was made "
-                       f"({type(error).__name__}: {message[:200]}); run dvc repro to make it anew (if that doesn't help: make check)")
+                       f"({type(error).__name__}: {message[:200]}); run dvc repro to make it anew "
+                       "(if that doesn't help: make check)")
         sys.exit(f"{stage}: {message}")
 
 
