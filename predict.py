@@ -95,6 +95,26 @@ def _is_number(text: str) -> bool:
     return True
 
 
+# ── stages/core/errors.py ──
+
+# From version 1.29 on, onnxruntime tells its maker which models it runs, unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+class UserError(Exception):
+    """An error that the user can mend. The message says, in one line, what is wrong, where, and what to do."""
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an exception, with line breaks and runs of spaces as one space; its type where it has none."""
+    return printable(" ".join(str(error).split()) or type(error).__name__)
+
+
+def printable(text: str) -> str:
+    """What a terminal would act on, in names from an archive for example, is written as Python writes it: \\x1b."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
+
+
 # ── predict/formats.py ──
 
 @dataclass(frozen=True)
@@ -136,11 +156,6 @@ def _comparison(record: dict) -> str:
     first = other["top"][0]
     return f"  {'=' if other['same'] else '≠'} {printable(other['model'])}: " + _columns(
         [(first["class"], 100 * first["probability"])], 0)
-
-
-def printable(text: str) -> str:
-    """On one line: unprintable characters are escaped as Python writes them."""
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def as_csv(records: Iterable[dict], layout: Layout) -> Iterator[str]:
@@ -192,25 +207,6 @@ def _dumped(record: dict) -> str:
 
 
 FORMATS = {"text": as_text, "json": as_json, "jsonl": as_jsonl, "csv": as_csv}
-
-
-# ── stages/core/errors.py ──
-
-# From version 1.29 on, onnxruntime tells its maker which models it runs, unless this is set before it is imported.
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
-
-
-class UserError(Exception):
-    """An error that the user can mend. The message says, in one line, what is wrong, where, and what to do."""
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an exception, with line breaks and runs of spaces as one space; its type where it has none.
-
-    What a terminal would act on, in a file's name for example, is written as Python writes it: \\x1b.
-    """
-    text = " ".join(str(error).split()) or type(error).__name__
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 # ── stages/data/tiling.py ──

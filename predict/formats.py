@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from stages.core.cells import as_cell
+from stages.core.errors import printable
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,6 @@ def _comparison(record: dict) -> str:
     first = other["top"][0]
     return f"  {'=' if other['same'] else '≠'} {printable(other['model'])}: " + _columns(
         [(first["class"], 100 * first["probability"])], 0)
-
-
-def printable(text: str) -> str:
-    """On one line: unprintable characters are escaped as Python writes them."""
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def as_csv(records: Iterable[dict], layout: Layout) -> Iterator[str]:

@@ -15,9 +15,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin, features
 
 from predict.card import OUTSIDE, Card
-from predict.formats import printable
 from predict.output import atomic_output
 from predict.sources import Source
+from stages.core.errors import printable
 from stages.data.tiling import Blender
 
 

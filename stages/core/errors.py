@@ -18,12 +18,13 @@ class UserError(Exception):
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an exception, with line breaks and runs of spaces as one space; its type where it has none.
+    """The message of an exception, with line breaks and runs of spaces as one space; its type where it has none."""
+    return printable(" ".join(str(error).split()) or type(error).__name__)
 
-    What a terminal would act on, in a file's name for example, is written as Python writes it: \\x1b.
-    """
-    text = " ".join(str(error).split()) or type(error).__name__
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+def printable(text: str) -> str:
+    """What a terminal would act on, in names from an archive for example, is written as Python writes it: \\x1b."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def run(main: Callable[[], object]) -> None:

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 
+from stages.core.errors import printable
+
 LONGEST = 32  # characters of a name
 # The first comes with matplotlib: Latin, Greek, Cyrillic, Arabic and more. Of the others, for what it lacks, those that
 # are installed.
@@ -22,8 +24,8 @@ def chart_names(names: Sequence[str]) -> list[str]:
 
 def lettered(text: str) -> str:
     """On one line; signs that can't be printed, or that no font has, as Python writes them: \\u732b."""
-    return "".join(sign if sign.isprintable() and _has_glyph(sign) else sign.encode("unicode_escape").decode()
-                   for sign in " ".join(text.split()))
+    return "".join(sign if _has_glyph(sign) else sign.encode("unicode_escape").decode()
+                   for sign in printable(" ".join(text.split())))
 
 
 @cache
