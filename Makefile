@@ -3,7 +3,8 @@
 
 PYTHON ?= python3
 # By pwd, so that the shell takes the folder's name as it is, whatever stands in it.
-VENV := PATH="$$(pwd)/.venv/bin:$$PATH"
+# A user without a home, as in some containers, gets one here: DVC asks for it.
+VENV := HOME="$${HOME:-$$(pwd)/.dvc/tmp}" PATH="$$(pwd)/.venv/bin:$$PATH"
 
 .PHONY: run new preset check test fast demo pdf compare diff help
 

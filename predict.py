@@ -51,6 +51,7 @@ try:
     import math
     import re
     import time
+    import unicodedata
     import warnings
     from collections import Counter, deque
     from collections.abc import Callable, Iterable, Iterator
@@ -72,6 +73,46 @@ except ImportError as error:
     said = " ".join(str(error).split())
     print(f"predict: {said}; run: pip install --upgrade onnxruntime numpy pillow", file=sys.stderr)
     sys.exit(2)
+
+
+# ── stages/core/cells.py ──
+
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def as_cell(value: object) -> object:
+    """A text that would be a formula behind an apostrophe; a number, and any other text, as it is."""
+    if not isinstance(value, str) or not FORMULA.match(value) or _is_number(value):
+        return value
+    return f"'{value}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+# ── stages/core/errors.py ──
+
+# From version 1.29 on, onnxruntime tells its maker which models it runs, unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+
+class UserError(Exception):
+    """An error that the user can mend. The message says, in one line, what is wrong, where, and what to do."""
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an exception, with line breaks and runs of spaces as one space; its type where it has none."""
+    return printable(" ".join(str(error).split()) or type(error).__name__)
+
+
+def printable(text: str) -> str:
+    """What a terminal would act on, in names from an archive for example, is written as Python writes it: \\x1b."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 # ── predict/formats.py ──
@@ -117,11 +158,6 @@ def _comparison(record: dict) -> str:
         [(first["class"], 100 * first["probability"])], 0)
 
 
-def printable(text: str) -> str:
-    """On one line: unprintable characters are escaped as Python writes them."""
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
-
-
 def as_csv(records: Iterable[dict], layout: Layout) -> Iterator[str]:
     """A row a picture and rank, or a picture and error."""
     entries, value = ("shares", "share") if layout.masks else ("top", "probability")
@@ -140,9 +176,11 @@ def as_csv(records: Iterable[dict], layout: Layout) -> Iterator[str]:
 
 
 def _csv_row(values: list) -> str:
-    """Ends in a line feed. Were the writer told so, it wouldn't quote a carriage return in a name."""
+    """Texts that a spreadsheet would compute are marked as texts. Ends in a line feed. Were the writer told so, it
+    wouldn't quote a carriage return in a name.
+    """
     line = io.StringIO()
-    csv.writer(line).writerow(values)
+    csv.writer(line).writerow(map(as_cell, values))
     return line.getvalue().removesuffix("\r\n") + "\n"
 
 
@@ -169,21 +207,6 @@ def _dumped(record: dict) -> str:
 
 
 FORMATS = {"text": as_text, "json": as_json, "jsonl": as_jsonl, "csv": as_csv}
-
-
-# ── stages/core/errors.py ──
-
-class UserError(Exception):
-    """An error that the user can mend. The message says, in one line, what is wrong, where, and what to do."""
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an exception, with line breaks and runs of spaces as one space; its type where it has none.
-
-    What a terminal would act on, in a file's name for example, is written as Python writes it: \\x1b.
-    """
-    text = " ".join(str(error).split()) or type(error).__name__
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
 # ── stages/data/tiling.py ──
@@ -386,6 +409,83 @@ def _opened(path: Path, mode: str, named: Path) -> IO:
                         "be written to") from None
 
 
+# ── stages/data/jpeg.py ──
+
+SEGMENT = re.compile(rb"\xff[\x02-\xcf\xd9-\xfe]")  # a marker that ends a scan's data; FF00, FFD0–FFD8 do not
+RESTART = re.compile(rb"\xff[\xd0-\xd7]")
+END, SCAN = 0xD9, 0xDA
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # of any coding; the others are tables
+PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
+COEFFICIENTS = 64  # of a block
+SMALL = 2**18  # pixels: 16×16 of them, which may share their data, are 0.1 %
+MORE = bytes(range(254, 0, -1))  # scan data that mean anything at all, but not the zeros that libjpeg makes up
+
+
+class JpegScans(NamedTuple):
+    """What the scans of a JPEG's first picture hold together."""
+
+    count: int
+    is_complete: bool  # each bit of each coefficient of each component is sent by one of them
+    start: int  # of the last one's data
+    end: int  # the first byte behind them: a marker's
+
+
+def jpeg_scans(jpeg: bytes) -> JpegScans:
+    """Of a file that a decoder has read."""
+    progressive, missing, count, start, end = False, {}, 0, len(jpeg), len(jpeg)
+    for marker, at in _segments(jpeg):
+        if marker in FRAMES:
+            progressive = marker in PROGRESSIVE
+            ids = jpeg[at + 8:at + 8 + 3 * jpeg[at + 7]:3]
+            missing = {component: set(range(COEFFICIENTS)) for component in ids}
+        elif marker == SCAN:
+            count += 1
+            header = jpeg[at + 2:at + int.from_bytes(jpeg[at:at + 2], "big")]
+            first, last, bits = header[-3:] if progressive else (0, COEFFICIENTS - 1, 0)
+            for component in header[1:-3:2]:
+                if not bits & 15:  # else the lowest bits follow in another scan
+                    missing.get(component, set()).difference_update(range(first, last + 1))
+            start = at + 2 + len(header)
+            end = _end_of_data(jpeg, start)
+            if not (progressive or any(missing.values())):
+                break
+    return JpegScans(count, not any(missing.values()), start, end)
+
+
+def with_more_data(jpeg: bytes, scans: JpegScans) -> bytes:
+    """The file with further data in its last scan, before and behind a restart marker: no effect on a whole picture."""
+    restart = b"\xff%c" % (0xD0 + len(RESTART.findall(jpeg, scans.start, scans.end)) % 8)
+    return jpeg[:scans.end] + MORE + restart + MORE + jpeg[scans.end:]
+
+
+def may_be_cut(image: Image.Image, scans: JpegScans) -> bool:
+    """False where the picture is large, has one scan, and its last block more than one colour: what libjpeg makes up
+    has no detail, and less than that block is too little to decode all again for.
+    """
+    width, height = image.size
+    # Without the block's first row and column, whose colour is blended with that of the blocks before.
+    left, top = (width - 1) // 8 * 8 + 1, (height - 1) // 8 * 8 + 1
+    if scans.count > 1 or width * height <= SMALL or left == width or top == height:
+        return True
+    return all(len(set(band.getextrema())) == 1 for band in image.crop((left, top, width, height)).split())
+
+
+def _segments(jpeg: bytes) -> Iterator[tuple[int, int]]:
+    """(marker, where its length stands) of each segment up to the end of the first picture."""
+    at = 2  # behind the start marker
+    while (match := SEGMENT.search(jpeg, at)) and match[0][1] != END:
+        yield match[0][1], match.end()
+        at = match.end() + int.from_bytes(jpeg[match.end():match.end() + 2], "big")
+
+
+def _end_of_data(jpeg: bytes, at: int) -> int:
+    match = SEGMENT.search(jpeg, at)
+    end = match.start() if match else len(jpeg)
+    while end > at and jpeg[end - 1] == 0xFF:  # any number of these may stand before a marker
+        end -= 1
+    return end
+
+
 # ── stages/data/decode.py ──
 
 REFUSED = {"EPS"}  # would start Ghostscript, a program that runs what the file says
@@ -439,8 +539,8 @@ def _read(content: bytes, convert: Callable[[Image.Image], Result]) -> Result:
     if not content:
         raise Unreadable("empty file")
     with _loaded(content) as image:
-        if image.format in ("JPEG", "MPO") and not _has_end_marker(content):
-            raise Unreadable("the picture data have no end: the file is cut off, and filled up")
+        if image.format in ("JPEG", "MPO"):
+            _check_jpeg(content, image)
         try:
             return convert(image)
         except (OSError, ValueError, ImageCms.PyCMSError) as error:  # and no others: they would be ours
@@ -461,12 +561,18 @@ def _loaded(content: bytes) -> Image.Image:
     return image
 
 
-def _has_end_marker(jpeg: bytes) -> bool:
-    """Whether an end-of-image marker (FFD9) follows the scan data: where data are missing, libjpeg makes up pixels."""
-    at = 2  # behind the start marker; segments are skipped, among them thumbnails with end markers of their own
-    while jpeg[at:at + 1] == b"\xff" and jpeg[at + 1] != 0xDA:
-        at += 1 if jpeg[at + 1] == 0xFF else 2 + int.from_bytes(jpeg[at + 2:at + 4], "big")
-    return jpeg.find(b"\xff\xd9", at) >= 0
+def _check_jpeg(content: bytes, image: Image.Image) -> None:
+    """Raises Unreadable where `image`, loaded from `content`, is made up in part."""
+    scans = jpeg_scans(content)
+    if content.find(b"\xff\xd9", scans.start) < 0:
+        raise Unreadable("the picture data have no end: the file is cut off, and filled up")
+    if not scans.is_complete:
+        raise Unreadable(f"the picture ends after {scans.count} scans, and more belong to it: the file is cut off")
+    if may_be_cut(image, scans):
+        with _loaded(with_more_data(content, scans)) as other:
+            if any(strip.tobytes() != other.crop((0, top, image.width, top + strip.height)).tobytes()
+                   for top, strip in _strips(image)):
+                raise Unreadable("the picture data end too early: the file is cut off, and an end was put to it")
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
@@ -762,7 +868,7 @@ def _legend(card: Card) -> Image.Image:
     """A patch of its colour before each class's name."""
     is_scalable = features.check("freetype2") and "size" in inspect.signature(ImageFont.load_default).parameters
     font, line = ImageFont.load_default(14) if is_scalable else ImageFont.load_default(), 26
-    names = [name.encode("latin-1", "replace").decode("latin-1") for name in card.classes]  # what the font may have
+    names = [_in_ascii(name) for name in card.classes]
     image = Image.new("RGB", (52 + math.ceil(max(map(font.getlength, names))), 8 + line * len(names)), "white")
     draw = ImageDraw.Draw(image)
     for number, (name, colour) in enumerate(zip(names, card.colours)):
@@ -770,6 +876,12 @@ def _legend(card: Card) -> Image.Image:
         draw.rectangle((8, y + 4, 32, y + line - 4), tuple(colour), "grey")
         draw.text((42, y + line // 2), name, "black", font, "lm" if is_scalable else None)
     return image
+
+
+def _in_ascii(name: str) -> str:
+    """In the letters that Pillow's own font has: accents left out, and what still is none as Python writes it."""
+    letters = "".join(sign for sign in unicodedata.normalize("NFKD", name) if not unicodedata.combining(sign))
+    return printable(letters.encode("ascii", "backslashreplace").decode())
 
 
 # ── predict/answer.py ──

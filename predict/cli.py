@@ -34,12 +34,12 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from predict.formats import FORMATS, Layout, printable
+from predict.formats import FORMATS, Layout
 from predict.model import Model, cores
 from predict.output import atomic_output
 from predict.records import Recorder, answers
 from predict.sources import find_sources, from_stdin, is_picture
-from stages.core.errors import UserError, one_line
+from stages.core.errors import UserError, one_line, printable
 from stages.data.decode import silence_pillow
 
 MODEL = "student.int8.onnx"

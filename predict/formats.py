@@ -6,6 +6,9 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from stages.core.cells import as_cell
+from stages.core.errors import printable
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -48,11 +51,6 @@ def _comparison(record: dict) -> str:
         [(first["class"], 100 * first["probability"])], 0)
 
 
-def printable(text: str) -> str:
-    """On one line: unprintable characters are escaped as Python writes them."""
-    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
-
-
 def as_csv(records: Iterable[dict], layout: Layout) -> Iterator[str]:
     """A row a picture and rank, or a picture and error."""
     entries, value = ("shares", "share") if layout.masks else ("top", "probability")
@@ -71,9 +69,11 @@ def as_csv(records: Iterable[dict], layout: Layout) -> Iterator[str]:
 
 
 def _csv_row(values: list) -> str:
-    """Ends in a line feed. Were the writer told so, it wouldn't quote a carriage return in a name."""
+    """Texts that a spreadsheet would compute are marked as texts. Ends in a line feed. Were the writer told so, it
+    wouldn't quote a carriage return in a name.
+    """
     line = io.StringIO()
-    csv.writer(line).writerow(values)
+    csv.writer(line).writerow(map(as_cell, values))
     return line.getvalue().removesuffix("\r\n") + "\n"
 
 

@@ -7,6 +7,7 @@ import inspect
 import json
 import math
 import os
+import unicodedata
 from collections import Counter
 from pathlib import Path, PurePath
 
@@ -16,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin, features
 from predict.card import OUTSIDE, Card
 from predict.output import atomic_output
 from predict.sources import Source
+from stages.core.errors import printable
 from stages.data.tiling import Blender
 
 
@@ -104,7 +106,7 @@ def _legend(card: Card) -> Image.Image:
     """A patch of its colour before each class's name."""
     is_scalable = features.check("freetype2") and "size" in inspect.signature(ImageFont.load_default).parameters
     font, line = ImageFont.load_default(14) if is_scalable else ImageFont.load_default(), 26
-    names = [name.encode("latin-1", "replace").decode("latin-1") for name in card.classes]  # what the font may have
+    names = [_in_ascii(name) for name in card.classes]
     image = Image.new("RGB", (52 + math.ceil(max(map(font.getlength, names))), 8 + line * len(names)), "white")
     draw = ImageDraw.Draw(image)
     for number, (name, colour) in enumerate(zip(names, card.colours)):
@@ -112,3 +114,9 @@ def _legend(card: Card) -> Image.Image:
         draw.rectangle((8, y + 4, 32, y + line - 4), tuple(colour), "grey")
         draw.text((42, y + line // 2), name, "black", font, "lm" if is_scalable else None)
     return image
+
+
+def _in_ascii(name: str) -> str:
+    """In the letters that Pillow's own font has: accents left out, and what still is none as Python writes it."""
+    letters = "".join(sign for sign in unicodedata.normalize("NFKD", name) if not unicodedata.combining(sign))
+    return printable(letters.encode("ascii", "backslashreplace").decode())

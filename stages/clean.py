@@ -19,7 +19,7 @@ from stages.cleaning import exact_rules, figures, groups, heuristic_rules, near_
 from stages.cleaning.decide import decide, out_of_fold_accuracy
 from stages.cleaning.findings import HELD_OUT, REMOVED, CleanContext, CleanParams, Finding, Row
 from stages.core import errors, files, params, plugins, workdir
-from stages.core.errors import UserError
+from stages.core.errors import UserError, printable
 from stages.data import leftover
 from stages.data.archive import RAW, Raw
 from stages.data.sample import target_files
@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m stages.clean", description="Decide which images are fit for use.")
     parser.add_argument("--explain", metavar="PATH", help="print what was decided on this file of raw.zip, and why")
     path = parser.parse_args().explain
-    clean() if path is None else print(explanation(path))
+    clean() if path is None else print(*map(printable, explanation(path).split("\n")), sep="\n")
 
 
 @workdir.lock("clean")

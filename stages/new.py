@@ -51,8 +51,8 @@ def set_up(source: Source, scratch: Path, layout: str, layout_options: dict) -> 
     found = look(source, scratch, layout, layout_options)
     reading, counts, pictures, codes = found.reading, found.counts, found.pictures, found.codes
     print(f"{source.path}: {len(found.names)} files, {found.size_gb:.3g} GB")
-    print(*summary.found(reading, found.others, counts, pictures, codes,
-                         leftover.summary(found.names, reading.used)), sep="\n")
+    print(*map(errors.printable, summary.found(reading, found.others, counts, pictures, codes,
+                                               leftover.summary(found.names, reading.used))), sep="\n")
     at_hand = None, ""
     if reading.task == "classification":
         at_hand = weights.teacher(), weights.student(rules.student_options(rules.image_size(pictures.short_side)))
@@ -70,7 +70,7 @@ def set_up(source: Source, scratch: Path, layout: str, layout_options: dict) -> 
     presets.write(text)
     print(f"\n{params.FILE} is written:", *summary.chosen(choices), sep="\n")
     questions = summary.unknown(reading, counts, codes, at_hand)
-    print("\nwhat only you know:", *(f"  {question}" for question in questions), sep="\n")
+    print("\nwhat only you know:", *(f"  {errors.printable(question)}" for question in questions), sep="\n")
     print("", *summary.time(seconds, sum(shorter.values()), watch.device.type, device.thread_count(), watch.busy),
           sep="\n")
 

@@ -75,6 +75,9 @@ def cut() -> dict[str, bytes]:
     return files | {
         "JPEG progressive 50 %": progressive[:len(progressive) // 2], "TIFF LZW 50 %": lzw[:len(lzw) // 2],
         "JPEG filled with zeros": contents["JPEG"][:999] + bytes(len(contents["JPEG"]) - 999),
+        "JPEG 50 % and an end": contents["JPEG"][:len(contents["JPEG"]) // 2] + b"\xff\xd9",
+        "JPEG progressive first scan and an end": progressive[:progressive.index(
+            b"\xff\xc4", progressive.index(b"\xff\xda"))] + b"\xff\xd9",
         "JPEG without its last 2": without(2, "JPEG"), "PNG without its last 12": without(12, "PNG"),
         "GIF in its second frame": saved(picture("GIF in its second frame"), "GIF", save_all=True,
                                          append_images=[noise("second")])[:-1000]}

@@ -9,10 +9,8 @@ What is missing is no damage: `dvc repro` makes it.
 """
 
 import argparse
-import hashlib
-import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -21,8 +19,7 @@ from dvc.repo import Repo
 
 from stages.core import errors
 from stages.core.errors import UserError, one_line
-
-LOCK = Path("dvc.lock")
+from stages.core.outs import LOCK, damaged, file_md5
 
 
 def main() -> None:
@@ -32,12 +29,12 @@ def main() -> None:
             def counts(path: Path) -> bool:
                 return not repo.dvcignore.is_ignored_file(str(path.absolute()))
 
-            damaged = [*damaged_objects(Path(repo.cache.local.path)), *damaged_outs(outs(LOCK), counts)]
+            found = [*damaged_objects(Path(repo.cache.local.path)), *damaged(outs(LOCK), counts)]
     except DvcException as error:
         raise UserError(one_line(error)) from None
-    if damaged:
-        print("\n".join(f"rm -rf {shlex.quote(str(path))}" for path in damaged))
-        raise UserError(f"{len(damaged)} files or folders are not what was made; delete them by the command(s) above, "
+    if found:
+        print("\n".join(f"rm -rf {shlex.quote(str(path))}" for path in found))
+        raise UserError(f"{len(found)} files or folders are not what was made; delete them by the command(s) above, "
                         "then run dvc repro, which makes them anew")
     print("every out that is here, and every file of DVC's cache, is what was made")
 
@@ -57,29 +54,6 @@ def outs(lock: Path) -> dict[Path, str]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, yaml.YAMLError) as error:
         raise UserError(f"{lock} is missing or broken ({one_line(error)[:100]}); run dvc repro, or git checkout {lock}"
                         ) from None
-
-
-def damaged_outs(expected: Mapping[Path, str], counts: Callable[[Path], bool]) -> Iterator[Path]:
-    """Outs that are here with other content than dvc.lock has it. counts(path): whether DVC looks at this file."""
-    for path, md5 in expected.items():
-        if path.is_dir():
-            if folder_md5(path, counts) != md5:
-                yield path
-        elif path.exists() and (not path.is_file() or file_md5(path) != md5):
-            yield path
-
-
-def file_md5(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "md5").hexdigest()
-
-
-def folder_md5(folder: Path, counts: Callable[[Path], bool]) -> str:
-    """As DVC has it: the MD5 of a JSON list of the files' own, by their paths."""
-    files = [{"md5": file_md5(path), "relpath": path.relative_to(folder).as_posix()}
-             for path in folder.rglob("*") if path.is_file() and counts(path)]
-    listing = json.dumps(sorted(files, key=lambda entry: entry["relpath"]), sort_keys=True)
-    return hashlib.md5(listing.encode()).hexdigest() + ".dir"
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from stages.cleaning.findings import Finding, Row
 from stages.data.archive import Raw
 from stages.data.decode import Unreadable, decode
 from stages.evaluation import plotting
+from stages.evaluation.lettering import chart_names, lettered
 
 PER_ISSUE = 6  # findings shown
 SIDE = 96  # height and width in pixels of a picture among them
@@ -48,7 +49,7 @@ def balance(before: Counts, after: Counts, path: Path) -> None:
                 else:
                     axes.plot(np.sort(values)[::-1], color=colour, label=label)
             if bars:
-                axes.set_yticks(range(len(names)), names)
+                axes.set_yticks(range(len(names)), chart_names(names))
                 axes.set(title=split, xlabel="images", ylim=(len(names) - 0.4, -0.6))
             else:
                 axes.set(title=split, xlabel="class, by rank", ylabel="images", ylim=(0, None))
@@ -91,9 +92,9 @@ def sheet(findings: Sequence[Finding], path: Path) -> None:
                 axes.set_anchor("NW")
             for axes, finding in zip(line, sorted(some, key=_rank), strict=False):
                 axes.imshow(_picture(raw, finding))
-                name = " ".join(finding.row["path"].split())
+                name = lettered(finding.row["path"])
                 text = [name if len(name) <= 34 else f"…{name[-33:]}",
-                        *textwrap.wrap(f"{finding.action}: {finding.reason}", 36)[:3]]
+                        *textwrap.wrap(lettered(f"{finding.action}: {finding.reason}"), 36)[:3]]
                 axes.text(0, -0.06, "\n".join(text), transform=axes.transAxes, fontsize=6.5, va="top")
 
 

@@ -7,6 +7,7 @@ import csv
 from pathlib import Path
 from typing import NamedTuple
 
+from stages.core.cells import from_cell
 from stages.core.errors import UserError, one_line
 
 FILE = Path("data/source/overrides.csv")
@@ -31,8 +32,9 @@ def read(relabels: bool) -> dict[str, Override]:
             reader = csv.DictReader(file, restval="")
             if not {"path", "action"} <= set(reader.fieldnames or ()):
                 raise UserError(f"{FILE}: its first line must name the columns: path,action,label")
-            for row in reader:
-                entry = Override(row["action"].strip(), (row.get("label") or "").strip())
+            for cells in reader:
+                row = {name: from_cell(cell or "") for name, cell in cells.items() if name}  # as in decisions.csv
+                entry = Override(row["action"].strip(), row.get("label", "").strip())
                 if error := (f"{row['path']!r} stands there twice; leave one line of it" if row["path"] in entries
                              else _error(entry, relabels)):
                     raise UserError(f"{FILE}, line {reader.line_num}: {error}")

@@ -7,24 +7,30 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from stages.core.outs import altered
+
+# From version 1.29 on, onnxruntime tells its maker which models it runs, unless this is set before it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 
 class UserError(Exception):
     """An error that the user can mend. The message says, in one line, what is wrong, where, and what to do."""
 
 
 def one_line(error: BaseException) -> str:
-    """The message of an exception, with line breaks and runs of spaces as one space; its type where it has none.
+    """The message of an exception, with line breaks and runs of spaces as one space; its type where it has none."""
+    return printable(" ".join(str(error).split()) or type(error).__name__)
 
-    What a terminal would act on, in a file's name for example, is written as Python writes it: \\x1b.
-    """
-    text = " ".join(str(error).split()) or type(error).__name__
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+def printable(text: str) -> str:
+    """What a terminal would act on, in names from an archive for example, is written as Python writes it: \\x1b."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in text)
 
 
 def run(main: Callable[[], object]) -> None:
     """Call a command's `main`. Errors that the user can mend exit with one line and status 1, Ctrl-C with status 130.
 
-    Any other exception is a bug, and keeps its traceback.
+    Any other exception is a bug, and keeps its traceback; unless an out was altered since it was made.
     """
     script = Path(sys.argv[0])
     stage = script.parent.name if script.stem == "__main__" else script.stem  # python -m demo runs demo/__main__.py
@@ -47,7 +53,11 @@ def run(main: Callable[[], object]) -> None:
         elif full_disk(error):
             message = f"the disk is full ({message}); free some space and run the same command again"
         elif not isinstance(error, (UserError, OSError)):
-            raise
+            if not (changed := altered()):
+                raise
+            message = (f"{', '.join(changed)} {'is' if len(changed) == 1 else 'are'} not what dvc.lock says was made "
+                       f"({type(error).__name__}: {message[:200]}); run dvc repro to make it anew "
+                       "(if that doesn't help: make check)")
         sys.exit(f"{stage}: {message}")
 
 

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from stages.core.cells import as_cell, from_cell
 from stages.core.errors import UserError
 
 METRICS = Path("metrics")
@@ -60,13 +61,13 @@ def _no_number(name: str) -> None:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Rows are mappings with exactly `columns` as keys."""
+    """Rows are mappings with exactly `columns` as keys. Texts that a spreadsheet would compute are marked as texts."""
     with atomic_write(path) as file:
         # The terminator "\r\n" makes the writer quote names that hold "\r" or "\n"; a row ends in "\n" all the same.
         unix_lines = SimpleNamespace(write=lambda row: file.write(row.removesuffix("\r\n") + "\n"))
         writer = csv.DictWriter(unix_lines, columns, lineterminator="\r\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: as_cell(value) for name, value in row.items()} for row in rows)
 
 
 def read_csv(path: Path, columns: Collection[str] = ()) -> list[dict[str, str]]:
@@ -81,7 +82,7 @@ def read_csv(path: Path, columns: Collection[str] = ()) -> list[dict[str, str]]:
         names = reader.fieldnames or ()
         if not names or not set(names) >= set(columns) or any(None in row or None in row.values() for row in rows):
             raise ValueError("columns are missing, or cells of a row")
-        return rows
+        return [{name: from_cell(cell) for name, cell in row.items()} for row in rows] if "'" in text else rows
 
     return read_output(read, path)
 

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from stages.core.errors import one_line
+from stages.data.jpeg import jpeg_scans, may_be_cut, with_more_data
 
 REFUSED = {"EPS"}  # would start Ghostscript, a program that runs what the file says
 STRIP = 2**20  # pixels that are converted to RGB at a time
@@ -111,8 +112,8 @@ def _read(content: bytes, convert: Callable[[Image.Image], Result]) -> Result:
     if not content:
         raise Unreadable("empty file")
     with _loaded(content) as image:
-        if image.format in ("JPEG", "MPO") and not _has_end_marker(content):
-            raise Unreadable("the picture data have no end: the file is cut off, and filled up")
+        if image.format in ("JPEG", "MPO"):
+            _check_jpeg(content, image)
         try:
             return convert(image)
         except (OSError, ValueError, ImageCms.PyCMSError) as error:  # and no others: they would be ours
@@ -133,12 +134,18 @@ def _loaded(content: bytes) -> Image.Image:
     return image
 
 
-def _has_end_marker(jpeg: bytes) -> bool:
-    """Whether an end-of-image marker (FFD9) follows the scan data: where data are missing, libjpeg makes up pixels."""
-    at = 2  # behind the start marker; segments are skipped, among them thumbnails with end markers of their own
-    while jpeg[at:at + 1] == b"\xff" and jpeg[at + 1] != 0xDA:
-        at += 1 if jpeg[at + 1] == 0xFF else 2 + int.from_bytes(jpeg[at + 2:at + 4], "big")
-    return jpeg.find(b"\xff\xd9", at) >= 0
+def _check_jpeg(content: bytes, image: Image.Image) -> None:
+    """Raises Unreadable where `image`, loaded from `content`, is made up in part."""
+    scans = jpeg_scans(content)
+    if content.find(b"\xff\xd9", scans.start) < 0:
+        raise Unreadable("the picture data have no end: the file is cut off, and filled up")
+    if not scans.is_complete:
+        raise Unreadable(f"the picture ends after {scans.count} scans, and more belong to it: the file is cut off")
+    if may_be_cut(image, scans):
+        with _loaded(with_more_data(content, scans)) as other:
+            if any(strip.tobytes() != other.crop((0, top, image.width, top + strip.height)).tobytes()
+                   for top, strip in _strips(image)):
+                raise Unreadable("the picture data end too early: the file is cut off, and an end was put to it")
 
 
 def _with_header(image: Image.Image) -> tuple[np.ndarray, Header]:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
+from stages.core.errors import printable
 from stages.data.decode import has_image_suffix
 
 TEXTS = {"", ".csv", ".tsv", ".json", ".jsonl", ".txt", ".xml", ".md", ".yaml", ".yml", ".html", ".pdf", ".py",
@@ -39,7 +40,7 @@ def summary(names: Sequence[str], used: Iterable[str]) -> str:
     parts = [f"{number}: " + ", ".join(f"{suffix} {count}" for suffix, count in counts(skipped).items())]
     if emptied := _emptied(skipped, used):
         parts.append(f"nothing is left of {', '.join(emptied)}")
-    return "; ".join(parts)
+    return printable("; ".join(parts))
 
 
 def _emptied(skipped: Iterable[str], used: Iterable[str]) -> list[str]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from stages.core import files
 from stages.evaluation import calibration, confusion, plotting
+from stages.evaluation.lettering import chart_names
 from stages.evaluation.plotting import COLOURS, DPI, GAP, figure
 
 ROWS = 200  # of a precision-recall table at most
@@ -54,7 +55,7 @@ def draw(models: Mapping[str, confusion.Predictions], scores: ModuleType, classe
 def class_bars(models: Mapping[str, confusion.Predictions], classes: Sequence[str], path: Path) -> None:
     """Precision and recall of each class present: a panel each, with a bar for each model."""
     rows, thick = _per_class(models), 0.8 / len(models)
-    present = np.flatnonzero(rows[0][1].any(1))
+    present, names = np.flatnonzero(rows[0][1].any(1)), chart_names(classes)
     with figure(path, 10, 1.2 + len(present) * (0.5 if len(present) <= 25 else 0.25), layout="constrained") as drawn:
         panels = drawn.subplots(1, 2, sharey=True)
         for axes, score in zip(panels, ("precision", "recall"), strict=True):
@@ -62,7 +63,7 @@ def class_bars(models: Mapping[str, confusion.Predictions], classes: Sequence[st
                 axes.barh(np.arange(len(present)) - 0.4 + (number + 0.5) * thick, 100 * shares[score][present], thick,
                           color=COLOURS[model], label=model)
             axes.set(title=f"{score}, %", xlim=(0, 100), ylim=(len(present) - 0.4, -0.6))
-            axes.set_yticks(range(len(present)), [classes[label] for label in present])
+            axes.set_yticks(range(len(present)), [names[label] for label in present])
             axes.tick_params(axis="y", length=0)
             axes.grid(axis="x", alpha=0.3)
             axes.set_axisbelow(True)

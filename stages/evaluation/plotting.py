@@ -1,6 +1,5 @@
 """Figures for the report, by matplotlib. In: numbers, maps, a path. Out: a PNG, of the same bytes every time."""
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from stages.core.files import atomic_write
+from stages.evaluation.lettering import chart_names, families
 from stages.evaluation.palette import palette
 
 COLOURS = {"teacher": "tab:gray", "baseline": "tab:blue", "student": "tab:orange", "int8": "tab:green",
@@ -27,10 +27,10 @@ def figure(path: Path, *size: float, **options):
     from matplotlib.figure import Figure
 
     drawn = Figure(figsize=size, dpi=DPI, **options)
-    with matplotlib.rc_context({"text.parse_math": False}):  # a class may be called $x$
+    fonts = {"font.family": families()}
+    with matplotlib.rc_context(fonts | {"text.parse_math": False}):  # a class may be called $x$
         yield drawn
-    with atomic_write(path, "wb") as file, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # a box is drawn for it
+    with atomic_write(path, "wb") as file, matplotlib.rc_context(fonts):
         drawn.savefig(file, format="png", metadata={"Software": None})
 
 
@@ -45,8 +45,9 @@ def confusion(counts: np.ndarray, written: Callable[[int, float], str], classes:
         axes.set(title=title, xlabel="predicted", ylabel="actual")
         if len(classes) > 25:
             return
-        axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(len(classes)), classes)
+        names = chart_names(classes)
+        axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(names)), names)
         for (row, column), count in np.ndenumerate(counts):
             if count:
                 axes.text(column, row, written(count, share[row, column]), ha="center", va="center", fontsize=8,
@@ -79,7 +80,8 @@ def sheet(numbers: Sequence[int], images: Callable[[int], np.ndarray], maps: Map
             canvas[top:top + height, left:left + width] = _coloured(labels, colours)
             if title in notes:
                 corners.append((left + 5, top + height - 6, notes[title][number]))
-    legend = [(classes[label], colours[label]) for label in sorted(present - {-1})]
+    names = chart_names(classes)
+    legend = [(names[label], colours[label]) for label in sorted(present - {-1})]
     _write_sheet(canvas, column, ["photograph", *maps], corners, legend, -1 in present, path)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from stages.core.errors import printable
 from stages.evaluation.statistics import LEVEL
 
 SMALL = {"int8": "small student", "teacher_int8": "small teacher"}
@@ -89,7 +90,8 @@ def few(names: Sequence[str]) -> str:
 
 def escaped(text: object) -> str:
     """Text on one line with Markdown's special characters escaped, also for a table's cell."""
-    return "".join(f"\\{letter}" if letter in r"\`*_{}[]<>#|~&!" else letter for letter in " ".join(str(text).split()))
+    line = printable(" ".join(str(text).split()))
+    return "".join(f"\\{letter}" if letter in r"\`*_{}[]<>#|~&!" else letter for letter in line)
 
 
 def flattened(settings: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -105,4 +107,4 @@ def cell(value: object) -> str:
     """A value of params.yaml as text in a table's cell."""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ", ".join(map(str, value)) if isinstance(value, list) else escaped(value)
+    return ", ".join(map(escaped, value)) if isinstance(value, list) else escaped(value)

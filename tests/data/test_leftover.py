@@ -79,3 +79,7 @@ def test_a_set_of_heic_files_and_files_without_suffix(project):
     rows = {row["path"]: row for row in table(project.folder / "data/scan.csv")}
     assert rows["bird/1.heic"]["format"] == "HEIF" and rows["bird/2"]["format"] == "PNG"
     assert rows["bird/1.heic"]["issue"] == rows["bird/2"]["issue"] == ""
+
+
+def test_a_name_does_nothing_to_a_terminal():
+    assert leftover.summary(["a.\x1b[31m", "b.jpg"], ["b.jpg"]) == "1 file skipped: .\\x1b[31m 1"

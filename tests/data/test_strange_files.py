@@ -60,14 +60,14 @@ EXPECTED = {
     # cut off: all of the picture, or nothing
     **{f"{format} {share} %": UNREADABLE for format in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF") for share in CUTS},
     **dict.fromkeys(("JPEG progressive 50 %", "TIFF LZW 50 %", "JPEG without its last 2",
-                     "JPEG filled with zeros"), UNREADABLE),
+                     "JPEG filled with zeros", "JPEG 50 % and an end", "JPEG progressive first scan and an end"),
+                    UNREADABLE),
     **as_pictured("PNG without its last 12", "GIF in its second frame"),  # what is missing is no pixel
     # damaged
     **{f"{format} flipped start": UNREADABLE for format in ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF")},
-    **dict.fromkeys(("JPEG flipped Huffman table", "PNG flipped header", "PNG flipped middle",
-                     "TIFF deflated flipped middle"), UNREADABLE),
+    **dict.fromkeys(("JPEG flipped Huffman table", "JPEG flipped frame height", "PNG flipped header",
+                     "PNG flipped middle", "TIFF deflated flipped middle"), UNREADABLE),
     # No checksum covers these: nothing in the file tells that it was another picture.
-    "JPEG flipped frame height": flat(24, 16 ^ 0xFF00, within=255),
     "JPEG flipped quantisation table": flat(24, 16, within=255), "JPEG flipped middle": flat(56, 40, within=255),
     "BMP flipped pixel": of_one_pixel_changed("flipped BMP"),
     # disguised: the content counts, not the suffix

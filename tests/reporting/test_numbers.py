@@ -56,6 +56,7 @@ def test_lists_of_words():
     assert numbers.bracketed("a", "", "b") == " (a; b)" and numbers.bracketed("", "") == ""
     assert [numbers.display_name(name) for name in ("teacher", "int8")] == ["teacher", "small student"]
     assert numbers.escaped(" a\n b ") == "a b"
+    assert numbers.escaped("\x1b[31m\u202e") == r"\\x1b\[31m\\u202e"  # for a terminal nothing to act on
     assert numbers.escaped(string.ascii_letters + string.digits) == string.ascii_letters + string.digits
 
 

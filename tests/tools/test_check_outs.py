@@ -4,17 +4,12 @@ import hashlib
 import os
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 import small_project
 
 from stages.core.errors import UserError
 from tools import check_outs
-
-
-def everything(path: Path) -> bool:
-    return True
 
 
 def test_objects_of_the_cache(tmp_path):
@@ -28,25 +23,6 @@ def test_objects_of_the_cache(tmp_path):
     for name, content in zip(names, (b"", b"x", b"thref"), strict=True):
         name.write_bytes(content)
     assert list(check_outs.damaged_objects(tmp_path)) == names
-
-
-def test_outs_of_every_kind(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    Path("a").write_bytes(b"one")
-    Path("b/below").mkdir(parents=True)
-    Path("b/below/c").write_bytes(b"two")
-    expected = {Path("a"): hashlib.md5(b"one").hexdigest(), Path("b"): check_outs.folder_md5(Path("b"), everything),
-                Path("gone"): "0" * 32}
-    assert not list(check_outs.damaged_outs(expected, everything))
-    Path("b/report.pdf").touch()
-    assert list(check_outs.damaged_outs(expected, everything)) == [Path("b")]
-    assert not list(check_outs.damaged_outs(expected, lambda path: path.suffix != ".pdf"))  # DVC ignores it
-    Path("a").write_bytes(b"onf")
-    Path("b/below/c").write_bytes(b"")
-    assert list(check_outs.damaged_outs(expected, everything)) == [Path("a"), Path("b")]
-    Path("a").unlink()
-    Path("a").mkdir()
-    assert list(check_outs.damaged_outs(expected, everything)) == [Path("a"), Path("b")]
 
 
 @pytest.mark.parametrize("content", [None, "", "a: [", "stages: 1", "stages: {split: {outs: [{path: a}]}}"])

@@ -54,3 +54,20 @@ def test_a_folder_may_have_any_name(tmp_path):
     done = subprocess.run(["make", "--no-print-directory", "check"], cwd=project, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "-m stages.check\n-m tools.check_outs\n"), done.stderr
     assert not list(tmp_path.rglob("acted"))
+
+
+def test_a_user_without_a_home_gets_one_in_the_project(tmp_path):
+    """DVC ends where there is neither $HOME nor an entry for the user."""
+    for name in ("requirements.txt", "constraints.txt", ".dvc/local.py", ".venv/ready", ".dvc/config.local"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    python = tmp_path / ".venv/bin/python"
+    python.parent.mkdir()
+    python.write_text('#!/bin/sh\necho "$HOME"\n')
+    python.chmod(0o755)
+    own = tmp_path / ".dvc/tmp"
+    for given, expected in (({}, own), ({"HOME": ""}, own), ({"HOME": "/a b"}, "/a b")):
+        done = subprocess.run(["make", "--silent", "preset"], cwd=tmp_path, capture_output=True, text=True,
+                              env={"PATH": os.environ["PATH"]} | given)
+        assert done.stdout == f"{expected}\n", done.stderr

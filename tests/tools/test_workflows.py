@@ -4,6 +4,7 @@ import importlib.util
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ import yaml
 from conftest import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-WORKFLOW = yaml.safe_load((ROOT / ".github/workflows/pull-request.yaml").read_text(encoding="utf-8"))
+WORKFLOWS = ROOT / ".github/workflows"
+WORKFLOW = yaml.safe_load((WORKFLOWS / "pull-request.yaml").read_text(encoding="utf-8"))
 STEPS = WORKFLOW["jobs"]["compare"]["steps"]
 
 
@@ -42,7 +44,7 @@ def test_the_workflow_has_the_history_and_the_branch_itself():
     assert checkout["fetch-depth"] == 0
     assert checkout["ref"] == "${{ github.event.pull_request.head.sha }}"
     assert WORKFLOW[True] == "pull_request", "True is how YAML 1.1 reads on; pull_request_target would have secrets"
-    assert WORKFLOW["permissions"] == {"contents": "read", "pull-requests": "write"}
+    assert WORKFLOW["jobs"]["compare"]["permissions"] == {"contents": "read", "pull-requests": "write"}
 
 
 def test_the_workflow_runs_what_there_is():
@@ -100,14 +102,32 @@ def test_a_comment_that_fails_is_hidden_for_forks_alone(tmp_path, writes, expect
 
 
 def test_tests_run_once_for_a_pull_request():
-    tests = yaml.safe_load((ROOT / ".github/workflows/tests.yaml").read_text(encoding="utf-8"))
+    tests = yaml.safe_load((WORKFLOWS / "tests.yaml").read_text(encoding="utf-8"))
     assert tests[True] == {"push": {"branches": ["main"]}, "pull_request": None}
+
+
+def test_every_action_is_pinned_by_the_hash_of_a_version():
+    """A tag can be moved to other code; a commit can't."""
+    used = [line.split("uses:")[1].strip() for path in WORKFLOWS.glob("*.yaml")
+            for line in path.read_text(encoding="utf-8").splitlines() if "uses:" in line]
+    pinned = re.compile(r"actions/[a-z-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+")
+    assert len(used) == 7 and all(map(pinned.fullmatch, used))
+    assert len({use.split("@")[0] for use in used}) == len(set(used)), "one version of each"
+
+
+def test_no_job_may_do_more_than_it_needs():
+    """Neither by its token nor by what it takes from strangers."""
+    zizmor = Path(sys.executable).with_name("zizmor")
+    done = subprocess.run([zizmor, "--offline", "--no-config", "--no-progress", "--persona", "auditor",
+                           "--min-severity", "low", WORKFLOWS.parent], capture_output=True, text=True)
+    assert not done.returncode, done.stdout + done.stderr
+    assert done.stderr.count("completed") == 3, done.stderr
 
 
 @pytest.mark.parametrize("name", ["tests", "pull-request"])
 def test_the_cache_follows_every_pinned_version(name):
     """What is installed, constraints.txt says too."""
-    jobs = yaml.safe_load((ROOT / f".github/workflows/{name}.yaml").read_text(encoding="utf-8"))["jobs"]
+    jobs = yaml.safe_load((WORKFLOWS / f"{name}.yaml").read_text(encoding="utf-8"))["jobs"]
     paths = [step["with"]["cache-dependency-path"].split() for job in jobs.values() for step in job["steps"]
              if "setup-python" in step.get("uses", "")]
     assert paths == [["requirements.txt", "constraints.txt"]]

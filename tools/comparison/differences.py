@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from stages.core.errors import UserError
+from stages.core.errors import UserError, printable
 from tools.comparison import git
 from tools.comparison.metric_values import MetricValue, base_name, find, flat
 
@@ -109,7 +109,7 @@ def _cell(value: object) -> str:
 
 def code(text: str) -> str:
     """Any text as code, on one line: names of classes and files may hold backticks and line breaks."""
-    text = " ".join(text.split())
+    text = printable(" ".join(text.split()))
     fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
     pad = " " if len(fence) > 1 else ""
     return f"{fence}{pad}{text}{pad}{fence}"

@@ -14,6 +14,7 @@ import numpy as np
 
 from stages.core import files
 from stages.evaluation import confusion, figures
+from stages.evaluation.lettering import chart_names
 
 MAX_BARS = 50  # classes whose bars are drawn: more can't be read
 EXAMPLES = 8  # images of a pair
@@ -39,11 +40,11 @@ def _draw_confused(pairs: Sequence[figures.Pair], predictions, classes: list[str
         with files.atomic_write(folder / "none.txt") as file:
             file.write("No test image is taken for one of another class.\n")
         return
-    rows = []
+    rows, names = [], chart_names(classes)
     for pair in pairs:
         numbers = np.flatnonzero((predictions.targets == pair.actual) & (predictions.predicted == pair.predicted))
         surest = numbers[np.argsort(-predictions.probabilities[numbers, pair.predicted], kind="stable")[:EXAMPLES]]
-        title = (f"{classes[pair.actual]} → {classes[pair.predicted]}: {pair.count} image{'s' * (pair.count > 1)}, "
-                 f"{pair.percent:.1f} % of {classes[pair.actual]}")
+        title = (f"{names[pair.actual]} → {names[pair.predicted]}: {pair.count} image{'s' * (pair.count > 1)}, "
+                 f"{pair.percent:.1f} % of {names[pair.actual]}")
         rows.append((title, [images(number) for number in surest.tolist()]))
     figures.examples(rows, folder / "pairs.png")
