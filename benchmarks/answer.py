@@ -1,10 +1,11 @@
 """What one runtime answers to images, on its own: Python 3.8 or newer, numpy, and the runtime are all that it needs.
 
-    python answer.py RUNTIME MODEL.onnx IMAGES.npy
+    python answer.py RUNTIME MODEL.onnx IMAGES.npy [MODEL.onnx IMAGES.npy …]
 
-In: uint8 images (N,H,W,3). Out: JSON on stdout: runtime with its version; machine; ms an image, the median on one
-thread; classes, (N,) or (N,H,W), the largest logit's index; refusal, the error where there is one. Exit status 3: this
-Python lacks the runtime. benchmarks/devices.py runs it, in other Pythons and on emulated processors.
+In: uint8 images (N,H,W,3). Out: a line of JSON on stdout for each model: runtime with its version; machine; ms an
+image, the median on one thread; classes, (N,) or (N,H,W), the largest logit's index; refusal, the error where there is
+one. Exit status 3: this Python lacks the runtime. benchmarks/devices.py runs it, in other Pythons and on emulated
+processors.
 """
 
 import importlib
@@ -53,27 +54,33 @@ RUNTIMES = {"onnxruntime": ("onnxruntime", in_onnxruntime), "openvino": ("openvi
             "opencv": ("cv2", in_opencv), "tract": ("tract", in_tract)}
 
 
-def main(name, path, images):
+def main(name, *pairs):
     module, opened = RUNTIMES[name]
     try:
         module = importlib.import_module(module)
     except ImportError:
         sys.exit(3)
     version = (getattr(module, "__version__", None) or module.version()).split("-")[0]
-    told = {"runtime": f"{name} {version}", "machine": platform.machine(), "classes": [], "ms": 0.0, "refusal": ""}
-    try:
-        answer, seconds = opened(module, path, (1, *images.shape[1:])), []
-        for row in range(len(images)):
-            image = np.ascontiguousarray(images[row:row + 1])
-            start = time.perf_counter()
-            logits = np.asarray(answer(image))
-            seconds.append(time.perf_counter() - start)
-            told["classes"].append(logits[0].argmax(0).tolist())
-        told["ms"] = 1e3 * statistics.median(seconds)
-    except Exception as error:  # runtimes' own classes share no base but this one
-        told["refusal"] = " ".join(str(error).split()) or type(error).__name__
-    print(json.dumps(told))
+    for path, images in zip(*[iter(pairs)] * 2):  # noqa: B905 (Python 3.8 has no strict)
+        told = {"runtime": f"{name} {version}", "machine": platform.machine(), "classes": [], "ms": 0.0, "refusal": ""}
+        try:
+            told["classes"], told["ms"] = answers(opened, module, path, np.load(images))
+        except Exception as error:  # runtimes' own classes share no base but this one
+            told["refusal"] = " ".join(str(error).split()) or type(error).__name__
+        print(json.dumps(told), flush=True)
+
+
+def answers(opened, module, path, images):
+    """The classes, and the ms an image."""
+    answer, classes, seconds = opened(module, path, (1, *images.shape[1:])), [], []
+    for row in range(len(images)):
+        image = np.ascontiguousarray(images[row:row + 1])
+        start = time.perf_counter()
+        logits = np.asarray(answer(image))
+        seconds.append(time.perf_counter() - start)
+        classes.append(logits[0].argmax(0).tolist())
+    return classes, 1e3 * statistics.median(seconds)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], np.load(sys.argv[3]))
+    main(*sys.argv[1:])
