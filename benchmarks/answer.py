@@ -8,12 +8,16 @@ one. Exit status 3: this Python lacks the runtime. benchmarks/devices.py runs it
 processors.
 """
 
-import importlib
+import importlib.util
 import json
 import platform
+import shutil
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -49,9 +53,37 @@ def in_tract(tract, path, shape):
     return lambda image: runnable.run([image])[0].to_numpy()
 
 
+def in_ncnn(ncnn, path, shape):
+    """Converted by pnnx, of whose package the program alone is used: the rest imports torch."""
+    package = importlib.util.find_spec("pnnx")
+    if package is None:
+        raise ImportError("pnnx is missing, which converts for ncnn: pip install pnnx")
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        program = Path(shutil.copy(Path(package.origin).with_name("pnnx"), folder))
+        program.chmod(0o755)
+        shutil.copy(path, folder / "a.onnx")
+        subprocess.run([program, "a.onnx", f"inputshape=[{','.join(map(str, shape))}]u8"], cwd=folder, check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        graph = folder / "a.ncnn.param"
+        # Its arrays are float from the start, and it has no operator that would make them so.
+        graph.write_text(graph.read_text().replace("Tensor.to ", "Noop "))
+        net = ncnn.Net()
+        net.opt.num_threads = 1
+        if net.load_param(str(graph)) or net.load_model(str(folder / "a.ncnn.bin")):
+            raise ValueError("ncnn lacks an operator of it")
+
+    def run(image):
+        pixels, extractor = image[0].astype(np.float32), net.create_extractor()  # a Mat owns no memory
+        extractor.input("in0", ncnn.Mat(pixels))
+        return np.array(extractor.extract("out0")[1])[None]
+
+    return run
+
+
 # name: the module to import, and (module, path, shape of an image (1,H,W,3)) → (image → logits (1,C,*S))
 RUNTIMES = {"onnxruntime": ("onnxruntime", in_onnxruntime), "openvino": ("openvino", in_openvino),
-            "opencv": ("cv2", in_opencv), "tract": ("tract", in_tract)}
+            "opencv": ("cv2", in_opencv), "tract": ("tract", in_tract), "ncnn": ("ncnn", in_ncnn)}
 
 
 def main(name, *pairs):
