@@ -74,14 +74,15 @@ def limits(quality: Mapping, classes: Sequence[str]) -> list[str]:
     ]
 
 
-def devices(quantisation: Mapping) -> list[tuple[str, str]]:
+def devices(quantisation: Mapping, has_masks: bool) -> list[tuple[str, str]]:
     """(runtime, whether the small file is right there): what its graph decides, and what was seen of such files."""
-    oldest, is_int8 = quantisation["oldest_onnxruntime"], quantisation["form"] == "int8"
+    oldest = quantisation["oldest_onnxruntime"]
+    in_opencv4 = "**wrong**: ship the float file to it" if quantisation["form"] == "int8" else "right"
     return [
         (f"onnxruntime {oldest} or newer on arm64 and on x86 with VNNI or without AVX2", "right; older ones refuse it"),
         ("the same on x86 with AVX2 and without VNNI (Haswell to Skylake, the first EPYC)",
          "**wrong**, but by `predict.py`, which computes exactly there" if quantisation["saturates"] else "right"),
-        ("OpenCV 4", "**wrong**: ship the float file to it" if is_int8 else "right"),
+        ("OpenCV 4", "refuses it, and the float file too: it can't read the upsampling" if has_masks else in_opencv4),
     ]
 
 
