@@ -3,16 +3,15 @@
     python answer.py RUNTIME MODEL.onnx IMAGES.npy [MODEL.onnx IMAGES.npy …]
 
 In: uint8 images (N,H,W,3). Out: a line of JSON on stdout for each model: runtime with its version; machine; ms an
-image, the median on one thread; classes, (N,) or (N,H,W), the largest logit's index; refusal, the error where there is
-one. Exit status 3: this Python lacks the runtime. benchmarks/devices.py runs it, in other Pythons and on emulated
-processors.
+image on one thread, the least, since what it takes longer is other work's; classes, (N,) or (N,H,W), the largest
+logit's index; refusal, the error where there is one. Exit status 3: this Python lacks the runtime.
+benchmarks/devices.py runs it, in other Pythons and on emulated processors.
 """
 
 import importlib.util
 import json
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -111,7 +110,7 @@ def answers(opened, module, path, images):
         logits = np.asarray(answer(image))
         seconds.append(time.perf_counter() - start)
         classes.append(logits[0].argmax(0).tolist())
-    return classes, 1e3 * statistics.median(seconds)
+    return classes, 1e3 * min(seconds)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,8 @@ def limits(quality: Mapping, classes: Sequence[str]) -> list[str]:
 def devices(quantisation: Mapping, has_masks: bool) -> list[tuple[str, str]]:
     """(runtime, whether the small file is right there): what its graph decides, and what was seen of such files."""
     oldest = quantisation["oldest_onnxruntime"]
-    in_opencv4 = "**wrong**: ship the float file to it" if quantisation["form"] == "int8" else "right"
+    unless = ", unless the first layer is in float" if quantisation["float_layers"] else ""
+    in_opencv4 = f"**wrong**{unless}: ship the float file to it" if quantisation["form"] == "int8" else "right"
     return [
         (f"onnxruntime {oldest} or newer on arm64 and on x86 with VNNI or without AVX2", "right; older ones refuse it"),
         ("the same on x86 with AVX2 and without VNNI (Haswell to Skylake, the first EPYC)",
