@@ -74,6 +74,19 @@ def limits(quality: Mapping, classes: Sequence[str]) -> list[str]:
     ]
 
 
+def devices(quantisation: Mapping, has_masks: bool) -> list[tuple[str, str]]:
+    """(runtime, whether the small file is right there): what its graph decides, and what was seen of such files."""
+    oldest = quantisation["oldest_onnxruntime"]
+    unless = ", unless the first layer is in float" if quantisation["float_layers"] else ""
+    in_opencv4 = f"**wrong**{unless}: ship the float file to it" if quantisation["form"] == "int8" else "right"
+    return [
+        (f"onnxruntime {oldest} or newer on arm64 and on x86 with VNNI or without AVX2", "right; older ones refuse it"),
+        ("the same on x86 with AVX2 and without VNNI (Haswell to Skylake, the first EPYC)",
+         "**wrong**, but by `predict.py`, which computes exactly there" if quantisation["saturates"] else "right"),
+        ("OpenCV 4", "refuses it, and the float file too: it can't read the upsampling" if has_masks else in_opencv4),
+    ]
+
+
 def sources(tables: Mapping[str, Mapping], primary: str) -> Iterator[tuple[str, str, str, str]]:
     """(what, file, key, command) of each number that exists. tables: the files below metrics/, by name."""
     for what, file, key, command in SOURCES:

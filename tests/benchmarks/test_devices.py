@@ -8,8 +8,8 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import ROOT, to_int8
-from exported_networks import CARD, deployed, exported, float_model, pictures
+from conftest import ROOT
+from exported_networks import deployed, exported, pictures
 
 from benchmarks import devices
 from stages.core.errors import UserError
@@ -24,43 +24,86 @@ def images(tmp_path):
     return tmp_path / "images.npy"
 
 
-def answer(*classes: int, refusal: str = "") -> devices.Answer:
+def answer(*classes, refusal: str = "") -> devices.Answer:
     return devices.Answer("runtime 1.0", "x86_64", np.array(classes), 0.25, refusal)
 
 
-OWN, LABELS = answer(*[0] * 998, 1, 1), np.array([0] * 1000)  # 99.8 %
+def subject(labels, own: devices.Answer) -> devices.Subject:
+    return devices.Subject(np.array(labels), own)
+
+
+CLASSES = subject([0] * 1000, answer(*[0] * 998, 1, 1))  # 99.8 %
 
 
 @pytest.mark.parametrize(("given", "expected"), [
-    (OWN, "right | 99.80 | 0 | 0.250"),
-    (answer(*[0] * 1000), "right | 100.00 | 2 | 0.250"),  # 0.2 points better
-    (answer(*[0] * 996, 1, 1, 1, 1), "right | 99.60 | 2 | 0.250"),
-    (answer(*[0] * 995, 1, 1, 1, 1, 1), "**wrong** | 99.50 | 3 | 0.250"),
-    (answer(refusal="no such | operator"), "refuses: no such / operator | | |")])
-def test_right_wrong_and_refused(tmp_path, given, expected):
-    assert devices.line(tmp_path, "here", given, OWN, LABELS) == f"| {tmp_path} | here | runtime 1.0 | {expected} |"
+    (CLASSES.own, "right 99.80"),
+    (answer(*[0] * 1000), "right 100.00 (0.2 % other)"),  # 0.2 points better
+    (answer(*[0] * 996, 1, 1, 1, 1), "right 99.60 (0.2 % other)"),
+    (answer(*[0] * 995, 1, 1, 1, 1, 1), "**wrong** 99.50 (0.3 % other)"),
+    (answer(refusal="no such operator"), "refuses")])
+def test_right_wrong_and_refused(given, expected):
+    assert CLASSES.cell(given) == expected
+    assert CLASSES.is_right(given) == expected.startswith("right")
 
 
-def test_an_emulators_times_are_left_out(tmp_path):
-    assert devices.line(tmp_path, "Haswell, emulated", OWN, OWN, LABELS).endswith("| right | 99.80 | 0 |  |")
+def test_masks_are_compared_by_mean_iou():
+    """Of eight labelled pixels four are of each class. All of them called 0: IoU 4/8 and 0/4, at 50 % of the pixels."""
+    mask = np.repeat([0, 1, -100], 4).reshape(1, 3, 4)
+    masks = subject(mask, answer(*np.maximum(mask, 0)))
+    assert masks.cell(masks.own) == "right 100.00"
+    assert masks.cell(answer(*np.zeros_like(mask))) == "**wrong** 25.00 (33 % other)"
 
 
-def test_unlabelled_positions_count_in_no_accuracy(tmp_path):
-    assert "| 50.00 | 0 |" in devices.line(tmp_path, "here", answer(1, 0, 1), answer(1, 0, 1), np.array([-1, 0, 0]))
+def test_unlabelled_images_count_in_no_accuracy():
+    own = answer(1, 0, 1)
+    assert subject([-1, 0, 0], own).cell(own) == "right 50.00"
+
+
+def test_a_row_has_a_cell_for_each_model_and_no_emulators_time():
+    both, given = [CLASSES, CLASSES], [CLASSES.own, answer(refusal="no")]
+    assert devices.line("here", both, given) == "| here | runtime 1.0 | right 99.80 | 0.250 | refuses |  |"
+    assert devices.line("x, emulated", both, given) == "| x, emulated | runtime 1.0 | right 99.80 |  | refuses |  |"
+
+
+def test_a_file_is_tried_on_the_test_images_of_its_own_run(exported, tmp_path):
+    """On every other of seven."""
+    stored, path = tmp_path / "run/data/prepared/test", tmp_path / "run/models/seeds/int8-0.onnx"
+    stored.mkdir(parents=True), (tmp_path / "images").mkdir()
+    np.save(stored / "images.npy", pictures(7)), np.save(stored / "targets.npy", np.arange(7))
+    (tried, images), labels = devices.sample(path, 4, tmp_path / "images")
+    assert tried == path and labels.tolist() == [0, 2, 4, 6] and np.array_equal(np.load(images), pictures(7)[::2])
+    with pytest.raises(UserError, match=r"int8\.onnx lies in no folder of a run; name a file in one that has data"):
+        devices.sample(exported / "int8.onnx", 4, tmp_path / "images")
 
 
 def test_every_runtime_of_a_python_answers_or_refuses(exported, images):
     """This one has onnxruntime, and lacks tract."""
-    (given,) = devices.answers([sys.executable], exported / "int8.onnx", images, ["onnxruntime", "tract"])
-    expected = onnx_model.open_model(exported / "int8.onnx", 1)(pictures(24)).argmax(1)
-    assert given.runtime.startswith("onnxruntime 1.") and np.array_equal(given.classes, expected) and given.ms > 0
-    (given,) = devices.answers([sys.executable], images, images, ["onnxruntime"])
-    assert given.refusal and not given.classes.size
+    path = exported / "int8.onnx"
+    first, second = devices.answers([sys.executable], [(images, images), (path, images)], "onnxruntime")
+    assert first.refusal and not first.classes.size
+    assert second.runtime.startswith("onnxruntime 1.") and second.ms > 0 and not second.refusal
+    assert np.array_equal(second.classes, onnx_model.open_model(path, 1)(pictures(24)).argmax(1))
+    assert devices.answers([sys.executable], [(path, images)], "tract") == []
+    with pytest.raises(UserError, match=r"images\.npy can't be run here: "):
+        devices.own([(images, images)])
+
+
+def test_a_crash_costs_one_file_its_answer(tmp_path, images):
+    """A Python that answers the first file of three that it is given, and then dies."""
+    python = tmp_path / "python"
+    python.write_text("""#!/bin/sh
+        echo '{"runtime": "x 1", "machine": "m", "classes": [0], "ms": 1.0, "refusal": ""}'
+        test $# -le 4 || kill -SEGV $$
+        """)
+    python.chmod(0o755)
+    given = devices.answers([str(python)], [(images, images)] * 3, "onnxruntime")
+    assert [answer.refusal for answer in given] == ["", "it crashed, with status -11", ""]
+    assert devices.told(given, ["a", "b", "c"]) == ["onnxruntime, b: it crashed, with status -11"]
 
 
 def test_a_python_that_is_none_is_one_line(images):
     with pytest.raises(UserError, match=r"no/python can't be run \(No such file or directory\); name a Python"):
-        devices.answers(["no/python"], images, images, ["onnxruntime"])
+        devices.answers(["no/python"], [(images, images)], "onnxruntime")
 
 
 def test_a_missing_emulator_is_one_line(monkeypatch):
@@ -74,18 +117,20 @@ def test_a_missing_emulator_is_one_line(monkeypatch):
 @pytest.mark.parametrize("processor", ["Haswell", "EPYC", "Nehalem"])
 def test_processors_without_vnni_answer_the_same(exported, images, processor):
     command = [devices.emulator(), "-cpu", processor, sys.executable]
-    for path in (exported / "float.onnx", exported / "int8.onnx"):
-        (given,) = devices.answers(command, path, images, ["onnxruntime"])
+    tried = [(exported / "float.onnx", images), (exported / "int8.onnx", images)]
+    for (path, _), given in zip(tried, devices.answers(command, tried, "onnxruntime"), strict=True):
         assert np.array_equal(given.classes, onnx_model.open_model(path, 1)(pictures(24)).argmax(1))
 
 
 @pytest.mark.slow
 @needs_qemu
 def test_a_whole_table(deployed):
-    arguments = ["models/student.int8.onnx", "--processors", "Haswell", "--pythons", sys.executable]
+    arguments = ["models/student.int8.onnx", "models/student.onnx", "--processors", "Haswell", "--pythons",
+                 sys.executable]
     done = subprocess.run([sys.executable, "-m", "benchmarks.devices", *arguments], cwd=deployed.folder,
                           capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert not done.returncode, done.stderr
-    head, _, here, haswell, again = done.stdout.splitlines()
-    assert head == "| file | processor | runtime | | accuracy, % | other predictions | ms |"
-    assert "Haswell, emulated" in haswell and all("| right |" in line for line in (here, haswell, again))
+    head, _, here, haswell, again, *refusals = done.stdout.splitlines()
+    assert head == "| processor | runtime | models/student.int8.onnx | ms | models/student.onnx | ms |"
+    assert "Haswell, emulated" in haswell and all(line.count("| right ") == 2 for line in (here, haswell, again))
+    assert not any(refusals)

@@ -318,8 +318,9 @@ def test_the_page_shows_the_iou_of_each_class_and_the_pictures(case):
         files.write_json(project.folder / f"metrics/timing/{stage}.json",
                          {"seconds": 2.0, "images_per_s": 10.0, "device": "cpu", "threads": 2})
     files.write_json(project.folder / "metrics/quantisation.json",
-                     {"form": "int8", "saturates": False, "float_layers": [], "shipped": "student", "ship": "best",
-                      "mean_on_val": {"student": 50.0, "baseline": 50.0}, "val": {"drop": 0.1, "max_drop": 0.5}})
+                     {"form": "int8", "oldest_onnxruntime": "1.8", "saturates": False, "float_layers": [],
+                      "shipped": "student", "ship": "best", "mean_on_val": {"student": 50.0, "baseline": 50.0},
+                      "val": {"drop": 0.1, "max_drop": 0.5}})
     for role in ("teacher", "baseline", "student"):
         files.write_json(project.folder / seeds.path(role), ranking(50.0))
     curve = {"seed": 0, "epoch": 1, "learning_rate": 0.1, "loss": 1.0, "cross_entropy": 1.0, "train_score": 50.0,

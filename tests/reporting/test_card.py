@@ -46,6 +46,20 @@ def test_a_number_that_is_missing_has_no_source():
         ("their standard deviation over seeds", "metrics/quality.json", "student.miou_std", "dvc repro evaluate")]
 
 
+@pytest.mark.parametrize(("form", "saturates", "expected"), [
+    ("int8", False, ["right; older ones refuse it", "right", "**wrong**: ship the float file to it"]),
+    ("int8", True, ["right; older ones refuse it", "**wrong**, but by `predict.py`, which computes exactly there",
+                    "**wrong**: ship the float file to it"]),
+    ("int8 weights", False, ["right; older ones refuse it", "right", "right"])])
+def test_the_card_says_where_the_file_is_right(form, saturates, expected):
+    quantisation = {"form": form, "saturates": saturates, "oldest_onnxruntime": "1.10", "float_layers": []}
+    rows, with_masks = card.devices(quantisation, False), card.devices(quantisation, True)
+    assert rows[0][0].startswith("onnxruntime 1.10 or newer") and [verdict for _, verdict in rows] == expected
+    with_layers = card.devices(quantisation | {"float_layers": ["conv"]}, False)[2][1]
+    assert ("unless the first layer is in float" in with_layers) == (form == "int8")
+    assert with_masks[:2] == rows[:2] and with_masks[2][1].startswith("refuses it, and the float file too")
+
+
 @pytest.mark.parametrize(("task", "kind"), [
     ("classification", "image-classification"), ("segmentation", "image-segmentation"), ("another", "other")])
 def test_front_matter(task, kind):
