@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from stages.core import params
 from stages.core.errors import UserError
 from stages.data.annotations import outlines
 from stages.data.decode import OtherKind, Unreadable, decode_mask
+from stages.data.large_pictures import LARGE
 from stages.data.prepared import IGNORED
 from stages.data.sample import AND
 from stages.tasks.segmentation import mask_params, soft_masks
@@ -119,7 +121,7 @@ def _stored(name: str, read: Read, size: Size, table: Table) -> Mask:
         raise UserError(f"data/raw.zip: the mask {name!r} is {stored}, but data.masks.classes gives each class "
                         f"{given}; give them as the masks are stored")
     if table.kind is str:
-        return Mask(name, *outlines.draw(name, read, size))
+        return Mask(name, *outlines.draw(name, read, size, max(LARGE, math.prod(size))))
     try:
         pixels = decode_mask(read(name), table.kind is tuple)
     except OtherKind as error:
