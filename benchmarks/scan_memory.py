@@ -27,9 +27,17 @@ from stages.core import errors
 from stages.setup import presets
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGE = "import stages.{0} as stage; from stages.core import errors; from stages.data import parallel; " \
-        "parallel.WORKERS = {1}; import sys; sys.argv = ['{0}.py']; errors.run(stage.main)"
-COUNTS = {"gif": 16, "png": 4, "jpeg": 24, "sparse": 4}
+# A file a process at a time (the second default, `chunk`), so that a few dozen files keep all processes at work.
+STAGE = """
+import sys
+import stages.{0} as stage
+from stages.core import errors
+from stages.data import parallel
+parallel.WORKERS, parallel.map_in_processes.__defaults__ = {1}, (None, 1)
+sys.argv = ['{0}.py']
+errors.run(stage.main)
+"""
+COUNTS = {"gif": 16, "png": 3, "jpeg": 24, "sparse": 3}
 SIDES = {"png": (12_000, 12_000), "jpeg": (5000, 3300)}
 
 
