@@ -214,18 +214,24 @@ class Worker:
 
     def read(self, what: str, content: bytes) -> tuple[str, str, int, float]:
         """Outcome, message, the bytes of memory and the seconds of processor time that it took."""
-        if not self.process or not self.process.is_alive():
+        is_new = not self.process or not self.process.is_alive()
+        if is_new:
             self.pipe, end = multiprocessing.Pipe()
             self.process = multiprocessing.get_context("spawn").Process(target=serve, args=(end,), daemon=True)
             self.process.start()
             end.close()
         self.pipe.send((what, content))
         try:
-            return self.pipe.recv()
+            answer = self.pipe.recv()
         except EOFError:
             self.process.join()
-            code, self.process = -self.process.exitcode, None
+            code = -self.process.exitcode
             return "over time" if code == signal.SIGPROF else RAISED, f"the process died of signal {code}", 0, SECONDS
+        if answer[0] == MEMORY_OUT and not is_new:  # address space that allocators kept from files before
+            self.process.kill()
+            self.process.join()
+            return self.read(what, content)
+        return answer
 
 
 def serve(pipe) -> None:
