@@ -451,6 +451,7 @@ def _loaded(content: bytes) -> Image.Image:
     """Raises Unreadable."""
     try:
         image = Image.open(io.BytesIO(content), formats=readable_formats())
+        _check_strips(image)
         image.load()
     except MemoryError:
         raise
@@ -459,6 +460,14 @@ def _loaded(content: bytes) -> Image.Image:
     except Exception as error:  # damaged files make Pillow raise nearly everything
         raise Unreadable(one_line(error)) from None
     return image
+
+
+def _check_strips(image: Image.Image) -> None:
+    """Raises Unreadable for a TIFF whose strips or tiles end before its pixels: Pillow reads the others as black."""
+    if image.format == "TIFF" and image.tile:
+        width, height = (max(extents[end] for _, extents, *_ in image.tile) for end in (2, 3))
+        if width * height < image.width * image.height:
+            raise Unreadable(f"it holds {width}×{height} of its {image.width}×{image.height} pixels")
 
 
 def _has_end_marker(jpeg: bytes) -> bool:
