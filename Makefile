@@ -9,6 +9,7 @@ VENV := HOME="$${HOME:-$$(pwd)/.dvc/tmp}" PATH="$$(pwd)/.venv/bin:$$PATH"
 .PHONY: run new preset check test fast demo pdf compare diff help
 
 run: .dvc/config.local    ## run the pipeline on params.yaml, as far as it has changed, and print the table
+	@$(VENV) python -m tools.dvc_state
 	@$(VENV) python -m dvc repro
 	@$(VENV) python -m stages.report --table
 

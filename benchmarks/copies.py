@@ -37,9 +37,9 @@ def make(folder: Path, params: Path | None = None, sources: bool = False) -> Pat
     return folder
 
 
-def make_fresh(folder: Path, params: Path | None) -> None:
+def make_fresh(folder: Path, params: Path | None, sources: bool = True) -> None:
     """A copy without dvc.lock and without any out."""
-    make(folder, params, sources=True)
+    make(folder, params, sources)
     for stage in yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"].values():
         for out in (out for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])):
             path = folder / (out if isinstance(out, str) else next(iter(out)))
@@ -70,20 +70,29 @@ def md5s(folder: Path) -> dict[str, str]:
     return {path.relative_to(folder).as_posix(): hashlib.md5(path.read_bytes()).hexdigest() for path in sorted(paths)}
 
 
+def wrong(one: Path, other: Path) -> list[str]:
+    """The files that are in one folder's outs alone, or differ and have no times in them."""
+    first, second = md5s(one), md5s(other)
+    return [name for name in sorted(first | second) if _verdict(first.get(name), second.get(name), name) == "WRONG"]
+
+
 def print_comparison(one: Path, other: Path) -> bool:
     """Print each file of either folder's outs and whether the two agree. True if all do, those with times aside."""
     first, second = md5s(one), md5s(other)
     width, counts = max(map(len, first | second)), {"same": 0, "timed": 0, "WRONG": 0}
     for name in sorted(first | second):
-        if first.get(name) == second.get(name):
-            md5, verdict = first[name], "same"
-        elif name in first and name in second:
-            is_timed = any(name == out or name.startswith(f"{out}/") for out in TIMED)
-            md5, verdict = "differs", "timed" if is_timed else "WRONG"
-        else:
-            md5, verdict = "missing", "WRONG"
+        verdict = _verdict(first.get(name), second.get(name), name)
+        md5 = first[name] if verdict == "same" else "differs" if name in first and name in second else "missing"
         counts[verdict] += 1
         print(f"{name:{width}}  {md5:32}  {verdict}")
     print(f"{sum(counts.values())} files: {counts['same']} same, {counts['timed']} with times in them, "
           f"{counts['WRONG']} wrong")
     return not counts["WRONG"]
+
+
+def _verdict(one: str | None, other: str | None, name: str) -> str:
+    """one, other: a file's md5 in either folder, None where it is missing."""
+    if one == other:
+        return "same"
+    is_timed = any(name == out or name.startswith(f"{out}/") for out in TIMED)
+    return "timed" if one and other and is_timed else "WRONG"

@@ -78,16 +78,15 @@ def set_up(source: Source, scratch: Path, layout: str, layout_options: dict) -> 
 def look(source: Source, scratch: Path, layout: str, layout_options: dict) -> Found:
     """layout, layout_options: "" and {} where the user has set none."""
     with archive.open_members(source.path, scratch, archive_limit(source)) as members:
-        opened = {member.path: member.open for member in members}
+        by_path = {member.path: member for member in members}
 
         def read(name: str) -> bytes:
-            with opened[name]() as file:
-                return file.read()
+            return archive.read(source.path, by_path[name])
 
-        reading, others = survey.choose_layout(list(opened), read, str(source.path), layout, layout_options)
+        reading, others = survey.choose_layout(list(by_path), read, str(source.path), layout, layout_options)
         counts, pictures = draft.count(reading), survey.look_at(reading.samples, read)
         codes = mask_codes.find(reading.masks, read) if reading.task == "segmentation" else None
-        return Found(list(opened), sum(member.size for member in members) / 1e9, reading, others, counts, pictures,
+        return Found(list(by_path), sum(member.size for member in members) / 1e9, reading, others, counts, pictures,
                      codes)
 
 

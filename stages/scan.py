@@ -108,10 +108,10 @@ def main() -> None:
 def inspect(sample: Sample, task: str, size: int) -> Inspection:
     """size: of the backbone's input, which labelled training images have; 0 without a backbone."""
     raw, labels = _opened(task)
-    content = raw.read(sample.path)
-    row = dict.fromkeys(COLUMNS, "")
-    row |= sample._asdict() | {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    with room_for(content):
+    with room_for(raw, sample.path, *target_files(sample.target)):
+        content = raw.read(sample.path)
+        row = dict.fromkeys(COLUMNS, "")
+        row |= sample._asdict() | {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         return _inspected(row, content, raw, labels, size)
 
 

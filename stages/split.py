@@ -6,7 +6,6 @@ If the source has no val or test split, one is drawn from its training images, s
 """
 
 import sys
-import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,6 +22,7 @@ from stages.data import archive, drawing, prepared, tiling
 from stages.data.decode import decode
 from stages.data.large_pictures import room_for
 from stages.data.parallel import map_in_threads
+from stages.data.sample import target_files
 
 MANIFEST = Path("data/manifest.csv")
 INDEX = ("split", "row", "windows", "path", "sha256", "target")
@@ -107,17 +107,17 @@ def _strata(rows: list[Row], stratum: Callable[[Row], str]) -> dict[str, list[Ro
     return strata
 
 
-def _prepare(rows: list[Row], names: list[str], raw: zipfile.ZipFile, sizing: tiling.Sizing,
+def _prepare(rows: list[Row], names: list[str], raw: archive.Raw, sizing: tiling.Sizing,
              labels: ModuleType) -> None:
     """Writes data/prepared/."""
     def image(row: Row) -> np.ndarray:  # uint8 (K,size,size,3)
-        content = raw.read(row["path"])
-        with room_for(content):
-            return tiling.cut_image(decode(content), sizing)
+        with room_for(raw, row["path"]):
+            return tiling.cut_image(decode(raw.read(row["path"])), sizing)
 
     def target(row: Row) -> np.ndarray:  # integers (), or (K,size,size) of a mask
-        label = labels.target(row, names, raw.read)
-        return tiling.cut_mask(label, sizing) if label.ndim else label
+        with room_for(raw, *target_files(row["target"])):
+            label = labels.target(row, names, raw.read)
+            return tiling.cut_mask(label, sizing) if label.ndim else label
 
     index = []
     with tqdm(total=len(rows), desc="split", unit=" images", disable=None) as bar:

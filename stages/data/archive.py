@@ -6,7 +6,9 @@ whatever the headers claim.
 """
 
 import bz2
+import errno
 import gzip
+import io
 import itertools
 import lzma
 import os
@@ -15,7 +17,6 @@ import stat
 import sys
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -27,7 +28,7 @@ from stages.core.files import CHUNK, atomic_write
 from stages.data import parquet
 
 RAW = Path("data/raw.zip")
-BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
+LONGEST_NAME = 4096  # characters of a path in an archive; a zip's could not be longer than 65535 bytes
 LARGEST_MEMBER = 10**9  # bytes; each is read as a whole, by several processes at once
 DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}  # by the file's first bytes
 CONTAINER = re.compile(r"\.(?:zip|tar|tar\.gz|tgz|tar\.bz2|tar\.xz|parquet)$", re.IGNORECASE)  # inside an archive
@@ -48,13 +49,15 @@ class Raw(zipfile.ZipFile):
     def __init__(self):
         try:
             super().__init__(RAW)
-        except (*BROKEN, OSError, ValueError) as error:
+        except Exception as error:  # damage makes zipfile raise nearly everything
             raise _damaged(error) from None
 
     def read(self, name: str) -> bytes:
         try:
             return super().read(name)
-        except (*BROKEN, OSError, ValueError, KeyError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:
             raise _damaged(error) from None
 
 
@@ -76,6 +79,13 @@ def open_members(source: Path, scratch: Path, limit: int) -> Iterator[list[Membe
             others = [member for member in members if member.path not in paths]
             members = _validated(source, [*others, *inner], limit)
         yield members
+
+
+def read(source: Path, member: Member) -> bytes:
+    """The content of one of the members of `source`. Raises UserError where it is broken."""
+    content = io.BytesIO()  # in parts: to read as much as a header claims, its memory would be taken first
+    _copy(source, member, content, limit := 2 * LARGEST_MEMBER, limit)
+    return content.getvalue()
 
 
 def _opened(source: Path, scratch: Path, limit: int, stack: ExitStack) -> list[Member]:
@@ -192,7 +202,7 @@ def _validated(source: Path, members: Iterable[Member], limit: int) -> list[Memb
 
 
 def _safe_path(source: Path, path: str) -> str:
-    """`path` without leading `./`. Raises UserError if it leads out of the archive or is not UTF-8."""
+    """`path` without leading `./`. Raises UserError if it leads out of the archive, is not UTF-8, or names no file."""
     if re.match(r"[/\\]|[A-Za-z]:", path) or ".." in re.split(r"[/\\]", path):
         raise UserError(f"{source}: the member {path!r} leads out of the archive; don't trust it: "
                         "get the archive elsewhere, or pack it anew with relative paths")
@@ -200,7 +210,11 @@ def _safe_path(source: Path, path: str) -> str:
         path.encode()
     except UnicodeEncodeError:
         raise UserError(f"{source}: the name {path!r} is not valid UTF-8; rename that file") from None
-    return "/".join(part for part in path.split("/") if part not in ("", "."))
+    name = "/".join(part for part in path.split("/") if part not in ("", "."))
+    if not 0 < len(name) <= LONGEST_NAME:
+        raise UserError(f"{source}: a file in it has the name {path[:99]!r}, of {len(path)} characters; 1 to "
+                        f"{LONGEST_NAME} are read: copy or download the archive again")
+    return name
 
 
 def _plain_tar(source: Path, scratch: Path, limit: int) -> Path:
@@ -247,12 +261,15 @@ def _copy(source: str | Path, member: Member, out: BinaryIO, left: int, limit: i
 
 @contextmanager
 def _archive_errors(source: str | Path, member: str = "") -> Iterator[None]:
-    """Turns the errors of broken archives into UserErrors."""
+    """Turns what broken archives make their readers raise, which is nearly everything, into UserErrors."""
     try:
         yield
-    except (*BROKEN, OSError) as error:
-        # The system's errors have a number; those that bz2 and gzip raise for broken data have none.
-        if isinstance(error, OSError) and error.errno is not None:
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        # The system's errors have a number; those that bz2 and gzip raise for broken data have none. EINVAL is a seek
+        # to where a damaged offset points.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         place = f"{source}: {member!r}" if member else f"{source}"
         raise UserError(f"{place} is broken or cut off ({one_line(error)}); copy or download the archive again, or "

@@ -124,6 +124,7 @@ def _loaded(content: bytes) -> Image.Image:
     """Raises Unreadable."""
     try:
         image = Image.open(io.BytesIO(content), formats=readable_formats())
+        _check_strips(image)
         image.load()
     except MemoryError:
         raise
@@ -146,6 +147,14 @@ def _check_jpeg(content: bytes, image: Image.Image) -> None:
             if any(strip.tobytes() != other.crop((0, top, image.width, top + strip.height)).tobytes()
                    for top, strip in _strips(image)):
                 raise Unreadable("the picture data end too early: the file is cut off, and an end was put to it")
+
+
+def _check_strips(image: Image.Image) -> None:
+    """Raises Unreadable for a TIFF whose strips or tiles end before its pixels: Pillow reads the others as black."""
+    if image.format == "TIFF" and image.tile:
+        width, height = (max(extents[end] for _, extents, *_ in image.tile) for end in (2, 3))
+        if width * height < image.width * image.height:
+            raise Unreadable(f"it holds {width}×{height} of its {image.width}×{image.height} pixels")
 
 
 def _with_header(image: Image.Image) -> tuple[np.ndarray, Header]:

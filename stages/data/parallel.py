@@ -19,6 +19,7 @@ from stages.core.errors import UserError
 
 WORKERS = min(16, thread_count())
 CHUNK = 16  # items sent to a process together
+AHEAD = 2**28  # bytes of arrays that may wait for their turn
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
@@ -65,12 +66,17 @@ def worker_number() -> int:
 
 
 def _in_order(submit: Callable[[Item], Future], items: Iterable[Item]) -> Iterator:
-    """The results of the futures that submit(item) returns; it runs at most 4 × WORKERS items ahead."""
-    pending = deque()
+    """The results of the futures that submit(item) returns; it runs at most 4 × WORKERS items ahead, and down to
+    WORKERS where their arrays would take more than AHEAD bytes.
+    """
+    pending, ahead, largest = deque(), WORKERS, 0
     for item in items:
         pending.append(submit(item))
-        if len(pending) > 4 * WORKERS:
-            yield _first(pending)
+        while len(pending) > ahead:
+            result = _first(pending)
+            largest = max(largest, getattr(result, "nbytes", 0))
+            ahead = max(WORKERS, min(4 * WORKERS, AHEAD // max(1, largest)))
+            yield result
     while pending:
         yield _first(pending)
 

@@ -71,8 +71,9 @@ def check_unedited(force: bool) -> None:
     """Raises UserError where params.yaml has been edited: where it is no preset's, and not as it was last written."""
     if force or not params.FILE.exists():
         return
-    present = params.FILE.read_text(encoding="utf-8")
-    if present not in map(text, names()) and not (WRITTEN.exists() and WRITTEN.read_text(encoding="utf-8") == present):
+    present = params.FILE.read_bytes()  # not as text: a power loss may leave no UTF-8
+    if present not in (text(name).encode() for name in names()) and not (
+            WRITTEN.exists() and WRITTEN.read_bytes() == present):
         raise UserError(f"{params.FILE} has been edited; to overwrite it, add FORCE=1 to make, or --force")
 
 

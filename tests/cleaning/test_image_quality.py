@@ -88,6 +88,14 @@ def test_grey_images_are_reported_only_as_a_minority():
     assert not list(image_quality.findings([]))
 
 
+def test_measures_do_not_depend_on_the_strips(monkeypatch):
+    pixels = np.asarray(clouds(4, (37, 29)))
+    whole = image_quality.measure(pixels)
+    for strip in (1, 37 * 5):
+        monkeypatch.setattr(image_quality, "STRIP", strip)
+        assert image_quality.measure(pixels) == whole
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 3), (64, 64), (65, 64), (333, 100)], ids=str)
 def test_measures_equal_cleanvisions(size):
     from cleanvision.issue_managers.image_property import BlurrinessProperty, BrightnessProperty, EntropyProperty

@@ -9,8 +9,10 @@ import zipfile
 import pytest
 from sources import pack, two_classes
 
+from stages import new
 from stages.core.errors import UserError
 from stages.data import archive
+from stages.setup.source import Source
 
 
 def test_missing_source_lists_what_is_there(project, fails):
@@ -64,6 +66,18 @@ def encrypted(content: bytes) -> bytes:
     return content[:at] + bytes([content[at] | 1]) + content[at + 1:]
 
 
+def misnamed(content: bytes) -> bytes:
+    """With a flag in the central directory that says that names are UTF-8, and one that isn't."""
+    at = content.index(b"PK\1\2")
+    return content[:at + 9] + bytes([content[at + 9] | 8]) + content[at + 10:at + 46] + b"\xff" + content[at + 47:]
+
+
+def far_away(content: bytes) -> bytes:
+    """With the first member where no file can have one."""
+    at = content.index(b"PK\1\2") + 42
+    return content[:at] + b"\xff\xff\xff\x7f" + content[at + 4:]
+
+
 WHOLE = zipped(two_classes(3))
 
 
@@ -86,8 +100,13 @@ WHOLE = zipped(two_classes(3))
     (tar(entry("cat/a.jpg", tarfile.CHRTYPE)), ["a.bin", "'cat/a.jpg'", "device"]),
     (tar(entry("cat/a.jpg", size=5000))[:2048], ["a.bin", "cut off"]),
     (flipped(tar(entry("cat/a.jpg", size=9), entry("dog/b.jpg", size=9)), 1030), ["a.bin", "broken"]),
+    (tar(entry("./", size=9)), ["a.bin", "has the name './'", "again"]),
+    (tar(entry(5000 * "a" + ".jpg", size=9)), ["a.bin", "5004 characters", "again"]),
+    (misnamed(WHOLE), ["a.bin", "broken", "download the archive again"]),
+    (far_away(WHOLE), ["a.bin", "'cat/000.png'", "broken", "download the archive again"]),
 ], ids=["empty", "html", "cut zip", "bad CRC", "encrypted", "no members", "dots", "absolute", "backslash", "drive",
-        "twice", "zip link", "tar dots", "tar symlink", "tar hard link", "tar device", "cut tar", "damaged tar"])
+        "twice", "zip link", "tar dots", "tar symlink", "tar hard link", "tar device", "cut tar", "damaged tar",
+        "no name", "long name", "no UTF-8", "far away"])
 def test_archives(project, fails, content, words):
     (project.source / "a.bin").write_bytes(content)
     old = project.folder / "data/raw.zip"
@@ -95,6 +114,24 @@ def test_archives(project, fails, content, words):
     project.set("data.source", "a.bin")
     fails("fetch", *words)
     assert old.read_bytes() == b"what was there" and not list(project.folder.glob("data/*.half"))
+
+
+@pytest.mark.parametrize("content", [flipped(WHOLE, 80), far_away(WHOLE)])
+def test_make_new_says_which_file_of_an_archive_is_broken(content, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = tmp_path / "data/source/a.zip"
+    source.parent.mkdir(parents=True)
+    source.write_bytes(content)
+    with pytest.raises(UserError, match=r"^data/source/a\.zip: 'cat/000\.png' is broken"):
+        new.look(Source("a.zip", ""), tmp_path, "", {})
+
+
+@pytest.mark.parametrize("damaged", [flipped(WHOLE, 80), encrypted(WHOLE), misnamed(WHOLE), far_away(WHOLE), b""])
+def test_a_damaged_raw_zip_ends_in_one_line(damaged, tmp_path, monkeypatch):
+    monkeypatch.setattr(archive, "RAW", tmp_path / "raw.zip")
+    archive.RAW.write_bytes(damaged)
+    with pytest.raises(UserError, match=r"raw\.zip is missing or broken .*run dvc repro"), archive.Raw() as raw:
+        raw.read("cat/000.png")
 
 
 @pytest.mark.parametrize("suffix", ["gz", "bz2", "xz"])

@@ -70,6 +70,14 @@ def clouds(seed: int, size: tuple[int, int] = (48, 48)) -> Image.Image:
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
 
 
+def test_a_tiff_with_fewer_strips_than_pixels_is_unreadable():
+    height = b"\x01\x01\x04\x00\x01\x00\x00\x00"  # the tag, its type and count, before the value
+    whole = saved(Image.new("RGB", (8, 6), "red"), "TIFF")
+    assert decode(whole).shape == (6, 8, 3)
+    with pytest.raises(Unreadable, match="8×6 of its 8×600 pixels"):
+        decode(whole.replace(height + (6).to_bytes(4, "little"), height + (600).to_bytes(4, "little")))
+
+
 def test_frames_that_cannot_be_counted_are_none_and_the_first_is_read():
     frames = [clouds(seed) for seed in range(3)]
     content = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])

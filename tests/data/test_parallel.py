@@ -7,13 +7,14 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import psutil
 import pytest
 from conftest import ROOT
+from sources import pack
 
 from stages.core.errors import UserError
-from stages.data import parallel
-from stages.data.large_pictures import room_for
+from stages.data import archive, large_pictures, parallel
 from stages.data.parallel import WORKERS, map_in_threads
 
 
@@ -26,12 +27,24 @@ def test_threads_keep_the_order_with_few_items_in_memory():
     assert list(results) == list(range(20, 2000, 2))
 
 
+@pytest.mark.parametrize("size, ahead", [(1000, 8), (10_000, 4), (40_000, 2)])
+def test_fewer_items_are_taken_ahead_where_results_are_large(size, ahead, monkeypatch):
+    monkeypatch.setattr(parallel, "WORKERS", 2)
+    monkeypatch.setattr(parallel, "AHEAD", 40_000)
+    taken = []
+    results = map_in_threads(lambda number: np.zeros(size, np.uint8), (taken.append(0) or 0 for _ in range(100)))
+    for number in range(1, 20):
+        next(results)
+        assert len(taken) <= number + ahead
+    assert len(taken) == 19 + ahead and len(list(results)) == 81
+
+
 def test_processes_keep_the_order_and_take_few_items_ahead(monkeypatch):
     monkeypatch.setattr(parallel, "WORKERS", 2)
     taken = []
     results = parallel.map_in_processes(math.sqrt, (taken.append(number) or number for number in range(1000)))
     assert [next(results) for _ in range(5)] == [math.sqrt(number) for number in range(5)]
-    assert len(taken) == (4 * 2 + 1) * parallel.CHUNK
+    assert len(taken) <= (4 * 2 + 1) * parallel.CHUNK
     assert list(results) == [math.sqrt(number) for number in range(5, 1000)]
 
 
@@ -65,19 +78,25 @@ def gif(side: int) -> bytes:
     return b"GIF89a" + size + b"\x80\0\0" + bytes(6) + b"," + bytes(4) + size + b"\0\x02\x02\x44\x01\0;"
 
 
-def test_large_pictures_are_decoded_one_at_a_time_and_small_ones_are_not(tmp_path, monkeypatch):
+@pytest.mark.parametrize("files, at_once", [
+    ({"a.gif": gif(13_000)}, {1}), ({"a.gif": gif(100)}, range(2, 9)), ({"a": b"no picture"}, range(2, 9)),
+    ({"a.gif": gif(100), "mask.png": gif(13_000)}, {1}), ({"a.gif": gif(100), "mask.json": bytes(5000)}, range(2, 9)),
+    ({"a.gif": gif(100), "mask.png": bytes(5000)}, {1}), ({}, range(2, 9))])
+def test_large_files_are_read_one_at_a_time_and_small_ones_are_not(files, at_once, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    together, most = set(), {}
+    monkeypatch.setattr(large_pictures, "LARGE_FILE", 4000)
+    monkeypatch.setattr(parallel, "WORKERS", 8)
+    pack(tmp_path / "raw.zip", files | {"other.png": bytes(5000)})
+    monkeypatch.setattr(archive, "RAW", tmp_path / "raw.zip")
+    together, most = set(), []
 
-    def decode(item: tuple[int, bytes]) -> None:
-        number, content = item
-        with room_for(content):
+    def decode(number: int) -> None:
+        with large_pictures.room_for(raw, "a.gif", "a", "mask.png", "mask.json"):
             together.add(number)
-            most[content] = max(most.get(content, 0), len(together))
+            most.append(len(together))
             time.sleep(0.05)
             together.discard(number)
 
-    monkeypatch.setattr(parallel, "WORKERS", 8)
-    for content, expected in ((gif(13_000), {1}), (gif(100), range(2, 9)), (b"no picture", range(2, 9))):
-        assert len(list(parallel.map_in_threads(decode, [(number, content) for number in range(8)]))) == 8
-        assert most[content] in expected
+    with archive.Raw() as raw:
+        assert len(list(parallel.map_in_threads(decode, range(8)))) == 8
+    assert max(most) in at_once

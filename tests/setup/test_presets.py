@@ -134,6 +134,11 @@ def test_an_edited_file_is_found(folder):
         presets.write(content)
         assert Path("params.yaml").read_text() == content
         presets.check_unedited(force=False)
+    for damaged in (b"", bytes(9), b"\xff"):
+        kept, _ = presets.WRITTEN.read_bytes(), presets.WRITTEN.write_bytes(damaged)  # as a power loss may leave it
+        with pytest.raises(UserError, match="FORCE=1"):
+            presets.check_unedited(force=False)
+        presets.WRITTEN.write_bytes(kept)
     edited = Path("params.yaml").read_text().replace("neither", "nobody")
     Path("params.yaml").write_text(edited)
     with pytest.raises(UserError, match=r"^params.yaml has been edited; .*FORCE=1"):

@@ -20,6 +20,7 @@ from stages.data.decode import Unreadable
 from stages.data.sample import OF_FILE
 
 CORNERS = 64  # of the polygon that is drawn for a circle
+LARGEST = 178_956_970  # pixels of a mask, as of an image: a file of a few bytes may claim any number
 BEYOND = 10  # times an image's longer side, which a corner may lie from its upper left one
 Read = Callable[[str], bytes]
 Outline = tuple[str, object]  # its label, and COCO's segmentation: [[x, y, x, y, …], …] or run lengths
@@ -38,10 +39,11 @@ def is_outlines(target: str) -> bool:
     return target.partition(OF_FILE)[0].lower().endswith((".json", ".txt"))
 
 
-def draw(target: str, read: Read, size: tuple[int, int]) -> tuple[np.ndarray, list[str]]:
+def draw(target: str, read: Read, size: tuple[int, int], most: int = LARGEST) -> tuple[np.ndarray, list[str]]:
     """int32 (H,W), and the label of each of its numbers: 0 is "", where no outline is.
 
-    size: (H, W) of the image, for files that don't state it. Raises Unreadable for a file that makes no sense.
+    size: (H, W) of the image, for files that don't state it. most: pixels that they may state. Raises Unreadable for a
+    file that makes no sense.
     """
     name, _, number = target.partition(OF_FILE)
     try:
@@ -53,6 +55,8 @@ def draw(target: str, read: Read, size: tuple[int, int]) -> tuple[np.ndarray, li
             outlines, size = _labelme(json.loads(read(name)), size)
         else:
             outlines = list(_yolo(read(name).decode(), size))
+        if not 0 < math.prod(size) <= most:
+            raise Unreadable(f"it claims {size[1]}×{size[0]} pixels; at most {most} in all are read")
         return _painted(outlines, size)
     except (Unreadable, UserError, MemoryError):
         raise
@@ -125,6 +129,8 @@ def _run_lengths(segmentation: object, size: tuple[int, int]) -> dict | None:
         height, width = segmentation["size"]
         if (height, width) != size:
             raise Unreadable(f"an outline is for {width}×{height} pixels, its image has {size[1]}×{size[0]}")
+        if (covered := _covered(segmentation["counts"])) != height * width:  # pycocotools makes up what is missing
+            raise Unreadable(f"an outline's run lengths are {covered} pixels, its image has {width}×{height}")
         is_packed = not isinstance(segmentation["counts"], list)
         return segmentation if is_packed else coco_mask.frPyObjects(segmentation, *size)
     polygons = [polygon for polygon in segmentation if len(polygon) >= 6]  # of four numbers it would make a box
@@ -132,3 +138,21 @@ def _run_lengths(segmentation: object, size: tuple[int, int]) -> dict | None:
         if not np.abs(np.array(polygon, float).reshape(-1, 2)).max() <= BEYOND * max(size):
             raise Unreadable(f"an outline leaves its image of {size[1]}×{size[0]} pixels by far")
     return coco_mask.merge(coco_mask.frPyObjects(polygons, *size)) if polygons else None
+
+
+def _covered(counts: list[int] | str) -> int:
+    """The sum of run lengths: a list of them, or COCO's text, in which each character holds five bits of a number and
+    whether more follow, and a number from the fourth on is the difference to the one two before.
+    """
+    if isinstance(counts, list):
+        return sum(counts)
+    lengths, number, shift = [], 0, 0
+    for code in (ord(character) - 48 for character in counts):
+        number |= (code & 31) << shift
+        shift += 5
+        if not code & 32:
+            if code & 16:
+                number -= 1 << shift
+            lengths.append(number + (lengths[-2] if len(lengths) > 2 else 0))
+            number, shift = 0, 0
+    return sum(lengths)

@@ -4,6 +4,7 @@
 """
 
 import hashlib
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -14,6 +15,7 @@ from stages.core import params
 from stages.core.errors import UserError
 from stages.data.annotations import outlines
 from stages.data.decode import OtherKind, Unreadable, decode_mask
+from stages.data.large_pictures import LARGE
 from stages.data.prepared import IGNORED
 from stages.data.sample import AND
 from stages.tasks.segmentation import mask_params, soft_masks
@@ -23,6 +25,7 @@ STORED = mask_params.STORED  # dtype of targets.npy
 # What `examine` may find, the most serious first, and its consequence: see cleaning/findings.py.
 ISSUES = {"unreadable_mask": "unreadable", "mask_size": "drop", "empty_mask": "report", "unknown_colour": "report",
           "one_class_mask": "report"}
+STRIP = 2**20  # pixels whose classes are looked up at a time
 SAME_SHAPE = 0.01  # by this share the ratio of width to height of a mask may differ from its image's, to be rescaled
 Read = Callable[[str], bytes]
 Row = Mapping[str, str]  # of data/manifest.csv
@@ -119,7 +122,7 @@ def _stored(name: str, read: Read, size: Size, table: Table) -> Mask:
         raise UserError(f"data/raw.zip: the mask {name!r} is {stored}, but data.masks.classes gives each class "
                         f"{given}; give them as the masks are stored")
     if table.kind is str:
-        return Mask(name, *outlines.draw(name, read, size))
+        return Mask(name, *outlines.draw(name, read, size, max(LARGE, math.prod(size))))
     try:
         pixels = decode_mask(read(name), table.kind is tuple)
     except OtherKind as error:
@@ -146,18 +149,23 @@ def _joined(masks: Sequence[Mask], size: Size, table: Table) -> tuple[np.ndarray
 def _classes(mask: Mask, table: Table) -> tuple[np.ndarray, float]:
     """The class of each pixel, int16 (H,W), and the share of unknown ones, 0–1, or UserError if the policy is stop."""
     codes = _codes(mask, table)
-    places = np.searchsorted(table.codes, codes).clip(max=len(table.codes) - 1)
-    is_known = table.codes[places] == codes
+    targets, is_known = np.empty(codes.shape, STORED), np.empty(codes.shape, bool)
+    rows = max(1, STRIP // codes.shape[1])
+    for strip in (slice(top, top + rows) for top in range(0, len(codes), rows)):  # a place takes eight bytes a pixel
+        places = np.searchsorted(table.codes, codes[strip]).clip(max=len(table.codes) - 1)
+        is_known[strip], targets[strip] = table.codes[places] == codes[strip], table.targets[places]
     if is_known.all():
-        return table.targets[places], 0.0
+        return targets, 0.0
     if table.policy.unknown == "nearest":
         nearest = soft_masks.nearest(mask.pixels.reshape(*codes.shape, -1), table.levels)
         return table.targets[nearest.numbers], nearest.strange
     if table.rest is not None:
-        return np.where(is_known, table.targets[places], table.rest), 0.0
+        targets[~is_known] = table.rest
+        return targets, 0.0
     if table.policy.unknown == "stop":
         raise _unknown(mask, codes[~is_known], table)
-    return np.where(is_known, table.targets[places], np.int16(IGNORED)), 1 - float(is_known.mean())
+    targets[~is_known] = IGNORED
+    return targets, 1 - float(is_known.mean())
 
 
 def _codes(mask: Mask, table: Table) -> np.ndarray:

@@ -110,5 +110,10 @@ def table(content: bytes) -> Table:
 
 def as_numbers(pixels: np.ndarray, kind: type) -> np.ndarray:
     """int32 (*S): each index of (*S), or each colour of (*S,3) as one number. kind: int, or tuple for colours."""
-    pixels = pixels.astype(np.int32)
-    return pixels[..., 0] << 16 | pixels[..., 1] << 8 | pixels[..., 2] if kind is tuple else pixels
+    if kind is not tuple:
+        return pixels.astype(np.int32)
+    numbers = pixels[..., 0].astype(np.int32)
+    for channel in (1, 2):
+        numbers <<= 8
+        numbers |= pixels[..., channel].astype(np.int32)
+    return numbers
