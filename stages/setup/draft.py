@@ -68,7 +68,7 @@ def squares(task: str, pictures: Pictures) -> float:
     if task != "segmentation":
         return 1.0
     size, overlap = rules.tile(pictures.short_side)
-    sizing = tiling.Sizing(size, "tiles", rules.tile_scale(pictures.short_side), overlap)
+    sizing = tiling.Sizing(size, size, "tiles", rules.tile_scale(pictures.short_side), overlap)
     return float(np.mean([len(tiling.places(*size, 0, sizing)) for size in pictures.sizes]))
 
 
