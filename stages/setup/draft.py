@@ -48,6 +48,8 @@ def count(reading: Reading) -> Counts:
     splits = Counter(sample.split for sample in reading.samples)
     defaults = params.read_yaml(presets.DEFAULTS)["split"]
     drawn = {split: defaults[f"{split}_fraction"] for split in ("test", "val") if not splits[split]}
+    if "val" in drawn and reading.task == "classification":
+        drawn["val"] = rules.val_fraction(drawn["val"], round(len(labelled) * (1 - drawn.get("test", 0))))
     classes = Counter(sample.target for sample in labelled) if reading.task == "classification" else {}
     _check(reading, labelled, classes, drawn)
     return Counts(classes, len(labelled), splits["val"], splits["test"],
@@ -58,9 +60,9 @@ def choices(source: Source, size_gb: float, reading: Reading, pictures: Pictures
             codes: MaskCodes | None, weights: tuple[rules.Weights | None, str]) -> list[Choice]:
     """In the order of params.yaml. size_gb: of all files, unpacked. weights: teacher's and student's."""
     name = re.sub(r"(\.tar)?\.\w+$", "", source.name.rpartition("/")[2])
-    return [*_data(name, source, size_gb, reading, codes), *rules.choose(rules.Facts(
+    return [*_data(name, source, size_gb, reading, codes), *_drawn(counts), *rules.choose(rules.Facts(
         reading.task, counts.classes, counts.after_draw[0], squares(reading.task, pictures), pictures.short_side,
-        *weights)), *_report(name, source, reading.task, counts.classes, codes)]
+        rules.common_aspect(pictures.sizes), *weights)), *_report(name, source, reading.task, counts.classes, codes)]
 
 
 def squares(task: str, pictures: Pictures) -> float:
@@ -105,6 +107,12 @@ def _data(name: str, source: Source, size_gb: float, reading: Reading, codes: Ma
     if codes:
         found += _mask_choices(codes)
     return found
+
+
+def _drawn(counts: Counts) -> Iterator[Choice]:
+    usual = params.read_yaml(presets.DEFAULTS)["split"]["val_fraction"]
+    if counts.drawn.get("val", usual) != usual:
+        yield Choice("split.val_fraction", counts.drawn["val"], f"A share of {usual:g} would be few images.")
 
 
 def _mask_choices(codes: MaskCodes) -> Iterator[Choice]:
