@@ -62,13 +62,14 @@ def balance(data: Mapping) -> str:
 def sizing(split: Mapping) -> str:
     side = pixels_text(split["image_size"])
     height, width = height_and_width(split["image_size"])
-    middle = "central square" if height == width else "largest central part with that aspect ratio"
+    cropped = (f"The central square of each image is resized to {side}." if height == width else
+               f"The largest central part of each image that has the shape of {side} is resized to that.")
     if split["resize"] == "tiles":
         scale = "" if split["scale"] == 1 else f"scaled to {100 * split['scale']:g} % of their size, then "
         return (f"Images are {scale}cut into tiles of {side}, which overlap by at least {split['overlap']} pixels; the "
                 "tiles' predictions are joined again, so that whole images are scored.")
     return {"squash": f"Each image is resized to {side}, whatever its aspect ratio.",
-            "crop": f"The {middle} of each image is resized to {side}."}[split["resize"]]
+            "crop": cropped}[split["resize"]]
 
 
 def drawn(data: Mapping, split: Mapping) -> str:
