@@ -11,7 +11,7 @@ import numpy as np
 
 from stages.core import params
 from stages.core.errors import UserError
-from stages.data import tiling
+from stages.data import drawing, tiling
 from stages.data.sample import Sample
 from stages.setup import presets, rules
 from stages.setup.mask_codes import MaskCodes
@@ -31,14 +31,18 @@ class Counts(NamedTuple):
     val: int
     test: int
     unlabelled: int
-    drawn: Mapping[str, float]  # the splits that the source lacks: shares of the training images
+    drawn: Mapping[str, float]  # the splits that the source lacks, test first: shares of the training images
 
     @property
     def after_draw(self) -> tuple[int, int, int]:
-        """Train, val and test."""
-        test = self.test or round(self.train * self.drawn["test"])
-        val = self.val or round((self.train - test * ("test" in self.drawn)) * self.drawn["val"])
-        return self.train - test * ("test" in self.drawn) - val * ("val" in self.drawn), val, test
+        """Train, val and test. Of each class its share is drawn, and one image at least."""
+        after = {"train": 0, "val": self.val, "test": self.test}
+        for left in self.classes.values() or [self.train]:
+            for split, fraction in self.drawn.items():
+                after[split] += (number := drawing.share(fraction, left))
+                left -= number
+            after["train"] += left
+        return after["train"], after["val"], after["test"]
 
 
 def count(reading: Reading) -> Counts:

@@ -58,7 +58,7 @@ def test_an_archive_becomes_a_run(project, setup):
     pack(project.source / "my_pets.zip", {**photographs(12, "train/cat", "train/dog", "test/cat", "test/dog"),
                                           "notes.txt": b"", "train/bird/1.cr3": b"raw"})
     said = setup("my_pets.zip")
-    for words in ("50 files", "image_folder", "classification, 2 classes: cat 12, dog 12", "19 train, 5 val, 24 test",
+    for words in ("50 files", "image_folder", "classification, 2 classes: cat 12, dog 12", "20 train, 4 val, 24 test",
                   "val (20 %) will be drawn from train", "all 40×40 px, colour (48 looked at)", "2 files skipped",
                   ".cr3 1", "bird", "split.image_size: 32", "report.licence", "make will take about"):
         assert words in said, said
