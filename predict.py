@@ -15,7 +15,7 @@ Or in a program, which gets the same without the path, and a mask as an array of
 A record of a picture: {"path", "width", "height" (upright), "top": [{"class", "probability"}, …]}. By a segmentation
 model: {"path", "width", "height", "mask", "shares": [{"class", "colour", "share"}, …]}; a share is in % of the pixels
 as the model saw them, the largest first. The mask is a PNG of the picture's own size, each pixel's index its class, in
-the model's colours (legend.png beside it); with resize "crop" what lies outside the square is index 255, transparent.
+the model's colours (legend.png beside it); with resize "crop" what lies outside the middle is index 255, transparent.
 With --compare also "compare": {"model", "top", "same"}; for masks {"model", "shares", "agreement"}, in % of the pixels.
 What can't be read is {"path", "error"}.
 
@@ -54,7 +54,7 @@ try:
     import unicodedata
     import warnings
     from collections import Counter, deque
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import ThreadPoolExecutor
     from dataclasses import dataclass, fields
     from functools import cache
@@ -209,22 +209,46 @@ def _dumped(record: dict) -> str:
 FORMATS = {"text": as_text, "json": as_json, "jsonl": as_jsonl, "csv": as_csv}
 
 
+# ── stages/data/image_size.py ──
+
+def height_and_width(image_size: int | Sequence[int]) -> tuple[int, int]:
+    """(H, W), pixels."""
+    height, width = (image_size, image_size) if isinstance(image_size, int) else image_size
+    return height, width
+
+
+def pixels_text(image_size: int | Sequence[int]) -> str:
+    """`32×32 pixels`, or `40×24 pixels (width × height)`."""
+    height, width = height_and_width(image_size)
+    return f"{width}×{height} pixels" + (" (width × height)" if width != height else "")
+
+
 # ── stages/data/tiling.py ──
 
 class Sizing(NamedTuple):
-    """How a picture is brought to squares."""
+    """How a picture is brought to tiles; with squash and crop it becomes a single one."""
 
-    size: int  # height and width of a square, in pixels
-    resize: Literal["squash", "crop", "tiles"]  # both sides to size | the central square to size | cut into squares
+    height: int  # of a tile, in pixels
+    width: int
+    # Both sides to a tile's | the largest part in the middle that has a tile's aspect ratio | cut into tiles.
+    resize: Literal["squash", "crop", "tiles"]
     scale: float  # tiles: the picture is resized to this share of its size first
-    overlap: int  # tiles: pixels that neighbours share at least
+    overlap: int  # tiles: pixels that neighbours share at least, to the side and below
 
 
 def resized_shape(height: int, width: int, sizing: Sizing) -> tuple[int, int]:
     """(H, W) of a picture as the model sees it."""
     if sizing.resize != "tiles":
-        return sizing.size, sizing.size
+        return sizing.height, sizing.width
     return tuple(max(1, math.floor(side * sizing.scale + 0.5)) for side in (height, width))
+
+
+def used_shape(height: int, width: int, sizing: Sizing) -> tuple[int, int]:
+    """(H, W) of the part of a picture that is used: all of it, or what `crop` takes from its middle, whole pixels."""
+    if sizing.resize != "crop":
+        return height, width
+    return (min(height, max(1, math.floor(width * sizing.height / sizing.width + 0.5))),
+            min(width, max(1, math.floor(height * sizing.width / sizing.height + 0.5))))
 
 
 def resized(image: Image.Image, sizing: Sizing) -> Image.Image:
@@ -242,38 +266,38 @@ def resized(image: Image.Image, sizing: Sizing) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BILINEAR, (left, top, right, bottom))
 
 
-def squares(image: Image.Image, sizing: Sizing) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Top, left and pixels, uint8 (size,size,3), of each square of a resized picture, row by row.
+def tiles(image: Image.Image, sizing: Sizing) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Top, left and pixels, uint8 (height,width,3), of each tile of a resized picture, row by row.
 
-    A picture smaller than a square is continued by its mirror image.
+    A picture smaller than a tile is continued by its mirror image.
     """
-    (width, height), size = image.size, sizing.size
-    for top in _starts(height, sizing):
-        band = np.asarray(image.crop((0, top, width, min(top + size, height))))
-        rows = _mirrored(np.arange(top, top + size), height) - top
-        for left in _starts(width, sizing):
-            yield top, left, band[np.ix_(rows, _mirrored(np.arange(left, left + size), width))]
+    width, height = image.size
+    for top in _starts(height, sizing.height, sizing.overlap):
+        band = np.asarray(image.crop((0, top, width, min(top + sizing.height, height))))
+        rows = _mirrored(np.arange(top, top + sizing.height), height) - top
+        for left in _starts(width, sizing.width, sizing.overlap):
+            yield top, left, band[np.ix_(rows, _mirrored(np.arange(left, left + sizing.width), width))]
 
 
 class Blender:
-    """The mean of a picture's logits where its squares overlap, float32 (C,H,W), band by band from the top.
+    """The mean of a picture's logits where its tiles overlap, float32 (C,H,W), band by band from the top.
 
-    A square counts less towards its border, where a network has seen less around a pixel: linearly, and never nothing.
-    Logits are held for one row of squares only.
+    A tile counts less towards its border, where a network has seen less around a pixel: linearly, and never nothing.
+    Logits are held for one row of tiles only.
     """
 
-    def __init__(self, classes: int, height: int, width: int, size: int):
-        """height, width: of the resized picture."""
+    def __init__(self, classes: int, height: int, width: int, tile: tuple[int, int]):
+        """height, width: of the resized picture. tile: (height, width) of a tile."""
         self.height, self.width, self.top = height, width, 0
-        ramp = np.minimum(np.arange(size) + 0.5, size - np.arange(size) - 0.5).astype(np.float32)
-        self.weight = np.outer(ramp, ramp)
-        self.total = np.zeros((classes, size, max(width, size)), np.float32)
+        self.weight = np.outer(*(np.minimum(np.arange(side) + 0.5, side - np.arange(side) - 0.5).astype(np.float32)
+                                 for side in tile))
+        self.total = np.zeros((classes, tile[0], max(width, tile[1])), np.float32)
         self.weights = np.zeros(self.total.shape[1:], np.float32)
 
     def add(self, top: int, left: int, logits: np.ndarray) -> np.ndarray:
-        """logits: float32 (C,size,size) of the next square, row by row. → (C,R,W): rows that no later one reaches."""
+        """logits: float32 (C,height,width) of the next tile, row by row. → (C,R,W): rows that no later one reaches."""
         band = self._finish(top - self.top)
-        columns = slice(left, left + len(self.weight))
+        columns = slice(left, left + self.weight.shape[1])
         self.total[:, :, columns] += self.weight * logits
         self.weights[:, columns] += self.weight
         return band
@@ -293,15 +317,15 @@ class Blender:
 
 def _box(height: int, width: int, sizing: Sizing) -> tuple[float, float, float, float]:
     """The part of the picture that is used: left, top, right, bottom."""
-    side = min(height, width)
-    left, top = (width - side) / 2, (height - side) / 2
-    return (left, top, left + side, top + side) if sizing.resize == "crop" else (0, 0, width, height)
+    high, wide = used_shape(height, width, sizing)
+    left, top = (width - wide) / 2, (height - high) / 2
+    return left, top, left + wide, top + high
 
 
-def _starts(side: int, sizing: Sizing) -> list[int]:
-    """Where squares begin: at even distances from edge to edge, as few as the overlap allows."""
-    beyond = max(0, side - sizing.size)
-    steps = math.ceil(beyond / (sizing.size - sizing.overlap))
+def _starts(side: int, tile: int, overlap: int) -> list[int]:
+    """Where tiles of this side begin: at even distances from edge to edge, as few as the overlap allows."""
+    beyond = max(0, side - tile)
+    steps = math.ceil(beyond / (tile - overlap))
     return [round(beyond * step / steps) for step in range(steps + 1)] if steps else [0]
 
 
@@ -315,7 +339,7 @@ def _mirrored(positions: np.ndarray, side: int) -> np.ndarray:
 # ── predict/card.py ──
 
 OUTSIDE = 255  # in a mask: a pixel that the model didn't see
-MAX_SIDE = 2**13  # of the squares that a model sees, in pixels
+MAX_SIDE = 2**13  # of the tiles that a model sees, in pixels
 
 
 @dataclass(frozen=True)
@@ -323,8 +347,8 @@ class Card:
     """The part of an ONNX file's metadata that is needed here."""
 
     classes: list[str]
-    image_size: int  # height and width of the squares that the model sees
-    resize: str  # squash: both sides to that | crop: the square in the middle | tiles: squares that cover the picture
+    image_size: int | list[int]  # of the tiles that the model sees, pixels: n for n×n, or [height, width]
+    resize: str  # squash: both sides to that | crop: the middle, of that aspect ratio | tiles that cover the picture
     scale: float  # tiles: the picture is resized to this share of its size first
     overlap: int  # tiles: pixels that neighbours share at least
     task: str
@@ -354,16 +378,21 @@ class Card:
 
     @property
     def sizing(self) -> Sizing:
-        return Sizing(self.image_size, self.resize, self.scale, self.overlap)
+        return Sizing(*self.input_size, self.resize, self.scale, self.overlap)
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(H, W) of the tiles that the model sees."""
+        return height_and_width(self.image_size)
 
     def _problems(self) -> str:
         colours = np.array(self.colours) if self.masks else None
         valid = {
             "classes": self.classes and all(isinstance(name, str) for name in self.classes),
-            "image_size": isinstance(self.image_size, int) and 0 < self.image_size <= MAX_SIDE,
+            "image_size": all(isinstance(side, int) and 0 < side <= MAX_SIDE for side in self.input_size),
             "resize": self.resize in ("squash", "crop", "tiles") and (self.masks or self.resize != "tiles"),
             "scale": 0 < self.scale <= 1,
-            "overlap": isinstance(self.overlap, int) and 0 <= self.overlap < self.image_size,
+            "overlap": isinstance(self.overlap, int) and 0 <= self.overlap < min(self.input_size),
             "task": self.task in ("classification", "segmentation"),
             "number of classes: a mask has room for 255": not self.masks or len(self.classes) <= OUTSIDE,
             "colours": not self.masks or (colours.shape == (len(self.classes), 3) and colours.dtype.kind == "i"
@@ -371,7 +400,7 @@ class Card:
         return ", ".join(f"odd {name}" for name, is_valid in valid.items() if not is_valid)
 
     def comparable(self, other: Card) -> bool:
-        """Whether both models get the same squares and answer with the same classes."""
+        """Whether both models get the same tiles and answer with the same classes."""
         return all(getattr(self, field.name) == getattr(other, field.name) for field in fields(self)
                    if field.name != "colours")
 
@@ -793,15 +822,15 @@ def read(path: str) -> bytes:
 # ── predict/masks.py ──
 
 class ClassMap:
-    """The class of each pixel, uint8 (H,W), as the model saw the picture, from the logits of its squares."""
+    """The class of each pixel, uint8 (H,W), as the model saw the picture, from the logits of its tiles."""
 
     def __init__(self, height: int, width: int, card: Card):
         self.classes, self.filled = np.empty((height, width), np.uint8), 0  # filled: rows
         self.counts = np.zeros(len(card.classes), np.int64)  # pixels of each class
-        self.blender = Blender(len(card.classes), height, width, card.image_size)
+        self.blender = Blender(len(card.classes), height, width, card.input_size)
 
     def add(self, top: int, left: int, logits: np.ndarray) -> None:
-        """logits: float32 (C,size,size) of the next square, row by row."""
+        """logits: float32 (C,H,W) of the next tile, row by row."""
         self._fill(self.blender.add(top, left, logits))
 
     def finish(self) -> np.ndarray:
@@ -818,8 +847,7 @@ class ClassMap:
 def enlarge(classes: np.ndarray, height: int, width: int, card: Card) -> np.ndarray:
     """uint8 (height,width): the class of the nearest pixel that the model saw, OUTSIDE where it saw none."""
     mask = classes
-    for axis, side in enumerate((height, width)):
-        used = min(height, width) if card.resize == "crop" else side
+    for axis, (side, used) in enumerate(zip((height, width), used_shape(height, width, card.sizing))):
         at = np.floor((np.arange(side) + 0.5 - (side - used) / 2) * classes.shape[axis] / used).astype(int)
         mask = mask.take(at.clip(0, classes.shape[axis] - 1), axis)
         outside = np.flatnonzero((at < 0) | (at >= classes.shape[axis]))
@@ -895,7 +923,7 @@ def _in_ascii(name: str) -> str:
 
 # ── predict/answer.py ──
 
-MAX_LOGITS = 2**31  # bytes: of a row of squares, which is as wide as the picture
+MAX_LOGITS = 2**31  # bytes: of a row of tiles, which is as wide as the picture
 
 
 class Answer:
@@ -904,7 +932,7 @@ class Answer:
     def __init__(self, source: Source):
         self.source, self.error, self.outputs = source, source.error, []
         self.width = self.height = 0  # upright
-        self.image = None  # as the model sees it, until it is cut into squares
+        self.image = None  # as the model sees it, until it is cut into tiles
 
     def load(self, card: Card) -> Answer:
         """Reads the picture, unless there is an error already, or notes why it can't be read."""
@@ -914,7 +942,7 @@ class Answer:
             image = _image(self.source)
             self.width, self.height = image.size
             width = resized_shape(self.height, self.width, card.sizing)[1]
-            if card.masks and 4 * len(card.classes) * card.image_size * width > MAX_LOGITS:
+            if card.masks and 4 * len(card.classes) * card.input_size[0] * width > MAX_LOGITS:
                 raise Unreadable(f"{width} pixels are too wide for a mask of {len(card.classes)} classes")
             self.image = resized(image, card.sizing)
         except Unreadable as error:
@@ -923,14 +951,14 @@ class Answer:
             self._lack_memory()
         return self
 
-    def squares(self, card: Card) -> Iterator[tuple[int, int, np.ndarray]]:
-        """Top, left and pixels of each square; none where there is an error."""
+    def tiles(self, card: Card) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Top, left and pixels of each tile; none where there is an error."""
         if self.image:
-            yield from squares(self.image, card.sizing)
+            yield from tiles(self.image, card.sizing)
             self.image = None
 
     def add(self, top: int, left: int, logits: list[np.ndarray], card: Card) -> None:
-        """logits: of each model, (C,*S), of the square that lies there."""
+        """logits: of each model, (C,*S), of the tile that lies there."""
         if not all(np.isfinite(values).all() for values in logits):
             self.error = "the model's answer to it is not finite"
         elif not card.masks:
@@ -1037,7 +1065,7 @@ class Model:
         UserError where the model fails.
         """
         answer = Answer(Source("", "", picture=picture)).load(self.card)
-        for top, left, pixels in answer.squares(self.card):
+        for top, left, pixels in answer.tiles(self.card):
             answer.add(top, left, [self(pixels[None])[0]], self.card)
         if answer.error:
             raise Unreadable(answer.error)
@@ -1048,7 +1076,7 @@ class Model:
         return size | {"mask": mask, "shares": class_shares(output.counts, self.card)}
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 (N,size,size,3) → float32 logits (N,C) or (N,C,size,size)."""
+        """uint8 (N,H,W,3) → float32 logits (N,C) or (N,C,H,W)."""
         start = time.perf_counter()
         try:
             logits = self.session.run(["logits"], {"image": images})[0]
@@ -1064,27 +1092,27 @@ class Model:
 
     def warm_up(self) -> None:
         """The first run takes longer than all others, and isn't timed."""
-        self(np.zeros((1, self.card.image_size, self.card.image_size, 3), np.uint8))
+        self(np.zeros((1, *self.card.input_size, 3), np.uint8))
         self.seconds = 0.0
 
     def _answer_shape(self) -> tuple[int, ...]:
-        """Of the logits of one square."""
-        return (len(self.card.classes), *([self.card.image_size] * 2 if self.card.masks else []))
+        """Of the logits of one tile."""
+        return (len(self.card.classes), *(self.card.input_size if self.card.masks else ()))
 
     def _check_graph(self, path: Path) -> None:
         """Raises UserError where inputs and outputs aren't what the card says."""
         card, shape = self.card, self._answer_shape()
         inputs = self.session.get_inputs()
         logits = next((output for output in self.session.get_outputs() if output.name == "logits"), None)
-        size = [card.image_size] * 2
         takes_images = (len(inputs) == 1 and inputs[0].name == "image" and inputs[0].type == "tensor(uint8)"
-                        and inputs[0].shape[1:] == [*size, 3])
+                        and inputs[0].shape[1:] == [*card.input_size, 3])
         gives_logits = (logits and logits.type == "tensor(float)" and len(logits.shape) == 1 + len(shape)
                         and all(side == expected or not isinstance(side, int)
                                 for side, expected in zip(logits.shape[1:], shape)))
         if not (takes_images and gives_logits):
-            raise UserError(f"{path} is no model for {card.task} of {len(card.classes)} classes on {size[0]}×{size[0]} "
-                            "uint8 RGB images, though it says so; copy it again, or make it anew with dvc repro")
+            raise UserError(f"{path} is no model for {card.task} of {len(card.classes)} classes on uint8 RGB "
+                            f"images of {pixels_text(card.image_size)}, though it says so; copy it again, or make it "
+                            "anew with dvc repro")
 
 
 def cores() -> int:
@@ -1120,9 +1148,9 @@ def _advice(path: Path) -> str:
 # ── predict/records.py ──
 
 def answers(sources: Iterable[Source], models: list[Model], batch: int, decoders: int = 1) -> Iterator[Answer]:
-    """Each picture's answer in turn. batch: squares that run at a time; decoders: pictures that are decoded so."""
+    """Each picture's answer in turn. batch: tiles that run at a time; decoders: pictures that are decoded so."""
     card = models[0].card
-    images = []  # squares that wait
+    images = []  # tiles that wait
     waiting = []  # (answer, (top, left)) of each of them; behind a picture's last one (answer, None)
 
     def run_batch() -> Iterator[Answer]:
@@ -1135,7 +1163,7 @@ def answers(sources: Iterable[Source], models: list[Model], batch: int, decoders
         images.clear(), waiting.clear()
 
     for answer in _loaded_answers(sources, card, decoders):
-        for top, left, pixels in answer.squares(card):
+        for top, left, pixels in answer.tiles(card):
             images.append(pixels)
             waiting.append((answer, (top, left)))
             if len(images) == batch:
@@ -1236,7 +1264,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, metavar="FILE", help="instead of stdout; written whole or not at all, "
                         "and over no picture")
     parser.add_argument("--masks", type=Path, metavar="FOLDER", help="where masks go (default: masks)")
-    parser.add_argument("--batch", type=_positive, default=1, metavar="N", help="pictures, or squares of one, that run "
+    parser.add_argument("--batch", type=_positive, default=1, metavar="N", help="pictures, or tiles of one, that run "
                         "at a time; on a CPU more need more memory and are hardly faster (default: 1)")
     parser.add_argument("--threads", type=_positive, default=cores(), metavar="N",
                         help="that the model runs on, and pictures that are decoded at a time, each in memory of its "

@@ -16,6 +16,7 @@ from statistics import median
 
 from stages.core import errors
 from stages.core.device import processor
+from stages.data.image_size import pixels_text
 from stages.deployment import export, latency, onnx_model
 from stages.models import factory
 
@@ -37,7 +38,7 @@ def main() -> None:
         times = latency.take_turns(runners, ROUNDS, 1, WARMUP, SECONDS)
         memory = {name: runner.measure(1, 0, 0)["peak_memory_mb"] for name, runner in runners.items()}
         size = {name: path.stat().st_size / 1e6 for name, path in files.items()}
-    print(f"{processor()}, one thread, one image of {card.image_size}×{card.image_size} pixels\n")
+    print(f"{processor()}, one thread, one image of {pixels_text(card.image_size)}\n")
     print("| | parameters, M | size, MB | latency, ms | peak memory, MB | times as large | times as slow |\n"
           "|---|---:|---:|---:|---:|---:|---:|")
     seconds = {name: median(values) for name, values in times.items()}
@@ -52,10 +53,10 @@ def export_network(architecture: str, card: onnx_model.Card, path: Path) -> int:
     """Write the network's file; returns its number of parameters."""
     params = factory.NetworkParams(model="torchvision", weights="none",
                                    options={"architecture": architecture, "stem": "standard"})
-    net = factory.freeze(factory.build(params, len(card.classes), (card.image_size, card.image_size), 0))
+    net = factory.freeze(factory.build(params, len(card.classes), card.input_size, 0))
     new_card = dataclasses.replace(card, model="torchvision", role="teacher", form="float", weights_sha256="",
                                    mean=tuple(net.mean.tolist()), std=tuple(net.std.tolist()), settings_sha256="")
-    onnx_model.write(export.to_onnx(net, card.image_size), new_card, path)
+    onnx_model.write(export.to_onnx(net, card.input_size), new_card, path)
     return factory.count(net)
 
 

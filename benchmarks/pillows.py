@@ -27,7 +27,7 @@ for path in sorted(Path(sys.argv[2]).rglob("*")):
     if path.is_file():
         try:
             image = predict.decode_image(path.read_bytes())
-            small = predict.resized(image, predict.Sizing(9, "squash", 1.0, 0))
+            small = predict.resized(image, predict.Sizing(9, 9, "squash", 1.0, 0))
             found[str(path)] = [str(image.size), hashlib.sha256(image.tobytes() + small.tobytes()).hexdigest(), ""]
         except predict.Unreadable as error:
             found[str(path)] = ["", "", str(error)]

@@ -132,7 +132,7 @@ def answer(model: onnx_model.Model, content: bytes) -> dict:
     from scipy.special import softmax
 
     image, sizing = decode(content), _sizing(model.card)
-    logits = np.concatenate([model(square[None]) for square in tiling.cut_image(image, sizing)])
+    logits = np.concatenate([model(tile[None]) for tile in tiling.cut_image(image, sizing)])
     if model.card.task == "classification":
         probabilities = softmax(logits[0])
         best = np.argsort(-probabilities, kind="stable")[:TOP]
@@ -142,7 +142,7 @@ def answer(model: onnx_model.Model, content: bytes) -> dict:
 
 
 def _sizing(card: onnx_model.Card) -> tiling.Sizing:
-    return tiling.Sizing(card.image_size, card.resize, card.scale, card.overlap)
+    return tiling.Sizing(*card.input_size, card.resize, card.scale, card.overlap)
 
 
 def web_runtime() -> dict[str, bytes]:
@@ -181,6 +181,7 @@ def page(title: str, cards: dict[str, onnx_model.Card], metrics: dict[str, dict]
     import jinja2
 
     student = cards["student"]
+    high, wide = student.input_size
     code = {path.name: path.read_text(encoding="utf-8") for path in [*HERE.glob("*.js"), HERE / "style.css"]}
     config = {"task": student.task, "classes": student.classes, "colours": student.colours, "maxPixels": MAX_PIXELS,
               "sizing": _sizing(student)._asdict(), "stored": [picture.get("teacher") for picture in pictures]}
@@ -191,7 +192,7 @@ def page(title: str, cards: dict[str, onnx_model.Card], metrics: dict[str, dict]
                                      loader=jinja2.FileSystemLoader(HERE))
     environment.filters |= {"size": size, "count": count, "times": times, "ms": milliseconds}
     return environment.get_template("page.html").render(
-        title=title, **cards, **metrics, has_teacher="teacher" in models, teacher_mb=TEACHER_MB,
+        title=title, **cards, **metrics, high=high, wide=wide, has_teacher="teacher" in models, teacher_mb=TEACHER_MB,
         version=files.read_json(RUNTIME / "package.json")["version"],
         pictures=[picture | {"data": base64.b64encode(picture["content"]).decode()} for picture in pictures],
         style=code["style.css"], script=code["app.js"], style_hash=csp_hash(code["style.css"]),

@@ -1,5 +1,5 @@
 "use strict";
-// Resizes a picture, cuts it into the squares that a network takes, and blends the answers: stages/data/tiling.py in
+// Resizes a picture, cuts it into the tiles that a network takes, and blends the answers: stages/data/tiling.py in
 // JavaScript. Resampling equals Pillow's BILINEAR to the last bit: a triangle filter, wider when shrinking, applied
 // horizontally and vertically, in fixed point with 22 fractional bits.
 
@@ -9,19 +9,21 @@ const STRIP = 2 ** 20; // pixels of the picture that are read at a time
 // The part of the picture that is used: [left, top, right, bottom].
 function box(height, width, sizing) {
   if (sizing.resize !== "crop") return [0, 0, width, height];
-  const side = Math.min(height, width), left = (width - side) / 2, top = (height - side) / 2;
-  return [left, top, left + side, top + side];
+  const high = Math.min(height, Math.max(1, Math.floor((width * sizing.height) / sizing.width + 0.5)));
+  const wide = Math.min(width, Math.max(1, Math.floor((height * sizing.width) / sizing.height + 0.5)));
+  const left = (width - wide) / 2, top = (height - high) / 2;
+  return [left, top, left + wide, top + high];
 }
 
 // [height, width] after resizing.
 function scaled(height, width, sizing) {
-  if (sizing.resize !== "tiles") return [sizing.size, sizing.size];
+  if (sizing.resize !== "tiles") return [sizing.height, sizing.width];
   return [height, width].map((side) => Math.max(1, Math.floor(side * sizing.scale + 0.5)));
 }
 
-// Where squares start along a side: evenly spaced from edge to edge, as few as the overlap allows.
-function starts(side, sizing) {
-  const beyond = Math.max(0, side - sizing.size), steps = Math.ceil(beyond / (sizing.size - sizing.overlap));
+// Where tiles start along a side: evenly spaced from edge to edge, as few as the overlap allows.
+function starts(side, tile, overlap) {
+  const beyond = Math.max(0, side - tile), steps = Math.ceil(beyond / (tile - overlap));
   return steps ? Array.from({ length: steps + 1 }, (_, step) => toEven((beyond * step) / steps)) : [0];
 }
 
@@ -117,20 +119,20 @@ function goDown(rows, stride, first, width, weights, out) {
   }
 }
 
-// The square at (top, left), RGB, with reflection padding beyond the edges.
-function cut(image, top, left, size) {
-  const square = new Uint8Array(size * size * 3);
+// The tile at (top, left), RGB, with reflection padding beyond the edges.
+function cut(image, top, left, sizing) {
+  const tile = new Uint8Array(sizing.height * sizing.width * 3);
   let to = 0;
-  for (let y = top; y < top + size; y++) {
+  for (let y = top; y < top + sizing.height; y++) {
     const row = reflect(y, image.height) * image.width;
-    for (let x = left; x < left + size; x++) {
+    for (let x = left; x < left + sizing.width; x++) {
       const from = (row + reflect(x, image.width)) * 3;
-      square[to++] = image.pixels[from];
-      square[to++] = image.pixels[from + 1];
-      square[to++] = image.pixels[from + 2];
+      tile[to++] = image.pixels[from];
+      tile[to++] = image.pixels[from + 1];
+      tile[to++] = image.pixels[from + 2];
     }
   }
-  return square;
+  return tile;
 }
 
 // The pixel that a position beyond the edge reflects to; the border pixel is not repeated.
@@ -140,37 +142,39 @@ function reflect(position, side) {
   return Math.min(position % period, period - (position % period));
 }
 
-// The class of each pixel (height × width), from logits(top, left): a promise of (C,size,size) of the square there.
-// Overlapping squares are averaged, with less weight at their borders. Only one row of squares is in memory.
+// The class of each pixel (height × width), from logits(top, left): a promise of (C,H,W) of the tile there.
+// Overlapping tiles are averaged, with less weight at their borders. Only one row of tiles is in memory.
 async function blended(height, width, classes, sizing, logits) {
-  const size = sizing.size, wide = Math.max(width, size), tops = starts(height, sizing), lefts = starts(width, sizing);
-  const ramp = Float32Array.from({ length: size }, (_, at) => Math.min(at + 0.5, size - at - 0.5));
-  const labels = new Uint16Array(height * width);
-  const total = new Float32Array(classes * size * wide), weight = new Float32Array(size * wide);
+  const tile = sizing, tops = starts(height, tile.height, tile.overlap);
+  const lefts = starts(width, tile.width, tile.overlap);
+  const ramp = (size) => Float32Array.from({ length: size }, (_, at) => Math.min(at + 0.5, size - at - 0.5));
+  const down = ramp(tile.height), across = ramp(tile.width);
+  const labels = new Uint16Array(height * width), wide = Math.max(width, tile.width), room = tile.height * wide;
+  const total = new Float32Array(classes * room), weight = new Float32Array(room);
   for (const [number, top] of tops.entries()) {
     for (const left of lefts) add(await logits(top, left), left);
-    const done = (tops[number + 1] ?? height) - top; // rows that no further square reaches
+    const done = (tops[number + 1] ?? height) - top; // rows that no further tile reaches
     for (let y = 0; y < done; y++)
       for (let x = 0; x < width; x++) labels[(top + y) * width + x] = largest(y * wide + x);
-    for (let at = 0; at < classes; at++) shift(total.subarray(at * size * wide, (at + 1) * size * wide), done * wide);
+    for (let at = 0; at < classes; at++) shift(total.subarray(at * room, (at + 1) * room), done * wide);
     shift(weight, done * wide);
   }
   return labels;
 
   function add(answer, left) {
-    for (let y = 0; y < size; y++)
-      for (let x = 0; x < size; x++) {
-        const share = Math.fround(ramp[y] * ramp[x]), to = y * wide + left + x;
+    for (let y = 0; y < tile.height; y++)
+      for (let x = 0; x < tile.width; x++) {
+        const share = Math.fround(down[y] * across[x]), to = y * wide + left + x;
         weight[to] += share;
         for (let at = 0; at < classes; at++)
-          total[at * size * wide + to] += Math.fround(share * answer[(at * size + y) * size + x]);
+          total[at * room + to] += Math.fround(share * answer[(at * tile.height + y) * tile.width + x]);
       }
   }
 
   function largest(at) {
     let best = 0, most = -Infinity;
     for (let label = 0; label < classes; label++) {
-      const value = Math.fround(total[label * size * wide + at] / weight[at]);
+      const value = Math.fround(total[label * room + at] / weight[at]);
       if (value > most) [best, most] = [label, value];
     }
     return best;

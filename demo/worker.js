@@ -7,7 +7,7 @@
 // short run would be 0 ms by some browsers' clocks: they tick once a millisecond, where asked for privacy once in 100.
 const BLOCK = 50, TURNS = 3, TOO_SLOW = 500, COARSE = 2.5; // ms; a clock that ticks more slowly tells no ratio
 const SLOW = 300; // ms
-const sessions = {}, pace = {}; // name of a network → its session; ms a square
+const sessions = {}, pace = {}; // name of a network → its session; ms a tile
 let config, latest, queue = Promise.resolve();
 
 onmessage = ({ data }) => {
@@ -26,7 +26,7 @@ async function load({ module, binary, models, config: given }) {
   for (const [name, model] of Object.entries(models)) {
     try {
       sessions[name] = await ort.InferenceSession.create(new Uint8Array(model), { executionProviders: ["wasm"] });
-      pace[name] = (await timed(name, new Uint8Array(config.sizing.size ** 2 * 3))).ms; // the first runs take longer
+      pace[name] = (await timed(name, new Uint8Array(config.sizing.height * config.sizing.width * 3))).ms; // the first runs take longer
     } catch (error) {
       delete sessions[name];
       failed[name] = oneLine(error);
@@ -44,11 +44,11 @@ async function respond(file, number) {
     return;
   }
   try {
-    const image = resized(readable(bitmap), config.sizing), answers = {};
-    const squares = starts(image.height, config.sizing).length * starts(image.width, config.sizing).length;
+    const image = resized(readable(bitmap), config.sizing), answers = {}, { height, width, overlap } = config.sizing;
+    const tiles = starts(image.height, height, overlap).length * starts(image.width, width, overlap).length;
     for (const name of Object.keys(sessions)) {
-      if (answers.student && squares * pace[name] > SLOW) postMessage({ number, image, answers, done: false });
-      answers[name] = await answer(name, image, squares, number);
+      if (answers.student && tiles * pace[name] > SLOW) postMessage({ number, image, answers, done: false });
+      answers[name] = await answer(name, image, tiles, number);
     }
     postMessage({ number, image, answers, done: true });
   } catch (error) {
@@ -75,35 +75,35 @@ function readable(bitmap) {
   }
 }
 
-// Classifier: {ms, probabilities}. Segmenter: {ms, height, width, labels: the class of each pixel}; every square takes as
+// Classifier: {ms, probabilities}. Segmenter: {ms, height, width, labels: the class of each pixel}; every tile takes as
 // long as the first.
-async function answer(name, image, squares, number) {
-  const { size } = config.sizing, { height, width } = image;
+async function answer(name, image, tiles, number) {
+  const { height, width } = image;
   if (config.task === "classification") {
-    const { ms, logits } = await timed(name, cut(image, 0, 0, size));
+    const { ms, logits } = await timed(name, cut(image, 0, 0, config.sizing));
     return { ms, probabilities: softmax(logits) };
   }
   let ms = 0;
   const labels = await blended(height, width, config.classes.length, config.sizing, async (top, left) => {
-    if (squares > 1) await new Promise((resolve) => setTimeout(resolve)); // lets new messages in
+    if (tiles > 1) await new Promise((resolve) => setTimeout(resolve)); // lets new messages in
     if (number !== latest) throw new Error("another picture was requested");
-    const result = await (ms ? run : timed)(name, cut(image, top, left, size));
+    const result = await (ms ? run : timed)(name, cut(image, top, left, config.sizing));
     ms ||= result.ms;
     return result.logits;
   });
-  return { ms: ms * squares, height, width, labels };
+  return { ms: ms * tiles, height, width, labels };
 }
 
 // As `run`, but ms is the best mean of the blocks: an interruption would hit the slower network more often.
-async function timed(name, square) {
-  const first = await run(name, square);
+async function timed(name, tile) {
+  const first = await run(name, tile);
   if (first.ms > TOO_SLOW) return first;
   let best = Infinity;
   for (let turn = 0; turn < TURNS; turn++) {
     const begin = performance.now();
     let runs = 0, spent = 0;
     while (spent < BLOCK) {
-      await run(name, square);
+      await run(name, tile);
       runs += 1;
       spent = performance.now() - begin;
     }
@@ -125,8 +125,8 @@ function tick() {
   return least;
 }
 
-async function run(name, square) {
-  const { size } = config.sizing, tensor = new ort.Tensor("uint8", square, [1, size, size, 3]);
+async function run(name, tile) {
+  const { height, width } = config.sizing, tensor = new ort.Tensor("uint8", tile, [1, height, width, 3]);
   const begin = performance.now(), { logits } = await sessions[name].run({ image: tensor });
   return { ms: performance.now() - begin, logits: logits.data };
 }

@@ -12,9 +12,9 @@ from predict.masks import ClassMap
 from predict.sources import Source, read
 from stages.core.errors import UserError, one_line
 from stages.data.decode import Unreadable, decode_image
-from stages.data.tiling import resized, resized_shape, squares
+from stages.data.tiling import resized, resized_shape, tiles
 
-MAX_LOGITS = 2**31  # bytes: of a row of squares, which is as wide as the picture
+MAX_LOGITS = 2**31  # bytes: of a row of tiles, which is as wide as the picture
 
 
 class Answer:
@@ -23,7 +23,7 @@ class Answer:
     def __init__(self, source: Source):
         self.source, self.error, self.outputs = source, source.error, []
         self.width = self.height = 0  # upright
-        self.image = None  # as the model sees it, until it is cut into squares
+        self.image = None  # as the model sees it, until it is cut into tiles
 
     def load(self, card: Card) -> Answer:
         """Reads the picture, unless there is an error already, or notes why it can't be read."""
@@ -33,7 +33,7 @@ class Answer:
             image = _image(self.source)
             self.width, self.height = image.size
             width = resized_shape(self.height, self.width, card.sizing)[1]
-            if card.masks and 4 * len(card.classes) * card.image_size * width > MAX_LOGITS:
+            if card.masks and 4 * len(card.classes) * card.input_size[0] * width > MAX_LOGITS:
                 raise Unreadable(f"{width} pixels are too wide for a mask of {len(card.classes)} classes")
             self.image = resized(image, card.sizing)
         except Unreadable as error:
@@ -42,14 +42,14 @@ class Answer:
             self._lack_memory()
         return self
 
-    def squares(self, card: Card) -> Iterator[tuple[int, int, np.ndarray]]:
-        """Top, left and pixels of each square; none where there is an error."""
+    def tiles(self, card: Card) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Top, left and pixels of each tile; none where there is an error."""
         if self.image:
-            yield from squares(self.image, card.sizing)
+            yield from tiles(self.image, card.sizing)
             self.image = None
 
     def add(self, top: int, left: int, logits: list[np.ndarray], card: Card) -> None:
-        """logits: of each model, (C,*S), of the square that lies there."""
+        """logits: of each model, (C,*S), of the tile that lies there."""
         if not all(np.isfinite(values).all() for values in logits):
             self.error = "the model's answer to it is not finite"
         elif not card.masks:

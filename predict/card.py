@@ -8,10 +8,11 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from stages.core.errors import UserError, one_line
+from stages.data.image_size import height_and_width
 from stages.data.tiling import Sizing
 
 OUTSIDE = 255  # in a mask: a pixel that the model didn't see
-MAX_SIDE = 2**13  # of the squares that a model sees, in pixels
+MAX_SIDE = 2**13  # of the tiles that a model sees, in pixels
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,8 @@ class Card:
     """The part of an ONNX file's metadata that is needed here."""
 
     classes: list[str]
-    image_size: int  # height and width of the squares that the model sees
-    resize: str  # squash: both sides to that | crop: the square in the middle | tiles: squares that cover the picture
+    image_size: int | list[int]  # of the tiles that the model sees, pixels: n for n×n, or [height, width]
+    resize: str  # squash: both sides to that | crop: the middle, of that aspect ratio | tiles that cover the picture
     scale: float  # tiles: the picture is resized to this share of its size first
     overlap: int  # tiles: pixels that neighbours share at least
     task: str
@@ -50,16 +51,21 @@ class Card:
 
     @property
     def sizing(self) -> Sizing:
-        return Sizing(self.image_size, self.resize, self.scale, self.overlap)
+        return Sizing(*self.input_size, self.resize, self.scale, self.overlap)
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(H, W) of the tiles that the model sees."""
+        return height_and_width(self.image_size)
 
     def _problems(self) -> str:
         colours = np.array(self.colours) if self.masks else None
         valid = {
             "classes": self.classes and all(isinstance(name, str) for name in self.classes),
-            "image_size": isinstance(self.image_size, int) and 0 < self.image_size <= MAX_SIDE,
+            "image_size": all(isinstance(side, int) and 0 < side <= MAX_SIDE for side in self.input_size),
             "resize": self.resize in ("squash", "crop", "tiles") and (self.masks or self.resize != "tiles"),
             "scale": 0 < self.scale <= 1,
-            "overlap": isinstance(self.overlap, int) and 0 <= self.overlap < self.image_size,
+            "overlap": isinstance(self.overlap, int) and 0 <= self.overlap < min(self.input_size),
             "task": self.task in ("classification", "segmentation"),
             "number of classes: a mask has room for 255": not self.masks or len(self.classes) <= OUTSIDE,
             "colours": not self.masks or (colours.shape == (len(self.classes), 3) and colours.dtype.kind == "i"
@@ -67,6 +73,6 @@ class Card:
         return ", ".join(f"odd {name}" for name, is_valid in valid.items() if not is_valid)
 
     def comparable(self, other: Card) -> bool:
-        """Whether both models get the same squares and answer with the same classes."""
+        """Whether both models get the same tiles and answer with the same classes."""
         return all(getattr(self, field.name) == getattr(other, field.name) for field in fields(self)
                    if field.name != "colours")

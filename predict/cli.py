@@ -15,7 +15,7 @@ Or in a program, which gets the same without the path, and a mask as an array of
 A record of a picture: {"path", "width", "height" (upright), "top": [{"class", "probability"}, …]}. By a segmentation
 model: {"path", "width", "height", "mask", "shares": [{"class", "colour", "share"}, …]}; a share is in % of the pixels
 as the model saw them, the largest first. The mask is a PNG of the picture's own size, each pixel's index its class, in
-the model's colours (legend.png beside it); with resize "crop" what lies outside the square is index 255, transparent.
+the model's colours (legend.png beside it); with resize "crop" what lies outside the middle is index 255, transparent.
 With --compare also "compare": {"model", "top", "same"}; for masks {"model", "shares", "agreement"}, in % of the pixels.
 What can't be read is {"path", "error"}.
 
@@ -63,7 +63,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=Path, metavar="FILE", help="instead of stdout; written whole or not at all, "
                         "and over no picture")
     parser.add_argument("--masks", type=Path, metavar="FOLDER", help="where masks go (default: masks)")
-    parser.add_argument("--batch", type=_positive, default=1, metavar="N", help="pictures, or squares of one, that run "
+    parser.add_argument("--batch", type=_positive, default=1, metavar="N", help="pictures, or tiles of one, that run "
                         "at a time; on a CPU more need more memory and are hardly faster (default: 1)")
     parser.add_argument("--threads", type=_positive, default=cores(), metavar="N",
                         help="that the model runs on, and pictures that are decoded at a time, each in memory of its "

@@ -1,4 +1,4 @@
-"""From the logits of a picture's squares to the mask of the picture, and to a PNG file."""
+"""From the logits of a picture's tiles to the mask of the picture, and to a PNG file."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from predict.card import OUTSIDE, Card
 from predict.output import atomic_output
 from predict.sources import Source
 from stages.core.errors import printable
-from stages.data.tiling import Blender
+from stages.data.tiling import Blender, used_shape
 
 
 class ClassMap:
-    """The class of each pixel, uint8 (H,W), as the model saw the picture, from the logits of its squares."""
+    """The class of each pixel, uint8 (H,W), as the model saw the picture, from the logits of its tiles."""
 
     def __init__(self, height: int, width: int, card: Card):
         self.classes, self.filled = np.empty((height, width), np.uint8), 0  # filled: rows
         self.counts = np.zeros(len(card.classes), np.int64)  # pixels of each class
-        self.blender = Blender(len(card.classes), height, width, card.image_size)
+        self.blender = Blender(len(card.classes), height, width, card.input_size)
 
     def add(self, top: int, left: int, logits: np.ndarray) -> None:
-        """logits: float32 (C,size,size) of the next square, row by row."""
+        """logits: float32 (C,H,W) of the next tile, row by row."""
         self._fill(self.blender.add(top, left, logits))
 
     def finish(self) -> np.ndarray:
@@ -47,8 +47,7 @@ class ClassMap:
 def enlarge(classes: np.ndarray, height: int, width: int, card: Card) -> np.ndarray:
     """uint8 (height,width): the class of the nearest pixel that the model saw, OUTSIDE where it saw none."""
     mask = classes
-    for axis, side in enumerate((height, width)):
-        used = min(height, width) if card.resize == "crop" else side
+    for axis, (side, used) in enumerate(zip((height, width), used_shape(height, width, card.sizing))):
         at = np.floor((np.arange(side) + 0.5 - (side - used) / 2) * classes.shape[axis] / used).astype(int)
         mask = mask.take(at.clip(0, classes.shape[axis] - 1), axis)
         outside = np.flatnonzero((at < 0) | (at >= classes.shape[axis]))

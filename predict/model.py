@@ -17,6 +17,7 @@ from predict.masks import enlarge
 from predict.sources import Source
 from stages.core.errors import UserError, one_line
 from stages.data.decode import Unreadable
+from stages.data.image_size import pixels_text
 from stages.deployment.runtime import session
 
 CPUINFO = Path("/proc/cpuinfo")  # of Linux
@@ -57,7 +58,7 @@ class Model:
         UserError where the model fails.
         """
         answer = Answer(Source("", "", picture=picture)).load(self.card)
-        for top, left, pixels in answer.squares(self.card):
+        for top, left, pixels in answer.tiles(self.card):
             answer.add(top, left, [self(pixels[None])[0]], self.card)
         if answer.error:
             raise Unreadable(answer.error)
@@ -68,7 +69,7 @@ class Model:
         return size | {"mask": mask, "shares": class_shares(output.counts, self.card)}
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
-        """uint8 (N,size,size,3) → float32 logits (N,C) or (N,C,size,size)."""
+        """uint8 (N,H,W,3) → float32 logits (N,C) or (N,C,H,W)."""
         start = time.perf_counter()
         try:
             logits = self.session.run(["logits"], {"image": images})[0]
@@ -84,27 +85,27 @@ class Model:
 
     def warm_up(self) -> None:
         """The first run takes longer than all others, and isn't timed."""
-        self(np.zeros((1, self.card.image_size, self.card.image_size, 3), np.uint8))
+        self(np.zeros((1, *self.card.input_size, 3), np.uint8))
         self.seconds = 0.0
 
     def _answer_shape(self) -> tuple[int, ...]:
-        """Of the logits of one square."""
-        return (len(self.card.classes), *([self.card.image_size] * 2 if self.card.masks else []))
+        """Of the logits of one tile."""
+        return (len(self.card.classes), *(self.card.input_size if self.card.masks else ()))
 
     def _check_graph(self, path: Path) -> None:
         """Raises UserError where inputs and outputs aren't what the card says."""
         card, shape = self.card, self._answer_shape()
         inputs = self.session.get_inputs()
         logits = next((output for output in self.session.get_outputs() if output.name == "logits"), None)
-        size = [card.image_size] * 2
         takes_images = (len(inputs) == 1 and inputs[0].name == "image" and inputs[0].type == "tensor(uint8)"
-                        and inputs[0].shape[1:] == [*size, 3])
+                        and inputs[0].shape[1:] == [*card.input_size, 3])
         gives_logits = (logits and logits.type == "tensor(float)" and len(logits.shape) == 1 + len(shape)
                         and all(side == expected or not isinstance(side, int)
                                 for side, expected in zip(logits.shape[1:], shape)))
         if not (takes_images and gives_logits):
-            raise UserError(f"{path} is no model for {card.task} of {len(card.classes)} classes on {size[0]}×{size[0]} "
-                            "uint8 RGB images, though it says so; copy it again, or make it anew with dvc repro")
+            raise UserError(f"{path} is no model for {card.task} of {len(card.classes)} classes on uint8 RGB "
+                            f"images of {pixels_text(card.image_size)}, though it says so; copy it again, or make it "
+                            "anew with dvc repro")
 
 
 def cores() -> int:

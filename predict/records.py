@@ -1,6 +1,6 @@
 """From pictures to the models' answers, and to records, dicts as the command's help describes them.
 
-In memory are as many pictures as are decoded at a time, and a batch of squares with their logits. Masks are written on
+In memory are as many pictures as are decoded at a time, and a batch of tiles with their logits. Masks are written on
 the way.
 """
 
@@ -21,9 +21,9 @@ from predict.sources import Source
 
 
 def answers(sources: Iterable[Source], models: list[Model], batch: int, decoders: int = 1) -> Iterator[Answer]:
-    """Each picture's answer in turn. batch: squares that run at a time; decoders: pictures that are decoded so."""
+    """Each picture's answer in turn. batch: tiles that run at a time; decoders: pictures that are decoded so."""
     card = models[0].card
-    images = []  # squares that wait
+    images = []  # tiles that wait
     waiting = []  # (answer, (top, left)) of each of them; behind a picture's last one (answer, None)
 
     def run_batch() -> Iterator[Answer]:
@@ -36,7 +36,7 @@ def answers(sources: Iterable[Source], models: list[Model], batch: int, decoders
         images.clear(), waiting.clear()
 
     for answer in _loaded_answers(sources, card, decoders):
-        for top, left, pixels in answer.squares(card):
+        for top, left, pixels in answer.tiles(card):
             images.append(pixels)
             waiting.append((answer, (top, left)))
             if len(images) == batch:

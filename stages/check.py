@@ -12,7 +12,7 @@ from stages import benchmark, evaluate, fetch, report, scan, split
 from stages.cleaning.findings import CleanParams
 from stages.core import errors, params, plugins
 from stages.core.errors import UserError
-from stages.data import listing
+from stages.data import augmentation, listing
 from stages.deployment.checks import VerifyParams
 from stages.deployment.quantize import QuantizeParams
 from stages.distillation import kd_losses, teacher_logits
@@ -77,12 +77,17 @@ def labels_fit(sections: Sections) -> None:
 
 
 def padding_fits(sections: Sections) -> None:
-    size = sections["split"].image_size
+    size = min(sections["split"].image_size)
     for name in ("teacher_training", "student_training"):
         augment = sections[name].augment
         if augment.crop == "pad" and augment.padding >= size:
             raise UserError(f"{params.FILE}: {name}.augment.padding is {augment.padding}, and images reflect no more "
                             f"than split.image_size, {size}, less one; lower it")
+
+
+def turns_fit(sections: Sections) -> None:
+    for name in ("teacher_training", "student_training"):
+        augmentation.check_turns(sections[name].augment, sections["split"].image_size, f"{name}.augment")
 
 
 def teacher_fits(sections: Sections) -> None:
@@ -99,7 +104,8 @@ def student_fits(sections: Sections) -> None:
     outline("student", sections)
 
 
-TOGETHER: tuple[Callable[[Sections], None], ...] = (layout_fits, labels_fit, padding_fits, teacher_fits, student_fits)
+TOGETHER: tuple[Callable[[Sections], None], ...] = (layout_fits, labels_fit, padding_fits, turns_fit, teacher_fits,
+                                                     student_fits)
 
 
 def task_labels() -> tuple:
@@ -116,7 +122,7 @@ def outline(role: str, sections: Sections) -> tuple:
     task, labels = task_labels()
     size, masks = sections["split"].image_size, sections["data.masks"]
     try:
-        drawn = factory.outline(sections[role], max(2, len(masks.classes)), (size, size))
+        drawn = factory.outline(sections[role], max(2, len(masks.classes)), size)
     except UserError as error:
         raise UserError(f"{error} (section {role})") from None
     network, shape = drawn or (None, (2, 2, *labels.shape(size)))

@@ -44,7 +44,7 @@ def main() -> None:
 def clean() -> None:
     policy = params.load("clean", CleanParams)
     labels = plugins.module("tasks/*/labels", params.load_word("data.task"), "data.task")
-    has_classes, rows = not labels.shape(1), files.read_csv(SCAN, COLUMNS)
+    has_classes, rows = not labels.shape((1, 1)), files.read_csv(SCAN, COLUMNS)
     decided = overrides.read(relabels=has_classes)
     context = CleanContext(
         policy, decided, {"unreadable": "unreadable", **labels.ISSUES},

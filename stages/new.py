@@ -7,7 +7,6 @@ for archives that can be read in several ways.
 """
 
 import argparse
-import copy
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,15 +63,16 @@ def set_up(source: Source, scratch: Path, layout: str, layout_options: dict) -> 
                          "changed. The rules: stages/setup/rules.py.", choices)
     values = settings.values(text)
     rates = measuring.measure(values, classes, pictures.read_seconds, pictures.inspect_seconds, watch, scratch)
-    amounts, one_seed = draft.amounts(reading, pictures, counts), copy.deepcopy(values)
-    one_seed["student_training"]["seeds"] = [0]
-    seconds, shorter = (timing.by_stage(rates, amounts, some, watch.device) for some in (values, one_seed))
+    amounts = draft.amounts(reading, pictures, counts)
+    seconds, shorter = (timing.by_stage(rates, amounts, some, watch.device)
+                        for some in (values, timing.with_one_seed(values)))
+    first_look = timing.first_look(rates, amounts, values, watch.device, summary.NIGHT)
     presets.write(text)
     print(f"\n{params.FILE} is written:", *summary.chosen(choices), sep="\n")
     questions = summary.unknown(reading, counts, codes, at_hand)
     print("\nwhat only you know:", *(f"  {errors.printable(question)}" for question in questions), sep="\n")
-    print("", *summary.time(seconds, sum(shorter.values()), watch.device.type, device.thread_count(), watch.busy),
-          sep="\n")
+    print("", *summary.time(seconds, sum(shorter.values()), first_look, watch.device.type, device.thread_count(),
+                            watch.busy), sep="\n")
 
 
 def look(source: Source, scratch: Path, layout: str, layout_options: dict) -> Found:

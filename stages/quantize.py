@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 
 from stages.core import errors, files, params, workdir
+from stages.data.image_size import height_and_width
 from stages.deployment import explore, onnx_model, quantize
 from stages.deployment.card_fields import card_fields
 from stages.deployment.onnx_model import DEPLOYED, FOLDER, SEEDS, Card
@@ -75,7 +76,7 @@ def export_float(role: str, common: dict, wanted, weights: Path, path: Path) -> 
 
     print(f"quantize: {path}", file=sys.stderr)
     net = factory.load(wanted, weights, len(common["classes"]))
-    model = export.to_onnx(net, common["image_size"])
+    model = export.to_onnx(net, height_and_width(common["image_size"]))
     has_masks = len(model.graph.output[0].type.tensor_type.shape.dim) > 2
     card = Card(**common, mean=tuple(net.mean.tolist()), std=tuple(net.std.tolist()), model=wanted.model, role=role,
                 form="float", colours=palette(len(common["classes"])).tolist() if has_masks else (),

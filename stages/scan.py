@@ -74,7 +74,7 @@ def main() -> None:
     _opened.cache_clear()  # where one process scans several archives, on one core
     choice, task = params.load("scan", ScanParams), params.load_word("data.task")
     labels = plugins.module("tasks/*/labels", task, "data.task")
-    has_classes = not labels.shape(1)  # masks are not checked
+    has_classes = not labels.shape((1, 1))  # masks are not checked
     samples, skipped = _samples(params.load("data", LayoutParams))
     if has_classes:
         check_classes(samples)
@@ -132,7 +132,8 @@ def _inspected(row: Row, content: bytes, raw: Raw, labels: ModuleType, size: int
     row |= {name: f"{value:.6g}" for name, value in image_quality.measure(image).items()}
     if not size or not label_errors.is_labelled_training(row):
         return Inspection(row, thumbnail, None)
-    return Inspection(row, thumbnail, tiling.cut_image(image, tiling.Sizing(size, "squash", scale=1.0, overlap=0))[0])
+    sizing = tiling.Sizing(size, size, "squash", scale=1.0, overlap=0)
+    return Inspection(row, thumbnail, tiling.cut_image(image, sizing)[0])
 
 
 def _samples(data: LayoutParams) -> tuple[list[Sample], str]:

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import pydantic
@@ -20,6 +20,7 @@ from stages.core import errors, files, params, plugins, workdir
 from stages.core.errors import UserError
 from stages.data import archive, drawing, prepared, tiling
 from stages.data.decode import decode
+from stages.data.image_size import pixels_text
 from stages.data.large_pictures import room_for
 from stages.data.parallel import map_in_threads
 from stages.data.sample import target_files
@@ -32,7 +33,7 @@ Row = dict[str, str]  # of the manifest; a draw changes its `split`
 class SplitParams(params.Section):
     """How images are resized, and which of them train, validate and test."""
 
-    image_size: int = pydantic.Field(ge=8, le=4096)  # height and width in pixels of the networks' input
+    image_size: Annotated[tuple[int, int], params.sides(8, 4096)]  # height and width in pixels of the networks' input
     resize: Literal["squash", "crop", "tiles"]  # see stages/data/tiling.py: Sizing
     scale: float = pydantic.Field(gt=0, le=1)  # tiles: pictures are first resized by this factor
     overlap: int = pydantic.Field(ge=0)  # tiles: pixels that neighbours share at least
@@ -44,13 +45,13 @@ class SplitParams(params.Section):
 
     @pydantic.model_validator(mode="after")
     def _agree(self) -> Self:
-        if self.overlap >= self.image_size:
-            raise ValueError(f"overlap is {self.overlap}: it must be smaller than image_size, {self.image_size}")
+        if self.overlap >= (side := min(self.image_size)):
+            raise ValueError(f"overlap is {self.overlap}: it must be smaller than image_size, {side}")
         return self
 
     @property
     def sizing(self) -> tiling.Sizing:
-        return tiling.Sizing(self.image_size, self.resize, self.scale, self.overlap)
+        return tiling.Sizing(*self.image_size, self.resize, self.scale, self.overlap)
 
 
 def main() -> None:
@@ -68,7 +69,7 @@ def main() -> None:
     _check(names)
     counts = Counter(row["split"] for row in rows)
     print("split: " + ", ".join(f"{counts[split]} {split}" for split in prepared.SPLITS)
-          + f", {len(names)} classes, {choice.image_size}×{choice.image_size}{kept_whole}", file=sys.stderr)
+          + f", {len(names)} classes, {pixels_text(choice.image_size)}{kept_whole}", file=sys.stderr)
 
 
 def check_resize(choice: SplitParams, task: str, labels: ModuleType) -> None:
@@ -110,11 +111,11 @@ def _strata(rows: list[Row], stratum: Callable[[Row], str]) -> dict[str, list[Ro
 def _prepare(rows: list[Row], names: list[str], raw: archive.Raw, sizing: tiling.Sizing,
              labels: ModuleType) -> None:
     """Writes data/prepared/."""
-    def image(row: Row) -> np.ndarray:  # uint8 (K,size,size,3)
+    def image(row: Row) -> np.ndarray:  # uint8 (K,height,width,3)
         with room_for(raw, row["path"]):
             return tiling.cut_image(decode(raw.read(row["path"])), sizing)
 
-    def target(row: Row) -> np.ndarray:  # integers (), or (K,size,size) of a mask
+    def target(row: Row) -> np.ndarray:  # integers (), or (K,height,width) of a mask
         with room_for(raw, *target_files(row["target"])):
             label = labels.target(row, names, raw.read)
             return tiling.cut_mask(label, sizing) if label.ndim else label
@@ -125,9 +126,9 @@ def _prepare(rows: list[Row], names: list[str], raw: archive.Raw, sizing: tiling
             members = [row for row in rows if row["split"] == split]
             places = [tiling.places(int(row["height"]), int(row["width"]), number, sizing)
                       for number, row in enumerate(members)]
-            count, folder, size = sum(map(len, places)), prepared.FOLDER / split, sizing.size
+            count, folder, size = sum(map(len, places)), prepared.FOLDER / split, (sizing.height, sizing.width)
             starts = np.cumsum([0, *map(len, places)])
-            files.write_array(folder / "images.npy", (count, size, size, 3), "uint8",
+            files.write_array(folder / "images.npy", (count, *size, 3), "uint8",
                               _counted(map_in_threads(image, members), bar))
             files.write_array(folder / "windows.npy", (count, len(tiling.Place._fields)), "int32",
                               map(np.array, places))

@@ -39,7 +39,7 @@ def pictures(count: int, seed: int = 0) -> np.ndarray:
 
 @functools.cache
 def _float_model() -> bytes:
-    return export.to_onnx(net(), SIDE).SerializeToString()
+    return export.to_onnx(net(), (SIDE, SIDE)).SerializeToString()
 
 
 def float_model() -> onnx.ModelProto:

@@ -32,13 +32,13 @@ def load(path: Path) -> ModuleType:
 shipped = load(ROOT / "predict.py")
 
 
-def model(path: Path, kind: str = "classification", seed: int = 8, size: int = 16, batch: int | str = "batch",
-          gain: float = 1.0, **card) -> Path:
-    """A convolution of fixed random weights on uint8 (N,size,size,3).
+def model(path: Path, kind: str = "classification", seed: int = 8, size: int | list[int] = 16,
+          batch: int | str = "batch", gain: float = 1.0, **card) -> Path:
+    """A convolution of fixed random weights on uint8 (N,size,size,3), or (N,*size,3).
 
     card: what its metadata say otherwise; a None is left out. gain: of the weights.
     """
-    masks, random = kind == "segmentation", np.random.default_rng(seed)
+    masks, random, sides = kind == "segmentation", np.random.default_rng(seed), np.broadcast_to(size, 2).tolist()
     constants = {"mean": np.full((1, 3, 1, 1), 128, np.float32), "std": np.full((1, 3, 1, 1), 64, np.float32),
                  "kernels": random.normal(0, gain, (4 if masks else 8, 3, 3, 3)).astype(np.float32)}
     nodes = [helper.make_node("Transpose", ["image"], ["turned"], perm=[0, 3, 1, 2]),
@@ -53,8 +53,8 @@ def model(path: Path, kind: str = "classification", seed: int = 8, size: int = 1
                   helper.make_node("Flatten", ["pooled"], ["flat"]),
                   helper.make_node("Gemm", ["flat", "weights"], ["logits"])]
     graph = helper.make_graph(
-        nodes, "net", [helper.make_tensor_value_info("image", TensorProto.UINT8, [batch, size, size, 3])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, 4, *[size] * 2 * masks])],
+        nodes, "net", [helper.make_tensor_value_info("image", TensorProto.UINT8, [batch, *sides, 3])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, 4, *sides * masks])],
         [numpy_helper.from_array(value, name) for name, value in constants.items()])
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
     card = {"classes": CLASSES, "image_size": size, "resize": "squash", "scale": 1.0, "overlap": 0, "task": kind,

@@ -27,6 +27,19 @@ MOST = 200_000  # values in the file: aliases can make more than memory holds
 Seed = Annotated[int, pydantic.Field(ge=0, lt=2**31)]
 
 
+def sides(least: int, most: int) -> pydantic.PlainValidator:
+    """Of a field for the size of images, in pixels: n for a square, or [height, width]. Its value is (height, width).
+    """
+    def parsed(value: object) -> tuple[int, int]:
+        given = value if isinstance(value, list) else [value, value]
+        if len(given) != 2 or any(type(side) is not int or not least <= side <= most for side in given):
+            raise ValueError(f"{shown(value)} is no size: it should be an integer from {least} to {most}, for a "
+                             "square, or two of them, [height, width]")
+        return tuple(given)
+
+    return pydantic.PlainValidator(parsed)
+
+
 class Section(pydantic.BaseModel):
     """Base class of sections: immutable, no unknown keys, no silent conversion (an int is accepted for a float)."""
 

@@ -12,8 +12,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pydantic
 
+from stages.core.errors import UserError
 from stages.core.params import Section
 from stages.data import rng
+from stages.data.image_size import pixels_text
 
 # Luma of ITU-R BT.601, what Pillow's "L" uses.
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -93,7 +95,16 @@ def is_flipped(samples: np.ndarray, augment: Augment, seed: int, number: int) ->
     return augment.flip & (rng.uniform(seed, samples, number, 3)[:, 2] < 0.5)
 
 
+def check_turns(augment: Augment, size: Sequence[int], where: str = "augment") -> None:
+    """size: (H, W) of the images. Raises UserError for quarter turns of images that are no squares."""
+    height, width = size
+    if augment.turns and height != width:
+        raise UserError(f"params.yaml: {where}.turns is true, but images of {pixels_text(size)} can't be turned by 90 "
+                        "degrees; set it to false, or split.image_size to one number, for squares")
+
+
 def _geometry(augment: Augment, size: Sequence[int], draws: np.ndarray) -> Geometry:
+    check_turns(augment, size)
     height, width = size
     rows, columns = np.tile(np.arange(height), (len(draws), 1)), np.tile(np.arange(width), (len(draws), 1))
     if augment.crop == "pad":
@@ -127,7 +138,7 @@ def _stretched(position: np.ndarray, side: int, share: np.ndarray, start: np.nda
 
 
 def _turned(batch: np.ndarray, turned: np.ndarray) -> np.ndarray:
-    """Rows and columns exchanged where `turned` says so. (B,S,S,…)."""
+    """Rows and columns exchanged where `turned` says so, which squares alone have. (B,H,W,…)."""
     if turned.any():
         batch[turned] = batch[turned].swapaxes(1, 2)
     return batch

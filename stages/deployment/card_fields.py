@@ -2,6 +2,7 @@
 
 from stages.core import params
 from stages.data import prepared
+from stages.data.image_size import shortest
 
 
 class Resizing(params.Section, extra="ignore"):
@@ -14,5 +15,5 @@ class Resizing(params.Section, extra="ignore"):
 
 def card_fields() -> dict[str, object]:
     """The fields of onnx_model.Card that are the same for all models of a run, in the card's order."""
-    return {"classes": tuple(prepared.classes()), "image_size": prepared.image_size()[0],
+    return {"classes": tuple(prepared.classes()), "image_size": shortest(prepared.image_size()),
             **params.load("split", Resizing).model_dump(), "task": params.load_word("data.task")}

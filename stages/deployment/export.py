@@ -25,12 +25,15 @@ class Deployed(nn.Module):
         return self.network(image.permute(0, 3, 1, 2).contiguous())
 
 
-def to_onnx(network: nn.Module, image_size: int) -> ModelProto:
-    """The graph of `network`, batch dimension free. Raises UserError for what the exporter can't express."""
+def to_onnx(network: nn.Module, size: tuple[int, int]) -> ModelProto:
+    """The graph of `network` for images of size (H, W), batch dimension free.
+
+    Raises UserError for what the exporter can't express.
+    """
     # Channels-last weights have the same effect on strides. A copy, so that the caller's network keeps its layout.
     network = copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format)
     # Two images or more: the exporter would take a batch of one for a constant.
-    example = torch.zeros(2, image_size, image_size, 3, dtype=torch.uint8)
+    example = torch.zeros(2, *size, 3, dtype=torch.uint8)
     logging.disable(logging.WARNING)  # where it fails, the exporter logs and prints pages of graphs
     try:
         with contextlib.redirect_stderr(io.StringIO()):

@@ -63,7 +63,7 @@ def take_turns(runners: Mapping[str, Runner], rounds: int, images: int, warmup: 
 def main() -> None:
     path, threads = sys.argv[1:]
     model = onnx_model.open_model(Path(path), int(threads))
-    shape = (model.card.image_size, model.card.image_size, 3)
+    shape = (*model.card.input_size, 3)
     for line in sys.stdin:
         count, warmup, seconds = json.loads(line)
         images = np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)

@@ -11,6 +11,7 @@ import numpy as np
 
 from stages.core.errors import UserError, one_line
 from stages.core.files import atomic_write
+from stages.data.image_size import height_and_width
 from stages.deployment.runtime import session
 
 FOLDER = Path("models")
@@ -29,10 +30,10 @@ class Card:
     """What a user of the file has to know. Stored in its `metadata_props`: strings as they are, the rest as JSON."""
 
     classes: tuple[str, ...]  # a name for each logit
-    image_size: int  # height and width that the model was trained at
+    image_size: int | tuple[int, int]  # that the model was trained at: n for n×n pixels, or (height, width)
     resize: str  # how images were brought there: squash | crop | tiles, as data/tiling.py has it
     scale: float  # tiles: share of its size that a picture is brought to first
-    overlap: int  # tiles: pixels that neighbouring squares share at least
+    overlap: int  # tiles: pixels that neighbouring tiles share at least
     task: str
     mean: tuple[float, ...]  # of each channel, 0–255 scale; applied inside the graph
     std: tuple[float, ...]
@@ -42,6 +43,11 @@ class Card:
     colours: tuple[tuple[int, ...], ...]  # (red, green, blue) of each class, to draw masks with; empty for other tasks
     weights_sha256: str  # of the .safetensors file that it was made from
     settings_sha256: str  # of the sections of params.yaml it was made by, and of the layers left in float
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(H, W) of the images that the model takes."""
+        return height_and_width(self.image_size)
 
     def centred(self) -> bool:
         """Whether quantising (image − mean) / std at scale 1/64 and zero point 128 gives the uint8 image itself."""

@@ -101,7 +101,7 @@ def _same_masks(subject: ModelUnderTest, answered: Iterable[tuple[Picture, dict]
 
 def _nearest(shape: tuple[int, int], shape_seen: tuple[int, int], is_cropped: bool) -> Iterator[np.ndarray]:
     """For each row, then for each column, of a picture: that of what the model saw; -1 where it saw nothing."""
-    for length, length_seen in zip(shape, shape_seen, strict=True):
-        side = min(shape) if is_cropped else length
+    for axis, (length, length_seen) in enumerate(zip(shape, shape_seen, strict=True)):
+        side = min(length, round(shape[1 - axis] * length_seen / shape_seen[1 - axis])) if is_cropped else length
         at = np.floor((np.arange(length) + 0.5 - (length - side) / 2) * length_seen / side).astype(int)
         yield np.where((at >= 0) & (at < length_seen), at, -1)

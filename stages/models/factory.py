@@ -31,7 +31,7 @@ class NetworkParams(Section):
     """A network: which one, in what size, from which weights."""
 
     model: str  # a module of stages/models/zoo
-    options: dict[str, int | float | str | bool]  # what that module's Options declare
+    options: dict[str, int | float | str | bool | list[int]]  # what that module's Options declare
     weights: str  # none, imagenet (downloaded by torchvision), or the name of a .safetensors file in data/weights/
 
 
@@ -150,7 +150,7 @@ def _check_size(network: Normalised, params: NetworkParams, size: tuple[int, int
     except (RuntimeError, AssertionError, ValueError) as error:
         if isinstance(error, NotImplementedError) and network.mean.is_meta:
             raise  # says nothing of the size
-        raise UserError(f"params.yaml: {params.model} with {params.options} can't take images of {size[0]}×{size[1]} "
+        raise UserError(f"params.yaml: {params.model} with {params.options} can't take images of {size[1]}×{size[0]} "
                     f"({_first_line(error)}); choose another architecture, or another image_size") from None
     network.train()
     return shape

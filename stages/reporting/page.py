@@ -16,6 +16,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from stages.core.errors import UserError, one_line
+from stages.data.image_size import pixels_text
 from stages.reporting import abstract, card, numbers, outlook, preparation, results, training
 
 TEXT, FRAME = "page.md.j2", "page.html.j2"
@@ -69,7 +70,7 @@ def derived(context: Mapping) -> dict[str, object]:
         "iou_classes": list(quality["teacher"].get("iou", ())),  # of the teacher, whose scores have no deviations
         "splits": preparation.table(index), "tiled": any(int(row["windows"]) > 1 for row in index),
         "names": [numbers.display_name(model) for model in context["models"]],
-        "tiles": sum(tiles) / len(tiles), "side": settings["split"]["image_size"],
+        "tiles": sum(tiles) / len(tiles), "inputs": pixels_text(settings["split"]["image_size"]),
         "hashes": [*context["hashes"].items(), ("params.yaml, canonical", card.settings_sha256(settings))],
         "sources": list(card.sources(tables | {"timing/distill": context["timing"]["distill"]},
                                      quality["test"]["primary"])),

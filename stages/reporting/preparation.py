@@ -4,6 +4,7 @@ Out: sentences.
 
 from collections.abc import Mapping, Sequence
 
+from stages.data.image_size import height_and_width, pixels_text
 from stages.data.prepared import SPLITS
 from stages.reporting.numbers import counted, few, listed
 
@@ -59,13 +60,16 @@ def balance(data: Mapping) -> str:
 
 
 def sizing(split: Mapping) -> str:
-    side = f"{split['image_size']}×{split['image_size']} pixels"
+    side = pixels_text(split["image_size"])
+    height, width = height_and_width(split["image_size"])
+    cropped = (f"The central square of each image is resized to {side}." if height == width else
+               f"The largest central part of each image that has the shape of {side} is resized to that.")
     if split["resize"] == "tiles":
         scale = "" if split["scale"] == 1 else f"scaled to {100 * split['scale']:g} % of their size, then "
         return (f"Images are {scale}cut into tiles of {side}, which overlap by at least {split['overlap']} pixels; the "
                 "tiles' predictions are joined again, so that whole images are scored.")
     return {"squash": f"Each image is resized to {side}, whatever its aspect ratio.",
-            "crop": f"The central square of each image is resized to {side}."}[split["resize"]]
+            "crop": cropped}[split["resize"]]
 
 
 def drawn(data: Mapping, split: Mapping) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 
 from stages.core import params
 from stages.core.errors import UserError
-from stages.data import tiling
+from stages.data import drawing, tiling
 from stages.data.sample import Sample
 from stages.setup import presets, rules
 from stages.setup.mask_codes import MaskCodes
@@ -31,14 +31,18 @@ class Counts(NamedTuple):
     val: int
     test: int
     unlabelled: int
-    drawn: Mapping[str, float]  # the splits that the source lacks: shares of the training images
+    drawn: Mapping[str, float]  # the splits that the source lacks, test first: shares of the training images
 
     @property
     def after_draw(self) -> tuple[int, int, int]:
-        """Train, val and test."""
-        test = self.test or round(self.train * self.drawn["test"])
-        val = self.val or round((self.train - test * ("test" in self.drawn)) * self.drawn["val"])
-        return self.train - test * ("test" in self.drawn) - val * ("val" in self.drawn), val, test
+        """Train, val and test. Of each class its share is drawn, and one image at least."""
+        after = {"train": 0, "val": self.val, "test": self.test}
+        for left in self.classes.values() or [self.train]:
+            for split, fraction in self.drawn.items():
+                after[split] += (number := drawing.share(fraction, left))
+                left -= number
+            after["train"] += left
+        return after["train"], after["val"], after["test"]
 
 
 def count(reading: Reading) -> Counts:
@@ -48,6 +52,8 @@ def count(reading: Reading) -> Counts:
     splits = Counter(sample.split for sample in reading.samples)
     defaults = params.read_yaml(presets.DEFAULTS)["split"]
     drawn = {split: defaults[f"{split}_fraction"] for split in ("test", "val") if not splits[split]}
+    if "val" in drawn and reading.task == "classification":
+        drawn["val"] = rules.val_fraction(drawn["val"], round(len(labelled) * (1 - drawn.get("test", 0))))
     classes = Counter(sample.target for sample in labelled) if reading.task == "classification" else {}
     _check(reading, labelled, classes, drawn)
     return Counts(classes, len(labelled), splits["val"], splits["test"],
@@ -58,9 +64,9 @@ def choices(source: Source, size_gb: float, reading: Reading, pictures: Pictures
             codes: MaskCodes | None, weights: tuple[rules.Weights | None, str]) -> list[Choice]:
     """In the order of params.yaml. size_gb: of all files, unpacked. weights: teacher's and student's."""
     name = re.sub(r"(\.tar)?\.\w+$", "", source.name.rpartition("/")[2])
-    return [*_data(name, source, size_gb, reading, codes), *rules.choose(rules.Facts(
+    return [*_data(name, source, size_gb, reading, codes), *_drawn(counts), *rules.choose(rules.Facts(
         reading.task, counts.classes, counts.after_draw[0], squares(reading.task, pictures), pictures.short_side,
-        *weights)), *_report(name, source, reading.task, counts.classes, codes)]
+        rules.common_aspect(pictures.sizes), *weights)), *_report(name, source, reading.task, counts.classes, codes)]
 
 
 def squares(task: str, pictures: Pictures) -> float:
@@ -68,7 +74,7 @@ def squares(task: str, pictures: Pictures) -> float:
     if task != "segmentation":
         return 1.0
     size, overlap = rules.tile(pictures.short_side)
-    sizing = tiling.Sizing(size, "tiles", rules.tile_scale(pictures.short_side), overlap)
+    sizing = tiling.Sizing(size, size, "tiles", rules.tile_scale(pictures.short_side), overlap)
     return float(np.mean([len(tiling.places(*size, 0, sizing)) for size in pictures.sizes]))
 
 
@@ -105,6 +111,12 @@ def _data(name: str, source: Source, size_gb: float, reading: Reading, codes: Ma
     if codes:
         found += _mask_choices(codes)
     return found
+
+
+def _drawn(counts: Counts) -> Iterator[Choice]:
+    usual = params.read_yaml(presets.DEFAULTS)["split"]["val_fraction"]
+    if counts.drawn.get("val", usual) != usual:
+        yield Choice("split.val_fraction", counts.drawn["val"], f"A share of {usual:g} would be few images.")
 
 
 def _mask_choices(codes: MaskCodes) -> Iterator[Choice]:

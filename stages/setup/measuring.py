@@ -20,6 +20,7 @@ from stages.cleaning import features
 from stages.core import params, plugins
 from stages.core.device import autocast, thread_count
 from stages.data import augmentation
+from stages.data.image_size import height_and_width
 from stages.deployment import export
 from stages.distillation import kd_losses
 from stages.distillation.objective import DistillationLoss
@@ -37,7 +38,7 @@ IMAGES = 16  # in a batch whose answer is measured
 
 def measure(settings: Mapping, classes: int, read: float, inspect: float, watch: "Stopwatch", folder: Path) -> Rates:
     """classes: C. read, inspect: seconds an image, as measured already. folder: for nothing that stays."""
-    size = settings["split"]["image_size"]
+    size = height_and_width(settings["split"]["image_size"])
     networks = {role: _network(role, settings, classes, watch.device) for role in ("teacher", "student")}
     precisions = {"teacher": settings["targets"]["precision"], "student": settings["student_training"]["precision"]}
     steps = [training_step(role, settings, classes, watch, folder, with_teacher) for role, with_teacher in (
@@ -64,7 +65,8 @@ def training_step(role: str, settings: Mapping, classes: int, watch: "Stopwatch"
 
     with_teacher: of the student that is distilled.
     """
-    task, size, device = settings["data"]["task"], settings["split"]["image_size"], watch.device
+    task, device = settings["data"]["task"], watch.device
+    size = height_and_width(settings["split"]["image_size"])
     recipe = params.parse(Recipe, settings[f"{role}_training"], f"{role}_training")
     stride = settings["targets"]["stride"] if with_teacher else 0
     loss = LabelLoss(recipe, np.ones(classes))
@@ -84,18 +86,18 @@ def training_step(role: str, settings: Mapping, classes: int, watch: "Stopwatch"
 
 def _network(role: str, settings: Mapping, classes: int, device: torch.device) -> factory.Normalised:
     kind = {"teacher": factory.TeacherParams, "student": factory.NetworkParams}[role]
-    size = (settings["split"]["image_size"],) * 2
+    size = height_and_width(settings["split"]["image_size"])
     return factory.build(params.parse(kind, settings[role], role), classes, size, seed=0).to(device)
 
 
 class MadeUpBatches(Batches):
     """Views of noise with labels at random, and teacher logits at random where there is a stride (0: no teacher)."""
 
-    def __init__(self, recipe: Recipe, size: int, shape: tuple[int, ...], classes: int, device: torch.device,
-                 stride: int):
+    def __init__(self, recipe: Recipe, size: tuple[int, int], shape: tuple[int, ...], classes: int,
+                 device: torch.device, stride: int):
         count, draw = STEPS * recipe.batch_size, np.random.default_rng(0)
         super().__init__(count, count, recipe, seed=0)
-        self.images = augmentation.ImageArrays(draw.integers(0, 256, (count, size, size, 3), dtype=np.uint8))
+        self.images = augmentation.ImageArrays(draw.integers(0, 256, (count, *size, 3), dtype=np.uint8))
         self.labels, self.device = draw.integers(0, classes, (count, *shape)), device
         kept = tuple(len(range(stride // 2, side, stride)) for side in shape) if stride else ()
         self.logits = draw.normal(size=(count, classes, *kept)).astype(np.float16) if stride else None
@@ -108,9 +110,9 @@ class MadeUpBatches(Batches):
         return Batch(to_tensor(images, self.device), torch.from_numpy(labels).to(self.device), logits)
 
 
-def _answer(network: factory.Normalised, precision: str, size: int, watch: "Stopwatch") -> float:
+def _answer(network: factory.Normalised, precision: str, size: tuple[int, int], watch: "Stopwatch") -> float:
     """Seconds of one image in a batch, in eval mode."""
-    images = to_tensor(np.zeros((IMAGES, size, size, 3), np.uint8), watch.device)
+    images = to_tensor(np.zeros((IMAGES, *size, 3), np.uint8), watch.device)
     network.eval()
     with torch.inference_mode(), autocast(watch.device, precision):
         return watch.median(lambda: network(images).cpu()) / IMAGES

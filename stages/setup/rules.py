@@ -6,12 +6,21 @@ names keeps the value of presets/defaults.yaml.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
 from typing import NamedTuple
 
 # Pictures: the size nearest to their median short side. Larger than 150 px costs more time than it gains.
 SIZES = (32, 48, 64, 80, 96, 112, 128, 150)
 CROP_SHARE = 12  # random crops move by a twelfth of the size at most
+# Where most pictures have one shape, far from a square, so has the input, of about as many pixels as the square: it
+# costs the same, and nothing is distorted.
+ALIKE, ALIKE_WITHIN = 0.8, 1.1  # share of the pictures, and factor either way within which their aspect ratios are one
+OBLONG = 1.3  # times as long as it is high, or as high as it is long, from which on
+SIDE_STEP, LEAST_SIDE = 8, 16  # pixels: sides are multiples, which networks halve without rest; the shorter at least
+
+# Val chooses between seeds and between ways of quantising: where it would be fewer images, a larger share is drawn.
+FEW_VAL, LARGER_VAL_FRACTION = 20, 0.2
 
 # A student of int8-friendly layers sees about so many training images in all, whatever their number.
 STUDENT = {"depth": 10, "width": 32}  # of small_resnet, 1.2 M parameters
@@ -69,6 +78,7 @@ class Facts(NamedTuple):
     train: int  # training images, once val and test are drawn
     squares: float  # masks: squares that a picture gives, on average
     short_side: int  # median, pixels
+    aspect: float  # width / height that most pictures have, 1.0 where they differ or are nearly squares
     teacher: Weights | None
     student_weights: str  # a file in data/weights/ that fits STUDENT, or ""
 
@@ -95,6 +105,30 @@ def precisions(bf16_gain: float) -> list[Choice]:
 
 def image_size(short_side: int) -> int:
     return min(SIZES, key=lambda size: abs(size - short_side))
+
+
+def val_fraction(usual: float, labelled: int) -> float:
+    """split.val_fraction of a set of classes. labelled: images that val is drawn from."""
+    return usual if round(usual * labelled) >= FEW_VAL else max(usual, LARGER_VAL_FRACTION)
+
+
+def common_aspect(sizes: Sequence[tuple[int, int]]) -> float:
+    """Facts.aspect of pictures of these sizes, (H, W) each."""
+    aspects = [width / height for height, width in sizes]
+    middle = median(aspects)
+    share = sum(middle / ALIKE_WITHIN <= aspect <= middle * ALIKE_WITHIN for aspect in aspects) / len(aspects)
+    return middle if share >= ALIKE and max(middle, 1 / middle) >= OBLONG else 1.0
+
+
+def oblong_size(size: int, aspect: float) -> list[int]:
+    """[height, width] of that aspect ratio, width / height, with about as many pixels as a square of this size.
+
+    The longer side follows the shorter one, so that rounding distorts little.
+    """
+    times = max(aspect, 1 / aspect)
+    short = max(LEAST_SIDE, SIDE_STEP * round(size / times**0.5 / SIDE_STEP))
+    sides = [short, SIDE_STEP * round(short * times / SIDE_STEP)]
+    return sides if aspect > 1 else sides[::-1]
 
 
 def student_options(size: int) -> dict[str, int]:
@@ -140,7 +174,7 @@ def _classes(facts: Facts) -> Iterator[Choice]:
                      "Features of a pre-trained network find wrong labels better than pixels do.")
         yield Choice("scan.weights", facts.teacher.source, "")
         yield Choice("scan.image_size", SCAN_SIZE[size >= STANDARD_STEM], "")
-    yield Choice("split.image_size", size, f"The size nearest to the images' median short side, {facts.short_side} px.")
+    yield _input_size(facts, size)
     yield from _teacher(facts, size)
     yield Choice("student.options", student_options(size), f"A stride for images of {size} px.")
     if facts.student_weights:
@@ -153,6 +187,16 @@ def _classes(facts: Facts) -> Iterator[Choice]:
                  f"About {number * facts.train:,} images are seen, of about {facts.train:,} training images.")
     yield Choice("student_training.batch_size", BATCH_SIZES[facts.train >= LARGE_SET], "")
     yield from _shared("student_training", facts, size)
+
+
+def _input_size(facts: Facts, size: int) -> Choice:
+    if facts.aspect == 1:
+        return Choice("split.image_size", size,
+                      f"The size nearest to the images' median short side, {facts.short_side} px.")
+    times, long, short = ((facts.aspect, "wide", "high") if facts.aspect > 1 else (1 / facts.aspect, "high", "wide"))
+    return Choice("split.image_size", oblong_size(size, facts.aspect),
+                  f"Height and width. Most images are about {times:.2f} times as {long} as {short}, and so is this; it "
+                  f"has about as many pixels as a square of {size} px.")
 
 
 def _teacher(facts: Facts, size: int) -> Iterator[Choice]:
@@ -183,7 +227,8 @@ def _shared(section: str, facts: Facts, size: int) -> Iterator[Choice]:
     """What teacher and student have alike."""
     if (times := imbalance(facts.classes)) > IMBALANCED:
         yield Choice(f"{section}.imbalance", "class_weight", f"The largest class has {times:.1f} × the smallest.")
-    yield Choice(f"{section}.augment.padding", round(size / CROP_SHARE), "")
+    shorter = size if facts.aspect == 1 else min(oblong_size(size, facts.aspect))
+    yield Choice(f"{section}.augment.padding", round(shorter / CROP_SHARE), "")
     if mirror_matters(facts.classes):
         yield Choice(f"{section}.augment.flip", False, "By their names, these classes are no longer themselves in a "
                      "mirror.")

@@ -12,6 +12,8 @@ from stages.setup.survey import Pictures, Reading
 SHOWN = 8  # classes at each end of a long list
 COLOUR_MODES = {"RGB", "RGBA", "P", "CMYK", "YCbCr", "LAB", "HSV", "RGBX", "RGBa", "PA"}
 LONG = 3600  # seconds, from which on it is said what would be shorter
+NIGHT = 8 * 3600  # seconds, from which on fewer epochs are offered too
+DAYS = 48 * 3600  # seconds, from which on days are counted
 BUSY = 1.3  # times as long, from which on it is worth a line
 LABEL = 12  # characters
 
@@ -68,8 +70,12 @@ def unknown(reading: Reading, counts: Counts, codes: MaskCodes | None, weights: 
             yield f"data.masks: which of {codes.found} codes are classes, and not mixtures of others; check them"
 
 
-def time(seconds: Mapping[str, float], with_one_seed: float, device: str, threads: int, busy: float) -> Iterator[str]:
-    """The sum, and the stages that take most of it. busy: how many times as long it takes with what else runs now."""
+def time(seconds: Mapping[str, float], with_one_seed: float, first_look: tuple[Mapping[str, int], float], device: str,
+         threads: int, busy: float) -> Iterator[str]:
+    """The sum, the stages that take most of it, and what would be shorter. with_one_seed: seconds. first_look: epochs
+    by section of a run that takes a night at most, if there is one, and its seconds. busy: how many times as long it
+    takes with what else runs now.
+    """
     longest = sorted(seconds, key=seconds.get, reverse=True)[:4]
     parts = ", ".join(f"{stage} {duration(seconds[stage])}" for stage in longest)
     total = sum(seconds.values())
@@ -80,10 +86,16 @@ def time(seconds: Mapping[str, float], with_one_seed: float, device: str, thread
         yield f"  {busy:.1f} × as long as things are, since other programs are at work"
     if total > LONG and with_one_seed < total:
         yield f"  with student_training.seeds: [0], and no measure of the spread, about {duration(with_one_seed)}"
+    epochs, shorter = first_look
+    if with_one_seed > NIGHT and shorter < with_one_seed:
+        changes = ", ".join(f"{section}.epochs: {number}" for section, number in epochs.items())
+        yield f"  for a first look, with one seed and {changes}, about {duration(shorter)}"
 
 
 def duration(seconds: float) -> str:
-    """Rounded to what an estimate is worth: 40 s, 12 min, 3 h 20 min."""
+    """Rounded to what an estimate is worth: 40 s, 12 min, 3 h 20 min, 2.5 days."""
+    if seconds >= DAYS:
+        return f"{seconds / 86400:.1f} days"
     if seconds < 90:
         return f"{round(seconds)} s"
     minutes = round(seconds / 60)

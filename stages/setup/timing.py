@@ -3,6 +3,7 @@
 In: the settings that are about to be written, seconds of the pieces, and how many there are. Out: seconds a stage.
 """
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from stages.distillation import teacher_logits
 MODELS = 4  # teacher, baseline, student, int8
 WITHOUT_TORCH = ("fetch", "clean", "split", "evaluate", "benchmark", "report")
 LABEL_CHECK = 4.0  # seconds of the classifiers that predict labels out of fold, in a set of some hundred images
+SHARES = (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)  # of the epochs, which are tried for a first look
 LIGHT_START = 2.0  # seconds of their start, their fixed work included
 
 
@@ -75,6 +77,31 @@ def by_stage(rates: Rates, amounts: Amounts, settings: Mapping, device: torch.de
     }
     return {stage: seconds + (LIGHT_START if stage in WITHOUT_TORCH else rates.start)
             for stage, seconds in busy.items()}
+
+
+def with_one_seed(settings: Mapping, share: float = 1.0) -> dict:
+    """The settings of a shorter run: one student, and about this share of all epochs, but more than those of warm-up.
+    """
+    settings = copy.deepcopy(dict(settings))
+    settings["student_training"]["seeds"] = settings["student_training"]["seeds"][:1]
+    for section in ("teacher_training", "student_training"):
+        recipe = settings[section]
+        least = min(recipe["epochs"], math.floor(recipe["warmup_epochs"]) + 1)
+        recipe["epochs"] = max(least, round(share * recipe["epochs"]))
+    return settings
+
+
+def first_look(rates: Rates, amounts: Amounts, settings: Mapping, device: torch.device,
+               limit: float) -> tuple[dict[str, int], float]:
+    """Epochs by section of the longest run of one student that takes `limit` seconds at most, or of the shortest there
+    is; and its seconds.
+    """
+    for share in SHARES:
+        shorter = with_one_seed(settings, share)
+        seconds = sum(by_stage(rates, amounts, shorter, device).values())
+        if seconds <= limit:
+            break
+    return {section: shorter[section]["epochs"] for section in ("teacher_training", "student_training")}, seconds
 
 
 def _training(recipe: Mapping, step: float, image: float, amounts: Amounts, device: torch.device) -> float:

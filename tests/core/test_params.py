@@ -26,13 +26,17 @@ from stages.core.errors import UserError
     ("split", "data.task", "guessing", ["data.task", "'guessing'", "classification"]),
     ("split", "split.image_size", 4, ["split.image_size", "8"]),
     ("split", "split.image_size", 32.5, ["split.image_size", "integer"]),
+    ("split", "split.image_size", True, ["split.image_size: True is no size", "integer"]),
+    *(("split", "split.image_size", size, [f"split.image_size: {size} is no size", "from 8 to 4096", "[height, width]"])
+      for size in ([24], [24, 40, 3], [24, 4], [24, 40.0], ["24", 40], [[24, 40], 40], [])),
+    ("split", "split.overlap", 24, ["split: overlap is 24", "smaller than image_size, 24"]),
     ("split", "split.val_fraction", 1.5, ["split.val_fraction", "less than 1"]),
     ("split", "split.labelled_fraction", 0.0, ["split.labelled_fraction", "greater than 0"]),
     ("split", "split.seed", -1, ["split.seed", "0"]),
     ("split", "split.resize", "stretch", ["split.resize", "'squash', 'crop' or 'tiles'"]),
 ])
 def test_wrong_values_and_unknown_keys(project, fails, stage, key, value, words):
-    project.set(key, value)
+    project.set("split.image_size", [40, 24]).set(key, value)
     fails(stage, "params.yaml", *words)
 
 

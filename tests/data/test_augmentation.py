@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from stages.core.errors import UserError
 from stages.data import augmentation, rng
 from stages.data.augmentation import Augment, ImageArrays
 
@@ -101,6 +102,30 @@ def test_quarter_turns_by_hand(monkeypatch, stored, quarter):
     drawn(monkeypatch, turn=quarter / 4 + 0.1)
     view = augmentation.view(stored, np.array([3]), Augment(**NOTHING | {"turns": True}), 0, 0)
     assert (view[0] == np.rot90(stored.parts[0][3], quarter)).all()
+
+
+def test_quarter_turns_are_for_squares():
+    oblong = ImageArrays(np.zeros((2, 8, 12, 3), np.uint8))
+    with pytest.raises(UserError, match=r"^params.yaml: augment.turns is true, but images of 12×8 pixels"):
+        augmentation.view(oblong, np.array([0]), Augment(**NOTHING | {"turns": True}), 0, 0)
+    with pytest.raises(UserError, match=r"augment\.turns is true"):
+        augmentation.transform_targets(np.zeros((2, 8, 12), int), np.array([0]), Augment(**NOTHING | {"turns": True}),
+                                       0, 0)
+
+
+@pytest.mark.parametrize("kind", ["pad", "resized"])
+def test_views_of_oblong_images_are_those_of_the_square_around_them(kind):
+    """Rows and columns are drawn for themselves: an image repeated downwards gives the same columns."""
+    images = np.random.default_rng(1).integers(0, 256, (5, 1, 12, 3), np.uint8)
+    oblong, square = (ImageArrays(images.repeat(height, 1)) for height in (8, 12))
+    augment = KINDS[kind]
+    views = [augmentation.view(some, np.arange(5), augment, 0, 3) for some in (oblong, square)]
+    assert views[0].shape == (5, 8, 12, 3) and (views[0] == views[1][:, :8]).all()
+    assert (views[0] != oblong.parts[0]).any()
+    masks = images[..., 0].astype(np.int16)
+    moved = [augmentation.transform_targets(masks.repeat(height, 1), np.arange(5), augment, 0, 3)
+             for height in (8, 12)]
+    assert moved[0].shape == (5, 8, 12) and (moved[0] == moved[1][:, :8]).all()
 
 
 @pytest.mark.parametrize(("draws", "image", "expected"), [

@@ -46,17 +46,19 @@ def in_browser(test):
 
 
 # (height, width), how they are brought to squares
-SIZED = [((32, 32), Sizing(32, "squash", 1.0, 0)), ((37, 211), Sizing(32, "squash", 1.0, 0)),
-         ((32, 90), Sizing(32, "squash", 1.0, 0)), ((1, 1), Sizing(16, "squash", 1.0, 0)),
-         ((7, 5), Sizing(64, "squash", 1.0, 0)), ((700, 1900), Sizing(150, "squash", 1.0, 0)),
-         ((64, 91), Sizing(48, "crop", 1.0, 0)), ((401, 300), Sizing(224, "crop", 1.0, 0)),
-         ((20, 21), Sizing(33, "crop", 1.0, 0)),
-         ((130, 257), Sizing(64, "tiles", 1.0, 0)), ((301, 202), Sizing(64, "tiles", 0.5, 16)),
-         ((333, 97), Sizing(32, "tiles", 0.37, 31)), ((9, 200), Sizing(32, "tiles", 0.5, 8)),
-         ((1, 70), Sizing(32, "tiles", 1.0, 5)), ((131, 133), Sizing(32, "tiles", 1.0, 7)),
-         ((90, 31), Sizing(32, "squash", 1.0, 0)), ((3000, 40), Sizing(16, "squash", 1.0, 0)),
-         ((2900, 750), Sizing(64, "squash", 1.0, 0)), ((1100, 1000), Sizing(32, "crop", 1.0, 0)),
-         ((96, 64), Sizing(32, "squash", 1.0, 0)), ((97, 64), Sizing(32, "squash", 1.0, 0))]
+SIZED = [((32, 32), Sizing(32, 32, "squash", 1.0, 0)), ((37, 211), Sizing(32, 32, "squash", 1.0, 0)),
+         ((32, 90), Sizing(32, 32, "squash", 1.0, 0)), ((1, 1), Sizing(16, 16, "squash", 1.0, 0)),
+         ((7, 5), Sizing(64, 64, "squash", 1.0, 0)), ((700, 1900), Sizing(150, 150, "squash", 1.0, 0)),
+         ((64, 91), Sizing(48, 48, "crop", 1.0, 0)), ((401, 300), Sizing(224, 224, "crop", 1.0, 0)),
+         ((20, 21), Sizing(33, 33, "crop", 1.0, 0)),
+         ((130, 257), Sizing(64, 64, "tiles", 1.0, 0)), ((301, 202), Sizing(64, 64, "tiles", 0.5, 16)),
+         ((333, 97), Sizing(32, 32, "tiles", 0.37, 31)), ((9, 200), Sizing(32, 32, "tiles", 0.5, 8)),
+         ((1, 70), Sizing(32, 32, "tiles", 1.0, 5)), ((131, 133), Sizing(32, 32, "tiles", 1.0, 7)),
+         ((90, 31), Sizing(32, 32, "squash", 1.0, 0)), ((3000, 40), Sizing(16, 16, "squash", 1.0, 0)),
+         ((2900, 750), Sizing(64, 64, "squash", 1.0, 0)), ((1100, 1000), Sizing(32, 32, "crop", 1.0, 0)),
+         ((360, 640), Sizing(24, 40, "squash", 1.0, 0)), ((480, 641), Sizing(24, 40, "crop", 1.0, 0)),
+         ((900, 333), Sizing(40, 24, "crop", 1.0, 0)), ((131, 133), Sizing(24, 40, "tiles", 1.0, 7)),
+         ((96, 64), Sizing(32, 32, "squash", 1.0, 0)), ((97, 64), Sizing(32, 32, "squash", 1.0, 0))]
 
 
 @NODE
@@ -68,7 +70,7 @@ def test_squares_and_whole_answers_are_those_of_python(tmp_path):
         opaque = np.full((height, width, 1), 255, np.uint8)
         np.concatenate([image, opaque], 2).tofile(tmp_path / f"{name}.rgba")
         rows = np.array(tiling.places(height, width, 0, sizing))
-        logits = chance.normal(0, 3, (len(rows), classes, sizing.size, sizing.size)).astype(np.float32)
+        logits = chance.normal(0, 3, (len(rows), classes, sizing.height, sizing.width)).astype(np.float32)
         logits.tofile(tmp_path / f"{name}.logits")
         expected[name] = tiling.cut_image(image, sizing), tiling.blend(rows, logits).argmax(0)
         cases.append({"name": name, "height": height, "width": width, "classes": classes, "sizing": sizing._asdict()})
@@ -484,7 +486,7 @@ def python_says(project: Project, name: str, content: bytes) -> np.ndarray:
     """Probabilities (C) of a classifier; classes (H,W) of a segmenter."""
     model = onnx_model.open_model(project.folder / onnx_model.DEPLOYED[name], 1)
     card, image = model.card, decode(content)
-    sizing = Sizing(card.image_size, card.resize, card.scale, card.overlap)
+    sizing = Sizing(*card.input_size, card.resize, card.scale, card.overlap)
     logits = model(tiling.cut_image(image, sizing))
     if card.colours:
         return tiling.blend(np.array(tiling.places(*image.shape[:2], 0, sizing)), logits).argmax(0)

@@ -93,13 +93,15 @@ def run_inside(project: Project, *stages: ModuleType) -> None:
 
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory) -> Project:
-    """Classification: photographs of several formats and sizes, of two folders that share names, in three classes."""
+    """Classification: photographs of several formats and sizes, of two folders that share names, in three classes;
+    the networks take oblong images.
+    """
     project = Project(tmp_path_factory.mktemp("zoo"))
     members = {f"{split}/{name}/{number} ü.{format}": encoded(photograph(100 * place + number, 40 + number), format)
              for split, count in (("train", 8), ("test", 4)) for place, name in enumerate(("ape", "bee", "dög"))
              for number in range(count) for format in ["jpeg" if number % 2 else "png"]}
     pack(project.source / "zoo.zip", members)
-    project.set("data.source", "zoo.zip").set("split.image_size", 32).set("split.resize", "crop")
+    project.set("data.source", "zoo.zip").set("split.image_size", [24, 40]).set("split.resize", "crop")
     return made(project, RESNET, 3, seeds=2)
 
 
@@ -285,7 +287,7 @@ def test_cards_tell_how_a_file_was_made(zoo, monkeypatch):
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     cards = {name: onnx_model.open_model(path, 1).card for name, path in onnx_model.DEPLOYED.items()}
-    common, settings = [["ape", "bee", "dög"], 32, "crop", 1.0, 0, "classification"], zoo.params()
+    common, settings = [["ape", "bee", "dög"], [24, 40], "crop", 1.0, 0, "classification"], zoo.params()
     assert cards["teacher"].settings_sha256 == sha256(common, settings["teacher"])
     assert cards["student"].settings_sha256 == cards["baseline"].settings_sha256 == sha256(common, settings["student"])
     assert cards["int8"].settings_sha256 == sha256(cards["student"].settings_sha256, settings["quantize"], [])

@@ -55,7 +55,7 @@ def test_weights_are_int8_and_the_file_is_smaller(exported):
 def test_other_normalisations_keep_their_steps(exported, tmp_path):
     trained = net()
     trained.mean, trained.std = (torch.tensor(values) for values in factory.IMAGENET)
-    model = export.to_onnx(trained, SIDE)
+    model = export.to_onnx(trained, (SIDE, SIDE))
     onnx_model.write(to_int8(model, pictures(40), centred=False, per_channel=False), CARD, tmp_path / "int8.onnx")
     expected = trained(torch.from_numpy(pictures(8)).permute(0, 3, 1, 2)).numpy()
     error = np.abs(onnx_model.open_model(tmp_path / "int8.onnx", 1)(pictures(8)) - expected)

@@ -78,7 +78,7 @@ class Branching(torch.nn.Module):
 
 def test_a_network_that_cannot_be_exported_is_one_line(capfd):
     with pytest.raises(UserError, match=r"^Branching can't be exported .*; choose another model in params\.yaml$"):
-        export.to_onnx(factory.Normalised(Branching(), *factory.CENTRED), SIDE)
+        export.to_onnx(factory.Normalised(Branching(), *factory.CENTRED), (SIDE, SIDE))
     assert capfd.readouterr() == ("", "")
 
 

@@ -58,7 +58,7 @@ def test_files_are_in_their_oldest_form_and_say_what_reads_them(exported, name):
 def test_the_exported_graph_answers_as_before(monkeypatch):
     older = float_model()
     monkeypatch.setattr(opset, "lowest", lambda model: model)
-    newer = export.to_onnx(net(), SIDE)
+    newer = export.to_onnx(net(), (SIDE, SIDE))
     assert opset.operator_set(newer) > opset.operator_set(older)
     assert np.array_equal(answers(newer, pictures(9)), answers(older, pictures(9)))
 
@@ -67,7 +67,7 @@ def test_masks_need_an_operator_set_more():
     """Resize to the size of another map: Shape has a start and an end since 15."""
     options = {"depth": 1, "width": 2, "upsampling": "bilinear"}
     wanted = factory.NetworkParams(model="unet", options=options, weights="none")
-    made = export.to_onnx(factory.freeze(factory.build(wanted, 3, (SIDE, SIDE), 0)), SIDE)
+    made = export.to_onnx(factory.freeze(factory.build(wanted, 3, (SIDE, SIDE), 0)), (SIDE, SIDE))
     assert (opset.operator_set(made), made.ir_version, opset.oldest_runtime(made)) == (15, 8, "1.10")
 
 

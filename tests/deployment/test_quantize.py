@@ -39,7 +39,7 @@ def spoilt_model() -> bytes:
         first[1].weight[0], first[1].bias[0] = 0.0, -0.01
         second[0].weight[:, 0] = 1000.0
         built.net[-1].bias -= built(torch.from_numpy(plain(64)).permute(0, 3, 1, 2)).mean(0)  # each class occurs
-    return export.to_onnx(built, SIDE).SerializeToString()
+    return export.to_onnx(built, (SIDE, SIDE)).SerializeToString()
 
 
 @pytest.fixture

@@ -52,13 +52,13 @@ def agrees(net: factory.Normalised, model: onnx.ModelProto, size: int) -> None:
 def test_the_exported_unet_agrees_with_torch(upsampling):
     """At 36 pixels: levels of 36, 18, 9 and 4."""
     net = trained(unet(3, 3, upsampling), 36, steps=3)
-    agrees(net, export.to_onnx(net, 36), 36)
+    agrees(net, export.to_onnx(net, (36, 36)), 36)
 
 
 @pytest.mark.parametrize("upsampling", ["nearest", "bilinear"])
 def test_int8_agrees_with_float_pixel_by_pixel(upsampling):
     net = trained(unet(2, 4, upsampling), 32)
-    model = export.to_onnx(net, 32)
+    model = export.to_onnx(net, (32, 32))
     small = to_int8(model, scenes(32, 32, seed=100)[0], centred=True, per_channel=True)
     onnx.checker.check_model(small, full_check=True)
     images, target = scenes(16, 32, seed=200)
@@ -75,7 +75,7 @@ def test_int8_agrees_with_float_pixel_by_pixel(upsampling):
 
 def test_an_exported_network_of_torchvision_whose_logits_are_added_and_resized():
     net = trained(torchvision_segmentation(LRASPP), 64, steps=3)
-    model = export.to_onnx(net, 64)
+    model = export.to_onnx(net, (64, 64))
     agrees(net, model, 64)
     small = to_int8(model, scenes(16, 64, seed=0)[0], centred=True, per_channel=True)
     made = {name: node for node in small.graph.node for name in node.output}

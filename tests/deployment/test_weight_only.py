@@ -48,7 +48,7 @@ def test_stored_weights_give_the_float_models_answers_at_its_cost(tmp_path):
 def test_stored_weights_of_other_networks(name, options, side, tmp_path):
     torch.manual_seed(0)
     built = factory.build(factory.NetworkParams(model=name, options=options, weights="none"), 4, (side, side), 0)
-    assert_answers_are_kept(export.to_onnx(factory.freeze(built), side), side, tmp_path)
+    assert_answers_are_kept(export.to_onnx(factory.freeze(built), (side, side)), side, tmp_path)
 
 
 def gemm(weight: np.ndarray, name: str = "w", **attributes: int) -> onnx.ModelProto:

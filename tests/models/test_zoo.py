@@ -112,12 +112,13 @@ def test_imagenet_weights_come_without_auxiliary_heads(monkeypatch):
     assert torchvision.imagenet(options) == {"conv1.weight": 1}
 
 
-def test_images_are_enlarged_inside_the_network():
+@pytest.mark.parametrize(("size", "sides"), [(64, (64, 64)), ([64, 96], (64, 96))])
+def test_images_are_enlarged_inside_the_network(size, sides):
     """To the size that the weights were trained at, which keep torchvision's names."""
-    plain, enlarged = (torchvision.build(torchvision.Options(architecture="resnet18", stem="standard", input_size=size),
-                                         3, pretrained=False).eval() for size in (None, 64))
+    plain, enlarged = (torchvision.build(torchvision.Options(architecture="resnet18", stem="standard", **given),
+                                         3, pretrained=False).eval() for given in ({}, {"input_size": size}))
     enlarged.load_state_dict(plain.state_dict())
-    images = torch.rand(2, 3, 32, 32)
-    larger = torch.nn.functional.interpolate(images, (64, 64), mode="bilinear")
+    images = torch.rand(2, 3, 32, 48)
+    larger = torch.nn.functional.interpolate(images, sides, mode="bilinear")
     assert torch.equal(enlarged(images), plain(larger)) and not torch.allclose(enlarged(images), plain(images))
     assert torch.equal(copy.deepcopy(enlarged)(images), enlarged(images))

@@ -101,6 +101,11 @@ def test_a_pipe_is_not_waited_for(folder):
     ({"data.task": "segmentation"}, ["data.masks.classes has 0 class(es)"]),
     ({"distill.loss": "cwd"}, ["distill.loss cwd", "segmentation"]),
     ({"teacher_training.augment.padding": 32}, ["teacher_training.augment.padding is 32", "split.image_size"]),
+    ({"split.image_size": [24, 40], "student_training.augment.padding": 30},
+     ["student_training.augment.padding is 30", "split.image_size, 24,"]),
+    ({"split.image_size": [24, 40], "student_training.augment.turns": True},
+     ["student_training.augment.turns is true", "40×24 pixels (width × height)", "split.image_size"]),
+    ({"split.image_size": [24, 40, 3]}, ["split.image_size: [24, 40, 3] is no size"]),
     ({"teacher.options.depht": 8}, ["small_resnet.depht is unknown", "(section teacher)"]),
     ({"student.options.depth": 9}, ["small_resnet.depth is 9", "(section student)"]),
     ({"student.model": "unet", "student.options": {"depth": 2, "width": 4, "upsampling": "nearest"}},
@@ -109,8 +114,8 @@ def test_a_pipe_is_not_waited_for(folder):
     ({"student.weights": "imagenet"}, ["small_resnet has none", "(section student)"]),
     ({"teacher.mode": "frozen"}, ["teacher", "mode is frozen and weights is none"]),
     ({"teacher.model": "torchvision", "teacher.options": {"architecture": "vgg16", "stem": "standard"},
-      "split.image_size": 16, "teacher_training.augment.padding": 1, "student_training.augment.padding": 1},
-     ["can't take images of 16×16", "(section teacher)"]),
+      "split.image_size": [16, 24], "teacher_training.augment.padding": 1, "student_training.augment.padding": 1},
+     ["can't take images of 24×16", "(section teacher)"]),
     ({"distill.temperature": "hot", "split.seed": -1}, ["split.seed", "distill.temperature"]),
 ])
 def test_what_does_not_fit_together(changes, words):
@@ -120,6 +125,12 @@ def test_what_does_not_fit_together(changes, words):
         functools.reduce(dict.__getitem__, parents, values)[name] = value
     found = line(values)
     assert all(word in found for word in words), found
+
+
+def test_oblong_images_hold_together():
+    values = copy.deepcopy(DEFAULTS)
+    values["split"]["image_size"] = [24, 40]
+    assert not line(values)
 
 
 def test_masks_and_targets_of_segmentation():

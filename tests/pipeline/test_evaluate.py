@@ -54,7 +54,7 @@ def split_arrays(task: str, random: np.random.Generator, truth: np.ndarray) -> d
         targets = (images.mean((1, 2)) @ truth)[:, :3].argmax(1)
         targets = np.where(random.random(300) < 0.1, random.integers(0, 3, 300), targets)
         return {"images": images, "targets": targets, "windows": np.array([(n, 0, 0, 2, 2) for n in range(300)])}
-    sizing = Sizing(16, "tiles", 1.0, 4)
+    sizing = Sizing(16, 16, "tiles", 1.0, 4)
     photographs = [random.integers(0, 256, (*size, 3), np.uint8) for size in (
         (20, 30), (16, 16), (40, 18), (24, 24), (17, 40), (30, 30))]
     masks = [np.where(random.random(image.shape[:2]) < 0.1, random.integers(0, 3, image.shape[:2]),

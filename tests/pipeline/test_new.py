@@ -58,8 +58,8 @@ def test_an_archive_becomes_a_run(project, setup):
     pack(project.source / "my_pets.zip", {**photographs(12, "train/cat", "train/dog", "test/cat", "test/dog"),
                                           "notes.txt": b"", "train/bird/1.cr3": b"raw"})
     said = setup("my_pets.zip")
-    for words in ("50 files", "image_folder", "classification, 2 classes: cat 12, dog 12", "22 train, 2 val, 24 test",
-                  "val (10 %) will be drawn from train", "all 40×40 px, colour (48 looked at)", "2 files skipped",
+    for words in ("50 files", "image_folder", "classification, 2 classes: cat 12, dog 12", "20 train, 4 val, 24 test",
+                  "val (20 %) will be drawn from train", "all 40×40 px, colour (48 looked at)", "2 files skipped",
                   ".cr3 1", "bird", "split.image_size: 32", "report.licence", "make will take about"):
         assert words in said, said
     written = project.params()
@@ -110,6 +110,17 @@ def test_a_processor_without_bf16(project, setup, monkeypatch):
                                                                          "student_training")]
     assert precisions == ["fp32"] * 3
     assert "# Measured here: in bf16 a step takes 4.0 × as long." in (project.folder / "params.yaml").read_text()
+
+
+def test_oblong_pictures(project, setup):
+    pack(project.source / "a.zip", photographs(10, "cat", "dog", size=(40, 72)))
+    said = setup("a.zip")
+    assert "split.image_size: [24, 40]  # Height and width. Most images are about 1.80 times as wide as high" in said
+    assert "split.val_fraction: 0.2" not in said and project.params()["split"]["image_size"] == [24, 40]
+    text = (project.folder / "params.yaml").read_text()
+    assert "  image_size: [24, 40] " in text and "few images.\n  val_fraction: 0.2 " in text
+    project.main("check", "fetch", "scan", "clean", "split")
+    assert np.load(project.folder / "data/prepared/train/images.npy").shape[1:] == (24, 40, 3)
 
 
 def test_a_student_that_starts_from_weights(project, setup, monkeypatch):

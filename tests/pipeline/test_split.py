@@ -115,7 +115,7 @@ def test_near_copies_never_cross_a_drawn_split(project, capsys):
 
 def test_resize_rules():
     def sized(image: np.ndarray, size: int, resize: str) -> np.ndarray:
-        return tiling.cut_image(image, tiling.Sizing(size, resize, scale=1.0, overlap=0))[0]
+        return tiling.cut_image(image, tiling.Sizing(size, size, resize, scale=1.0, overlap=0))[0]
 
     image = np.zeros((2, 4, 3), np.uint8)
     image[:, 1:3] = 200  # the middle square

@@ -25,7 +25,7 @@ device, photos = on_device.device, on_device.photos  # fixtures
 
 def by_hand(path: Path, network: Path) -> np.ndarray:
     """float64 (C,): what onnxruntime gives for a picture that was read as the training images are."""
-    square = tiling.cut_image(decode(path.read_bytes()), tiling.Sizing(16, "squash", 1.0, 0))
+    square = tiling.cut_image(decode(path.read_bytes()), tiling.Sizing(16, 16, "squash", 1.0, 0))
     logits = onnxruntime.InferenceSession(network).run(None, {"image": square})[0][0].astype(np.float64)
     return np.exp(logits) / np.exp(logits).sum()
 
@@ -50,6 +50,20 @@ def test_probabilities_are_onnxruntimes_in_order_for_file_folder_and_glob(device
         f"photos/{name}" for name in ("2.webp", "4.jpg", "more/1.jpg", "more/3.png", "more/5.webp")]
     assert [record["top"] for record in matching] == [
         record["top"][:1] for record in found if Path(record["path"]).stem in "12345"]
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop"])
+def test_oblong_inputs(tmp_path, photos, resize):
+    network = model(tmp_path / "oblong.onnx", size=[12, 20], resize=resize)
+    session, ours = onnxruntime.InferenceSession(network), shipped.Model(network, threads=1)
+    for path in sorted(photos.rglob("*.*")):
+        picture = path.read_bytes()
+        image = tiling.cut_image(decode(picture), tiling.Sizing(12, 20, resize, 1.0, 0))
+        assert image.shape == (1, 12, 20, 3)
+        logits = session.run(None, {"image": image})[0][0].astype(np.float64)
+        expected = np.exp(logits) / np.exp(logits).sum()
+        assert {entry["class"]: entry["probability"] for entry in ours.answer(picture)["top"]} == pytest.approx(
+            dict(zip(CLASSES, expected, strict=True)), abs=1e-6)
 
 
 @pytest.mark.slow

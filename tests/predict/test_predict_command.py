@@ -55,6 +55,8 @@ def test_broken_models(command, device, photos, content):
     ("classification", {"classes": "ape, bee"}, "itself"), ("classification", {"resize": "stretch"}, "resize"),
     ("classification", {"resize": "tiles"}, "resize"), ("classification", {"task": "detection"}, "task"),
     ("classification", {"image_size": "big"}, "itself"), ("classification", {"image_size": [16]}, "itself"),
+    ("classification", {"image_size": [16, 0]}, "image_size"),
+    ("classification", {"image_size": [16.0, 16]}, "image_size"),
     ("classification", {"scale": [1]}, "itself"), ("classification", {"overlap": 16}, "overlap"),
     ("segmentation", {"colours": None}, "colours"), ("segmentation", {"colours": COLOURS[:3]}, "colours"),
     ("classification", {"overlap": 0.5}, "overlap"), ("classification", {"image_size": 10**6}, "image_size"),
@@ -67,7 +69,8 @@ def test_models_that_were_not_made_here(command, device, photos, kind, card, wor
 
 @pytest.mark.parametrize(("kind", "card"), [
     ("classification", {"task": "segmentation", "colours": COLOURS}), ("segmentation", {"task": "classification"}),
-    ("classification", {"image_size": 32}), ("classification", {"classes": CLASSES[:3]})])
+    ("classification", {"image_size": 32}), ("classification", {"image_size": [16, 24]}),
+    ("classification", {"classes": CLASSES[:3]})])
 def test_models_for_another_task_than_they_say(command, device, photos, kind, card):
     model(device / "student.int8.onnx", kind, **card)
     in_one_line(command(photos), "though it says so")

@@ -29,6 +29,29 @@ def test_a_mask_is_brought_back_to_the_picture_by_hand():
     assert shipped.enlarge(small, 6, 2, crop).tolist() == [[255] * 2] * 2 + [[0, 1], [2, 3]] + [[255] * 2] * 2
 
 
+def test_a_mask_of_an_oblong_crop_by_hand():
+    crop = shipped.Card(CLASSES, [2, 4], "crop", 1.0, 0, "segmentation", COLOURS)
+    small = np.uint8([[0, 1, 2, 3], [3, 2, 1, 0]])
+    assert shipped.enlarge(small, 4, 4, crop).tolist() == [[255] * 4, *small.tolist(), [255] * 4]
+    assert shipped.enlarge(small, 2, 6, crop).tolist() == [[255, *row, 255] for row in small.tolist()]
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop", "tiles"])
+def test_oblong_masks(tmp_path, resize):
+    network = model(tmp_path / "oblong.onnx", "segmentation", size=[12, 20], resize=resize, overlap=3)
+    picture = np.random.default_rng(0).integers(0, 256, (31, 47, 3), np.uint8)
+    sizing = tiling.Sizing(12, 20, resize, 1.0, 3)
+    logits = onnxruntime.InferenceSession(network).run(None, {"image": tiling.cut_image(picture, sizing)})[0]
+    seen = tiling.blend(np.array(tiling.places(31, 47, 0, sizing)), logits).argmax(0)
+    record = shipped.Model(network, threads=1).answer(picture)
+    shares = 100 * np.bincount(seen.ravel(), minlength=4) / seen.size
+    assert {entry["class"]: entry["share"] for entry in record["shares"]} == pytest.approx(
+        dict(zip(CLASSES, shares, strict=True)), abs=1e-4)
+    assert record["mask"].shape == (31, 47) and (record["mask"] == 255).any() == (resize == "crop")
+    if resize == "tiles":
+        assert (record["mask"] == seen).all()
+
+
 @pytest.fixture
 def drawer(device) -> Path:
     """The device with a model for segmentation in tiles."""
@@ -49,7 +72,7 @@ def test_masks_are_the_blended_answers_in_the_cards_colours(drawer, photos, tmp_
         "legend.png", "0.png", "2.png", "4.png", "6.png", "more/1.png", "more/3.png", "more/5.png"}
     for record in records(done):
         classes = classes_by_hand(Path(record["path"]), drawer / "student.int8.onnx",
-                                  tiling.Sizing(16, "tiles", 0.5, 4))
+                                  tiling.Sizing(16, 16, "tiles", 0.5, 4))
         shares = 100 * np.bincount(classes.ravel(), minlength=4) / classes.size
         assert {entry["class"]: entry["share"] for entry in record["shares"]} == pytest.approx(
             dict(zip(CLASSES, shares, strict=True)), abs=1e-4)
@@ -122,7 +145,7 @@ def test_masks_in_text_and_csv_and_beside_a_teachers(drawer, photos, tmp_path):
     asked = (photos, "--compare", teacher, "--format")
     found, alike = records(run(drawer, *asked, "jsonl", cwd=tmp_path)), []
     for record in found:
-        mine, other = (classes_by_hand(Path(record["path"]), path, tiling.Sizing(16, "tiles", 0.5, 4))
+        mine, other = (classes_by_hand(Path(record["path"]), path, tiling.Sizing(16, 16, "tiles", 0.5, 4))
                        for path in (drawer / "student.int8.onnx", teacher))
         alike.append((mine == other).ravel())
         assert record["compare"]["agreement"] == pytest.approx(100 * alike[-1].mean(), abs=1e-4)

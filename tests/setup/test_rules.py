@@ -6,8 +6,8 @@ from stages.setup import rules
 from stages.setup.rules import Facts, Weights
 
 WEIGHTS = Weights("mobilenet_v2", "mobilenet_v2-imagenet.safetensors")
-FACTS = Facts("classification", {"cat": 900, "dog": 700}, train=1440, squares=1.0, short_side=100, teacher=WEIGHTS,
-              student_weights="")
+FACTS = Facts("classification", {"cat": 900, "dog": 700}, train=1440, squares=1.0, short_side=100, aspect=1.0,
+              teacher=WEIGHTS, student_weights="")
 
 
 def chosen(**changes) -> dict[str, object]:
@@ -50,6 +50,44 @@ def test_the_teacher_follows_the_weights():
     assert not {"teacher.model", "teacher.weights", "scan.backbone", "teacher_training.optimizer"} & scratch.keys()
     assert "student.weights" not in found and chosen(student_weights="a.safetensors")["student.weights"] == (
         "a.safetensors")
+
+
+@pytest.mark.parametrize(("labelled", "fraction"), [(10, 0.2), (194, 0.2), (195, 0.1), (5000, 0.1)])
+def test_val_is_no_handful(labelled, fraction):
+    assert rules.val_fraction(0.1, labelled) == fraction and rules.val_fraction(0.3, labelled) == 0.3
+
+
+@pytest.mark.parametrize(("sizes", "aspect"), [
+    ([(360, 640)] * 8 + [(100, 100), (640, 360)], 640 / 360), ([(360, 640)] * 7 + [(100, 100)] * 3, 1.0),
+    ([(90, 60), (92, 60), (95, 64), (60, 40)], 60 / 91), ([(120, 100)] * 9, 1.0),
+    ([(90, 60)] * 5 + [(60, 90)] * 5, 1.0), ([(7, 100)], 100 / 7)])
+def test_the_shape_that_most_pictures_have(sizes, aspect):
+    assert rules.common_aspect(sizes) == pytest.approx(aspect, rel=0.02)
+
+
+@pytest.mark.parametrize(("size", "aspect", "sides"), [
+    (150, 16 / 9, [112, 200]), (150, 9 / 16, [200, 112]), (96, 1.5, [80, 120]), (64, 4 / 3, [56, 72]),
+    (32, 16 / 9, [24, 40]), (32, 1.3, [32, 40]), (32, 10, [16, 160])])
+def test_an_oblong_input_has_the_pixels_of_a_square(size, aspect, sides):
+    assert rules.oblong_size(size, aspect) == sides
+
+
+@pytest.mark.parametrize("size", rules.SIZES)
+def test_an_oblong_input_costs_what_a_square_does_and_distorts_less(size):
+    for aspect in (1.3, 1.4, 1.5, 1.6, 16 / 9, 2, 2.5, 3):
+        height, width = rules.oblong_size(size, aspect)
+        assert 0.7 < height * width / size**2 <= (1.5 if size == 32 else 1.2)
+        assert max(width / height / aspect, aspect * height / width) < aspect
+        assert rules.oblong_size(size, 1 / aspect) == [width, height]
+
+
+def test_oblong_pictures_get_an_oblong_input():
+    found = chosen(short_side=360, aspect=16 / 9)
+    assert found["split.image_size"] == [112, 200] and found["student_training.augment.padding"] == 9
+    square = chosen(short_side=360)
+    assert {key for key in found if found[key] != square[key]} == {
+        "split.image_size", "student_training.augment.padding", "teacher_training.augment.padding"}
+    assert chosen(task="segmentation", short_side=360, aspect=16 / 9)["split.image_size"] == 128
 
 
 def test_imbalance_from_five_times_on():

@@ -63,6 +63,20 @@ def test_teacher_answers_by_mode(settings):
     assert online["distill"] - views["distill"] == pytest.approx(2 * 10 * 700 * 0.01)
 
 
+def test_a_first_look_has_the_epochs_that_fit(settings):
+    def total(teacher: int, student: int) -> float:
+        changed = timing.with_one_seed(settings)
+        changed["teacher_training"]["epochs"], changed["student_training"]["epochs"] = teacher, student
+        return sum(timing.by_stage(RATES, AMOUNTS, changed, GPU).values())
+
+    settings["teacher_training"]["warmup_epochs"], settings["student_training"]["warmup_epochs"] = 0.5, 2.0
+    for limit, teacher, student in ((total(4, 10), 4, 10), (total(4, 10) - 1, 2, 5), (total(2, 5) - 1, 1, 3),
+                                    (0, 1, 3)):
+        assert timing.first_look(RATES, AMOUNTS, settings, GPU, limit) == (
+            {"teacher_training": teacher, "student_training": student}, pytest.approx(total(teacher, student)))
+    assert settings["student_training"]["seeds"] == [0, 1] and settings["teacher_training"]["epochs"] == 4
+
+
 def test_an_epoch_has_one_step_at_least(settings):
     few = timing.by_stage(RATES, AMOUNTS._replace(train=5, val=0), settings, GPU)
     assert few["train_teacher"] == pytest.approx(1 + 4 * 0.5)

@@ -236,7 +236,7 @@ def test_the_same_classes_are_the_same_label_whatever_the_file(masks):
 
 
 def test_shapes_and_strata():
-    assert (mask_labels.shape(8), class_labels.shape(8)) == ((8, 8), ())
+    assert (mask_labels.shape((8, 12)), class_labels.shape((8, 12))) == ((8, 12), ())
     row = {"target": "cat", "split": "train"}
     assert (mask_labels.stratum(row), class_labels.stratum(row)) == ("", "cat")
     found = class_labels.target(row, ["ant", "cat"], None)

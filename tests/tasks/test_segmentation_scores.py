@@ -172,10 +172,10 @@ def scored(maps: list[np.ndarray], truths: list[np.ndarray], sizing: Sizing) -> 
 
 
 def test_squares_become_pictures_before_they_are_scored():
-    random, sizing = np.random.default_rng(3), Sizing(8, "tiles", 1.0, 3)
+    random, sizing = np.random.default_rng(3), Sizing(8, 8, "tiles", 1.0, 3)
     maps = [random.integers(0, 4, size) for size in ((8, 8), (13, 21), (5, 9), (20, 11))]
     truths = [np.where(random.random(drawn.shape) < 0.3, random.integers(-1, 3, drawn.shape), drawn) for drawn in maps]
-    found, whole = (scored(maps, truths, sizing) for sizing in (sizing, Sizing(32, "tiles", 1.0, 0)))
+    found, whole = (scored(maps, truths, sizing) for sizing in (sizing, Sizing(32, 32, "tiles", 1.0, 0)))
     assert (found.confusions == whole.confusions).all()
     assert found.confusion.sum() == sum(int((truth >= 0).sum()) for truth in truths)
     assert all((one == other).all() for one, other in zip(found.maps, maps, strict=True))

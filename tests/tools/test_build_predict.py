@@ -118,19 +118,19 @@ def test_pixels_are_those_of_training_or_both_refuse():
             assert np.array_equal(np.asarray(shipped.decode_image(file.content)), expected), kind
 
 
-@pytest.mark.parametrize("sizing", [(16, "squash", 1.0, 0), (16, "crop", 1.0, 0), (16, "tiles", 0.37, 15),
-                                    (9, "tiles", 1.0, 4)])
+@pytest.mark.parametrize("sizing", [(16, 16, "squash", 1.0, 0), (16, 16, "crop", 1.0, 0), (9, 20, "crop", 1.0, 0),
+                                    (16, 16, "tiles", 0.37, 15), (9, 14, "tiles", 1.0, 4)])
 @pytest.mark.parametrize(("height", "width"), [(40, 71), (9, 1), (16, 15)])
 def test_squares_and_blended_answers_are_those_of_the_pipeline(sizing, height, width):
     random, sizing = np.random.default_rng(height), tiling.Sizing(*sizing)
     picture = random.integers(0, 256, (height, width, 3), np.uint8)
-    card = shipped.Card(CLASSES, *sizing, "segmentation", COLOURS)
-    squares = list(shipped.squares(shipped.resized(Image.fromarray(picture), card.sizing), card.sizing))
+    card = shipped.Card(CLASSES, [*sizing[:2]], *sizing[2:], "segmentation", COLOURS)
+    squares = list(shipped.tiles(shipped.resized(Image.fromarray(picture), card.sizing), card.sizing))
     assert np.array_equal(np.stack([square for *_, square in squares]), tiling.cut_image(picture, sizing))
     rows = np.array(tiling.places(height, width, 0, sizing))
     assert [[top, left] for top, left, _ in squares] == rows[:, 1:3].tolist()
 
-    logits = random.normal(size=(len(rows), 4, sizing.size, sizing.size)).astype(np.float32)
+    logits = random.normal(size=(len(rows), 4, sizing.height, sizing.width)).astype(np.float32)
     classes = shipped.ClassMap(*rows[0, 3:], card)
     for (top, left, _), some in zip(squares, logits, strict=True):
         classes.add(top, left, some)

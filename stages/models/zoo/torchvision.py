@@ -1,15 +1,14 @@
 """Any classification architecture of torchvision, by its name there: resnet18, mobilenet_v2, convnext_tiny …"""
 
 from functools import partial
-from typing import Literal
+from typing import Annotated, Literal
 
-import pydantic
 import torch
 from torch import nn
 from torch.nn import functional
 
 from stages.core.errors import UserError
-from stages.core.params import Section
+from stages.core.params import Section, sides
 from stages.models.pretrained import imagenet_weights
 
 AUXILIARY = ("googlenet", "inception_v3")
@@ -19,8 +18,8 @@ class Options(Section):
     architecture: str  # a name that torchvision.models.list_models() gives
     stem: Literal["standard", "small"]  # small: for images of 32–64 px, no shrinking before the first stage
     # Height and width that images are brought to inside the network: one that was pre-trained on larger images knows
-    # its objects at that size. None: they stay as they are.
-    input_size: int | None = pydantic.Field(default=None, ge=32, le=1024)
+    # its objects at that size. As split.image_size: n or [height, width]. None: they stay as they are.
+    input_size: Annotated[tuple[int, int] | None, sides(32, 1024)] = None
 
 
 def build(options: Options, classes: int, pretrained: bool) -> nn.Module:
@@ -42,9 +41,9 @@ def build(options: Options, classes: int, pretrained: bool) -> nn.Module:
     return net
 
 
-def _resized(net: nn.Module, inputs: tuple[torch.Tensor], size: int) -> torch.Tensor:
-    """The images (N,3,H,W) as (N,3,size,size)."""
-    return functional.interpolate(inputs[0], (size, size), mode="bilinear", align_corners=False)
+def _resized(net: nn.Module, inputs: tuple[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+    """The images (N,3,H,W) as (N,3,*size)."""
+    return functional.interpolate(inputs[0], size, mode="bilinear", align_corners=False)
 
 
 def imagenet(options: Options) -> dict:

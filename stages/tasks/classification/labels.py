@@ -40,8 +40,8 @@ def classes(rows: Sequence[Row]) -> list[str]:
     return names
 
 
-def shape(size: int) -> tuple[int, ...]:
-    """S for images of size × size."""
+def shape(size: tuple[int, int]) -> tuple[int, ...]:
+    """S for images of size (H, W)."""
     return ()
 
 

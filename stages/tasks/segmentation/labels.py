@@ -97,9 +97,9 @@ def classes(rows: Sequence[Row]) -> list[str]:
     return _table().names
 
 
-def shape(size: int) -> tuple[int, ...]:
-    """S for images of size × size."""
-    return size, size
+def shape(size: tuple[int, int]) -> tuple[int, ...]:
+    """S for images of size (H, W)."""
+    return size
 
 
 def target(row: Row, names: list[str], read: Read) -> np.ndarray:
