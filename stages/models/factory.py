@@ -4,6 +4,7 @@ Every network is wrapped in `Normalised`: images stay uint8 up to the model, so 
 """
 
 import json
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Literal, Self
@@ -177,8 +178,12 @@ def _adopt(net: nn.Module, state: dict[str, torch.Tensor], classes: int, source:
     """Load `state` strictly, except heads for another number of classes, which stay as initialised.
 
     A head is a tensor whose shape differs in the first dimension alone, which is `classes` here. A hidden layer can't
-    be taken for one: the next layer's input would differ too.
+    be taken for one: the next layer's input would differ too. A network with an encoder takes the weights of a
+    classification network for that, and says so.
     """
+    if hasattr(net, "with_encoder") and (encoded := net.with_encoder(state)):
+        print(f"weights {source}: taken for the encoder; what follows it starts as drawn", file=sys.stderr)
+        state = encoded
     heads = {key: own for key, own in net.state_dict().items() if key in state and state[key].ndim
              and state[key].shape[1:] == own.shape[1:] and own.shape[:1] == (classes,) != state[key].shape[:1]}
     try:
