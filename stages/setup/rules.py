@@ -51,9 +51,7 @@ MASK_RECIPE = {"optimizer": "adamw", "weight_decay": 0.01, "imbalance": "class_w
                "augment.min_area": 0.4, "augment.colour": 0.2}
 MASK_PRESENTATIONS, MASK_EPOCHS = (20_000, 30_000), (12, 150)  # of teacher and student
 MASK_RATES = (0.002, 0.004)
-# A teacher whose encoder is pre-trained needs a fraction of that (benchmarks/RESULTS.md).
-ENCODER = {"depth": 5, "width": 8}  # of unet_torchvision
-ENCODER_PRESENTATIONS, ENCODER_RATE = 10_000, 0.001
+ENCODER, ENCODER_RATE = {"depth": 5, "width": 8}, 0.001  # of unet_torchvision, a teacher whose encoder is pre-trained
 MASK_STRIDE = 4  # of the teacher's logits every fourth row and column is kept
 
 
@@ -227,7 +225,7 @@ def _mask_teacher(weights: Weights | None, squares: float) -> Iterator[Choice]:
     yield Choice("teacher.options", {"architecture": weights.architecture} | ENCODER, "")
     yield Choice("teacher.weights", weights.source, "")
     yield Choice("teacher.mode", "finetune", "")
-    yield from _mask_recipe("teacher", squares, ENCODER_PRESENTATIONS, ENCODER_RATE)
+    yield from _mask_recipe("teacher", squares, MASK_PRESENTATIONS[0], ENCODER_RATE)
 
 
 def _mask_recipe(role: str, squares: float, presentations: int, rate: float) -> Iterator[Choice]:
