@@ -60,6 +60,7 @@ MASK_RECIPE = {"optimizer": "adamw", "weight_decay": 0.01, "imbalance": "class_w
                "augment.min_area": 0.4, "augment.colour": 0.2}
 MASK_PRESENTATIONS, MASK_EPOCHS = (20_000, 30_000), (12, 150)  # of teacher and student
 MASK_RATES = (0.002, 0.004)
+ENCODER, ENCODER_RATE = {"depth": 5, "width": 8}, 0.001  # of unet_torchvision, a teacher whose encoder is pre-trained
 MASK_STRIDE = 4  # of the teacher's logits every fourth row and column is kept
 
 
@@ -243,23 +244,40 @@ def _masks(facts: Facts) -> Iterator[Choice]:
                      f"{scale * facts.short_side:.0f}.")
     yield Choice("split.overlap", overlap, "")
     squares = facts.train * facts.squares
-    for number, (role, options) in enumerate((("teacher", UNET), ("student", UNET_STUDENT))):
-        section = f"{role}_training"
-        yield Choice(f"{role}.model", "unet", "")
-        yield Choice(f"{role}.options", options, "")
-        if role == "student":
-            yield Choice("student_training.seeds", [0], "One network; a measure of the spread is split.fold.")
-        yield Choice(f"{section}.epochs", epochs(MASK_PRESENTATIONS[number], squares, MASK_EPOCHS),
-                     f"About {squares:,.0f} squares to train on.")
-        yield Choice(f"{section}.batch_size", MASK_BATCH, "")
-        yield Choice(f"{section}.learning_rate", MASK_RATES[number], "")
-        yield Choice(f"{section}.warmup_epochs", 2.0, "")
-        yield from (Choice(f"{section}.{key}", value, "") for key, value in MASK_RECIPE.items())
-        if role == "teacher":
-            yield Choice("targets.mode", "views", "")
-            yield Choice("targets.stride", MASK_STRIDE, "A sixteenth of the space: every fourth row and column.")
-            yield Choice("targets.batch_size", 64, "")
+    yield from _mask_teacher(facts.teacher, squares)
+    yield Choice("targets.mode", "views", "")
+    yield Choice("targets.stride", MASK_STRIDE, "A sixteenth of the space: every fourth row and column.")
+    yield Choice("targets.batch_size", 64, "")
+    yield Choice("student.model", "unet", "")
+    yield Choice("student.options", UNET_STUDENT, "")
+    yield Choice("student_training.seeds", [0], "One network; a measure of the spread is split.fold.")
+    yield from _mask_recipe("student", squares, MASK_PRESENTATIONS[1], MASK_RATES[1])
     yield from (Choice(f"distill.{key}", value, "") for key, value in
                 (("loss", "dist"), ("temperature", 1.0), ("kd_weight", 1.0), ("ce_weight", 1.0)))
     yield Choice("quantize.calibration_images", 128, "")
     yield Choice("evaluate.batch_size", 32, "")
+
+
+def _mask_teacher(weights: Weights | None, squares: float) -> Iterator[Choice]:
+    if not weights:
+        yield Choice("teacher.model", "unet", "")
+        yield Choice("teacher.options", UNET, "Trained from scratch: no pre-trained weights are at hand "
+                     "(data/weights/README.md).")
+        yield from _mask_recipe("teacher", squares, MASK_PRESENTATIONS[0], MASK_RATES[0])
+        return
+    yield Choice("teacher.model", "unet_torchvision", f"Pre-trained weights are at hand for its encoder: "
+                 f"{weights.source}.")
+    yield Choice("teacher.options", {"architecture": weights.architecture} | ENCODER, "")
+    yield Choice("teacher.weights", weights.source, "")
+    yield Choice("teacher.mode", "finetune", "")
+    yield from _mask_recipe("teacher", squares, MASK_PRESENTATIONS[0], ENCODER_RATE)
+
+
+def _mask_recipe(role: str, squares: float, presentations: int, rate: float) -> Iterator[Choice]:
+    section = f"{role}_training"
+    yield Choice(f"{section}.epochs", epochs(presentations, squares, MASK_EPOCHS),
+                 f"About {squares:,.0f} squares to train on.")
+    yield Choice(f"{section}.batch_size", MASK_BATCH, "")
+    yield Choice(f"{section}.learning_rate", rate, "")
+    yield Choice(f"{section}.warmup_epochs", 2.0, "")
+    yield from (Choice(f"{section}.{key}", value, "") for key, value in MASK_RECIPE.items())

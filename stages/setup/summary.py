@@ -59,15 +59,15 @@ def unknown(reading: Reading, counts: Counts, codes: MaskCodes | None, weights: 
         if weights[1]:
             yield (f"student.weights: whether {weights[1]} may be used for what you do (data/weights/README.md says "
                    "what it was trained on); else none")
-        if not weights[0]:
-            yield ("teacher.weights: none are in data/weights/, and none can be downloaded; with them teachers are "
-                   "better (data/weights/README.md)")
     else:
         yield "augment.turns: true if the pictures have no up, as seen from the air or through a microscope"
         if codes and not codes.are_named:
             yield f"data.masks.classes: what {', '.join(codes.classes)} are called"
         if codes and codes.are_mixed:
             yield f"data.masks: which of {codes.found} codes are classes, and not mixtures of others; check them"
+    if not weights[0]:
+        yield ("teacher.weights: none are in data/weights/, and none can be downloaded; with them teachers are "
+               "better (data/weights/README.md)")
 
 
 def time(seconds: Mapping[str, float], with_one_seed: float, first_look: tuple[Mapping[str, int], float], device: str,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stages.core.errors import UserError
 from stages.models import factory
-from stages.setup.rules import STUDENT, Weights
+from stages.setup.rules import ENCODER, STUDENT, Weights
 
 TEACHER = "mobilenet_v2"  # the first choice: small, quick to fine-tune
 STUDENT_FILE = f"small_resnet_{STUDENT['depth']}_{STUDENT['width']}.safetensors"
@@ -14,17 +14,19 @@ CLASSES, SIZE = 2, (96, 96)  # of the networks that are built to see whether wei
 SECONDS = 5  # to wait for an answer
 
 
-def teacher() -> Weights | None:
-    """A file that is named like an architecture of torchvision and fits it, else ImageNet's if they can be had."""
+def teacher(task: str) -> Weights | None:
+    """A file that is named like an architecture of torchvision and fits it, else ImageNet's if they can be had.
+
+    task segmentation: fits the encoder of a U-Net.
+    """
     from torchvision import models
 
     known = set(models.list_models(module=models))
     found = {}
     for path in sorted(factory.WEIGHTS.glob("*.safetensors")):
         architecture = path.stem.partition("-")[0].lower()
-        options = {"architecture": architecture, "stem": "standard"}
         if architecture in known and architecture not in found:
-            if problem := _problem("torchvision", options, path.name):
+            if problem := _teacher_problem(task, architecture, path.name):
                 print(f"new: not used: {problem}", file=sys.stderr)
             else:
                 found[architecture] = path.name
@@ -40,11 +42,19 @@ def student(options: dict) -> str:
     return STUDENT_FILE if is_there and not _problem("small_resnet", options, STUDENT_FILE) else ""
 
 
-def _problem(model: str, options: dict, weights: str) -> str:
-    """Why a file of data/weights/ can't be used; "" if it can."""
+def _teacher_problem(task: str, architecture: str, weights: str) -> str:
+    if task == "segmentation":
+        return _problem("unet_torchvision", {"architecture": architecture} | ENCODER, weights, has_head=False)
+    return _problem("torchvision", {"architecture": architecture, "stem": "standard"}, weights)
+
+
+def _problem(model: str, options: dict, weights: str, has_head: bool = True) -> str:
+    """Why a file of data/weights/ can't be used; "" if it can. has_head: ends in one, as scan wants it."""
     try:
         network = factory.NetworkParams(model=model, options=options, weights=weights)
-        factory.head(factory.build(network, CLASSES, SIZE, seed=0).net)  # what scan takes features from
+        net = factory.build(network, CLASSES, SIZE, seed=0).net
+        if has_head:
+            factory.head(net)
     except UserError as error:
         return str(error)
     return ""

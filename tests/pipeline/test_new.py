@@ -32,7 +32,7 @@ def setup(project, monkeypatch, capsys):
     monkeypatch.setattr(measuring, "measure", lambda *_: RATES)
     monkeypatch.setattr(measuring, "bf16_gain", lambda *_: 1.5)
     monkeypatch.setattr(measuring.Stopwatch, "busy", 1.0)
-    monkeypatch.setattr(weights, "teacher", lambda: None)
+    monkeypatch.setattr(weights, "teacher", lambda task: None)
 
     def run(*arguments: str) -> str:
         capsys.readouterr()
@@ -93,7 +93,7 @@ def test_an_edited_params_yaml_is_kept(project, setup):
 
 
 def test_weights_are_used_where_they_are(project, setup, monkeypatch):
-    monkeypatch.setattr(weights, "teacher", lambda: Weights("mobilenet_v2", "mobilenet_v2-imagenet.safetensors"))
+    monkeypatch.setattr(weights, "teacher", lambda task: Weights("mobilenet_v2", "mobilenet_v2-imagenet.safetensors"))
     pack(project.source / "a.zip", photographs(10, "left", "right"))
     said = setup("a.zip")
     assert "teacher.weights: mobilenet_v2-imagenet.safetensors" in said and "augment.flip" not in said

@@ -2,8 +2,10 @@
 
 import pytest
 
-from stages.setup import rules
+from stages.models import factory
+from stages.setup import rules, settings
 from stages.setup.rules import Facts, Weights
+from stages.training.optim import Recipe
 
 WEIGHTS = Weights("mobilenet_v2", "mobilenet_v2-imagenet.safetensors")
 FACTS = Facts("classification", {"cat": 900, "dog": 700}, train=1440, squares=1.0, short_side=100, aspect=1.0,
@@ -117,11 +119,35 @@ def test_pictures_with_masks_are_brought_to_one_size(short_side, scale):
     assert chosen(task="segmentation", short_side=short_side).get("split.scale", 1.0) == scale
 
 
+MASKS = {"task": "segmentation", "classes": {}, "train": 50, "squares": 20.0, "short_side": 1000}
+
+
 def test_masks():
-    found = chosen(task="segmentation", classes={}, train=50, squares=20.0, short_side=1000)
+    found = chosen(**MASKS, teacher=None)
     assert found["teacher_training.epochs"] == 20 and found["student_training.epochs"] == 30
-    assert found["targets.mode"] == "views" and found["split.resize"] == "tiles" and found["student.model"] == "unet"
+    assert found["targets.mode"] == "views" and found["split.resize"] == "tiles"
+    assert found["teacher.model"] == found["student.model"] == "unet" and "teacher.weights" not in found
     assert found["split.overlap"] < found["split.image_size"]
+
+
+def test_a_teacher_of_masks_starts_from_the_weights_at_hand():
+    found = chosen(**MASKS)
+    assert (found["teacher.model"], found["teacher.weights"]) == ("unet_torchvision", WEIGHTS.source)
+    assert found["teacher.options"]["architecture"] == "mobilenet_v2" and found["teacher.mode"] == "finetune"
+    assert found["teacher_training.learning_rate"] == 0.001
+    assert found["teacher_training.epochs"] == 20 and found["student.model"] == "unet"
+
+
+def test_the_networks_for_masks_can_be_built(tmp_path, monkeypatch):
+    written = settings.text("", rules.choose(FACTS._replace(**MASKS)))
+    values = settings.values(written)
+    monkeypatch.setattr(factory, "WEIGHTS", tmp_path)
+    (tmp_path / WEIGHTS.source).touch()
+    for role, kind in (("teacher", factory.TeacherParams), ("student", factory.NetworkParams)):
+        network = kind(**values[role])
+        size = values["split"]["image_size"]
+        assert factory.outline(network, 3, (size, size))[1] == (2, 3, size, size)
+        Recipe(**values[f"{role}_training"])
 
 
 def test_a_student_that_knows_something_trains_shorter_in_smaller_steps():
