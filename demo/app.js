@@ -24,6 +24,8 @@ document.addEventListener("DOMContentLoaded", async () => {
   config = JSON.parse($("#config").textContent);
   colourSwatches();
   listen();
+  listenToCamera();
+  if (config.form) listenToPad();
   try {
     await load();
   } catch (error) {
@@ -94,7 +96,11 @@ function listen() {
     input.value = ""; // else choosing the same file again would change nothing
     addFiles(files);
   };
-  $("#strip").onclick = ({ target }) => target.closest(".thumb") && show(target.closest(".thumb"));
+  $("#strip").onclick = ({ target }) => {
+    const button = target.closest(".thumb");
+    if (button) button.id === "draw" ? openPad() : show(button);
+  };
+  if (config.form) $("#strokes").onchange = () => current?.classList.contains("own") && show(current);
   $("#strip").onkeydown = (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key], buttons = $$("#strip button");
     if (!step) return;
@@ -125,6 +131,7 @@ function listen() {
 function setTheme(name) {
   root.dataset.theme = name;
   $("#theme").setAttribute("aria-pressed", name === "dark");
+  if (config.form) paint();
 }
 
 // Adds dropped, pasted or chosen files to the strip and shows the first, once the networks are loaded. One line says
@@ -210,7 +217,9 @@ async function show(button) {
   await loaded;
   if (mine !== number) return;
   document.body.dataset.state = "busy";
-  worker.postMessage({ picture: picture(button), number });
+  const isDrawn = button.id === "draw";
+  const isStrokes = isDrawn || Boolean(button.picture && config.form && $("#strokes").checked);
+  worker.postMessage({ picture: picture(button), number, isStrokes, isDrawn });
   return new Promise((resolve) => {
     endWait = resolve;
     onAnswer = async (answer) => {
@@ -230,13 +239,38 @@ async function show(button) {
 function refuse(button, why) {
   showError(why);
   markPressed(current);
-  if (button.picture) removeThumb(button);
+  if (button.classList.contains("own")) removeThumb(button);
+}
+
+// An empty pad: no answer belongs to it.
+function showNothing(button, invitation) {
+  if (document.body.dataset.state === "failed") return;
+  number += 1; // what is still asked for is not shown
+  endWait();
+  clearError();
+  if (document.body.dataset.state === "busy") document.body.dataset.state = "ready";
+  current = button;
+  markPressed(button);
+  showPad();
+  $("#pad").scrollIntoView({ block: "nearest" });
+  $(".caption").textContent = "an empty pad";
+  $("#verdict").textContent = invitation;
+  $("#seen").getContext("2d").clearRect(0, 0, config.sizing.size, config.sizing.size);
+  for (const text of $$(".label, .value, .time")) text.textContent = "–";
+  for (const bar of $$(".bar i")) bar.style.setProperty("--share", "0%");
+  for (const hidden of $$(".unsure, .absent")) hidden.hidden = true;
+}
+
+// The pad covers the photograph while it is the picture that is shown.
+function showPad() {
+  if (config.form) for (const part of $$("#pad, #clear")) part.hidden = current.id !== "draw";
 }
 
 async function render(result, image, stored) {
   if (stored) result.answers.teacher ??= stored.labels ? await restored(stored) : stored;
   caption(image);
   showPhotograph(image);
+  showPad();
   (config.task === "classification" ? showClasses : showMasks)(result);
   for (const name of ["student", "teacher"]) showStatus(name, result.answers[name], result.done);
 }

@@ -1,6 +1,7 @@
 "use strict";
-// Runs the networks in a web worker, so that the page stays responsive. One script with onnxruntime-web and resize.js.
-// In: {load: …} once, then {picture, number} each. Out: {ready, failed: {network: reason}}, then {number, image,
+// Runs the networks in a web worker, so that the page stays responsive. One script with onnxruntime-web, resize.js, strokes.js.
+// In: {load: …} once, then {picture, number, isStrokes: it is brought to the training images' form, isDrawn: it is not
+// timed, so that answers keep up with the pen} each. Out: {ready, failed: {network: reason}}, then {number, image,
 // answers, done} or {number, refused: reason}. The student's answer comes alone, with done: false, if the teacher is slow.
 
 // To time it, a network runs for blocks of BLOCK ms, of which the best counts; once, if that takes TOO_SLOW ms. A single
@@ -12,7 +13,7 @@ let config, latest, queue = Promise.resolve();
 
 onmessage = ({ data }) => {
   if (data.picture) latest = data.number;
-  queue = queue.then(() => (data.load ? load(data.load) : data.number === latest && respond(data.picture, data.number)));
+  queue = queue.then(() => (data.load ? load(data.load) : data.number === latest && respond(data)));
 };
 
 async function load({ module, binary, models, config: given }) {
@@ -35,7 +36,7 @@ async function load({ module, binary, models, config: given }) {
   postMessage({ ready: true, failed, coarse: tick() > COARSE });
 }
 
-async function respond(file, number) {
+async function respond({ picture: file, number, isStrokes, isDrawn }) {
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
@@ -44,11 +45,16 @@ async function respond(file, number) {
     return;
   }
   try {
-    const image = resized(readable(bitmap), config.sizing), answers = {};
+    const source = readable(bitmap), answers = {};
+    const image = isStrokes ? asTrained(source, config.form, config.sizing.size) : resized(source, config.sizing);
+    if (!image) {
+      postMessage({ number, refused: "shows no strokes that stand out from their ground" });
+      return;
+    }
     const squares = starts(image.height, config.sizing).length * starts(image.width, config.sizing).length;
     for (const name of Object.keys(sessions)) {
       if (answers.student && squares * pace[name] > SLOW) postMessage({ number, image, answers, done: false });
-      answers[name] = await answer(name, image, squares, number);
+      answers[name] = await answer(name, image, squares, number, isDrawn);
     }
     postMessage({ number, image, answers, done: true });
   } catch (error) {
@@ -77,11 +83,11 @@ function readable(bitmap) {
 
 // Classifier: {ms, probabilities}. Segmenter: {ms, height, width, labels: the class of each pixel}; every square takes as
 // long as the first.
-async function answer(name, image, squares, number) {
+async function answer(name, image, squares, number, isDrawn) {
   const { size } = config.sizing, { height, width } = image;
   if (config.task === "classification") {
-    const { ms, logits } = await timed(name, cut(image, 0, 0, size));
-    return { ms, probabilities: softmax(logits) };
+    const { ms, logits } = await (isDrawn ? run : timed)(name, cut(image, 0, 0, size));
+    return { ms: isDrawn ? pace[name] : ms, probabilities: softmax(logits) };
   }
   let ms = 0;
   const labels = await blended(height, width, config.classes.length, config.sizing, async (top, left) => {

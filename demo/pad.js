@@ -1,0 +1,71 @@
+"use strict";
+// The drawing pad: strokes by mouse, finger or pen, drawn over the frame of the photograph. After each the networks answer.
+
+const PAD = 280, PEN = 16; // pixels: the pad's side, a stroke's width
+const strokes = []; // each [[x, y], …]
+let pointer = null; // that draws
+
+function listenToPad() {
+  const pad = $("#pad");
+  pad.onpointerdown = (event) => {
+    if (event.button || pointer !== null) return; // a second finger draws nothing
+    pointer = event.pointerId;
+    pad.setPointerCapture(pointer);
+    strokes.push([]);
+    extend(event);
+  };
+  pad.onpointermove = (event) => event.pointerId === pointer && extend(event);
+  pad.onpointerup = pad.onpointercancel = async (event) => {
+    if (event.pointerId !== pointer) return;
+    pointer = null;
+    await keepDrawing();
+  };
+  $("#clear").onclick = () => {
+    strokes.length = 0;
+    openPad();
+  };
+}
+
+function extend(event) {
+  const { left, top, width } = $("#pad").getBoundingClientRect(), scale = PAD / width;
+  const events = event.getCoalescedEvents?.() ?? [];
+  for (const { clientX, clientY } of events.length ? events : [event])
+    strokes.at(-1).push([(clientX - left) * scale, (clientY - top) * scale]);
+  paint();
+}
+
+// In the page's colours: dark on light, or light on dark.
+function paint() {
+  const context = $("#pad").getContext("2d"), style = getComputedStyle(root);
+  context.fillStyle = style.getPropertyValue("--card");
+  context.fillRect(0, 0, PAD, PAD);
+  Object.assign(context, { lineWidth: PEN, lineCap: "round", lineJoin: "round", strokeStyle: style.getPropertyValue("--ink") });
+  for (const stroke of strokes) {
+    context.beginPath();
+    for (const [x, y] of [stroke[0], ...stroke]) context.lineTo(x, y); // the first twice: a dot is a stroke, too
+    context.stroke();
+  }
+}
+
+// The drawing becomes the picture of its button in the strip, and is shown.
+async function keepDrawing() {
+  const button = $("#draw"), image = $("img", button);
+  button.picture = await new Promise((resolve) => $("#pad").toBlob(resolve));
+  if (!strokes.length) return; // cleared meanwhile
+  URL.revokeObjectURL(image.src);
+  image.src = URL.createObjectURL(button.picture);
+  await image.decode().catch(() => {}); // another stroke may have replaced it
+  button.classList.add("drawn");
+  await show(button);
+}
+
+function openPad() {
+  paint();
+  const button = $("#draw");
+  if (strokes.length) {
+    show(button);
+  } else {
+    button.classList.remove("drawn");
+    showNothing(button, `Draw one of ${config.classes.length} characters, with mouse, finger or pen.`);
+  }
+}
