@@ -13,6 +13,8 @@ const $$ = (selector, within = document) => [...within.querySelectorAll(selector
 let config, worker, onAnswer;
 let current; // the button of the picture that is shown
 let number = 0; // of the picture requested last: answers to earlier ones are ignored
+let reading = 0; // batches of files, and drawings, that are being read
+let isAsked = false; // whether the worker owes an answer
 let endWait = () => {}; // ends the wait for the previous picture
 let setLoaded;
 const loaded = new Promise((resolve) => (setLoaded = resolve)); // pictures requested before wait for it
@@ -33,12 +35,18 @@ document.addEventListener("DOMContentLoaded", async () => {
     return;
   }
   document.body.dataset.state = "ready";
+  setBusy();
   setLoaded();
   const first = $("[data-gallery]");
   if (number) return; // a picture was requested while loading
   if (first) await show(first);
   else $("#verdict").textContent = "Ready for your picture.";
 });
+
+function setBusy() {
+  const { dataset } = document.body;
+  if (["ready", "busy"].includes(dataset.state)) dataset.state = reading || isAsked ? "busy" : "ready";
+}
 
 // ---- the networks
 
@@ -141,6 +149,8 @@ async function addFiles(files) {
   if (hasFailed() || !files.length) return;
   clearError();
   const good = [], bad = [];
+  reading += 1;
+  setBusy();
   for (const file of files) {
     if (good.length === MAX_OWN) break;
     try {
@@ -149,10 +159,12 @@ async function addFiles(files) {
       bad.push(error.message);
     }
   }
+  reading -= 1;
   if (hasFailed()) return;
   $("#choose").parentElement.after(...good.map((button) => button.parentElement));
   const oldest = $$("#strip .own").slice(MAX_OWN), over = files.length - good.length - bad.length + oldest.length;
   oldest.forEach(removeThumb);
+  if (!good.length) setBusy();
   const refused = good.length && (await show(good[0]));
   if (refused) bad.unshift(refused);
   const messages = bad.slice(0, 1), more = bad.length - 1;
@@ -216,7 +228,8 @@ async function show(button) {
   endWait();
   await loaded;
   if (mine !== number) return;
-  document.body.dataset.state = "busy";
+  isAsked = true;
+  setBusy();
   const isDrawn = button.id === "draw";
   const isStrokes = isDrawn || Boolean(button.picture && config.form && $("#strokes").checked);
   worker.postMessage({ picture: picture(button), number, isStrokes, isDrawn });
@@ -230,7 +243,8 @@ async function show(button) {
         current = button;
         await render(answer, image, gallery === undefined ? null : config.stored[gallery]);
       }
-      if (mine === number && (answer.done || why)) document.body.dataset.state = "ready";
+      if (mine === number && (answer.done || why)) isAsked = false;
+      setBusy();
       resolve(why);
     };
   });
@@ -247,8 +261,9 @@ function showNothing(button, invitation) {
   if (document.body.dataset.state === "failed") return;
   number += 1; // what is still asked for is not shown
   endWait();
+  isAsked = false;
+  setBusy();
   clearError();
-  if (document.body.dataset.state === "busy") document.body.dataset.state = "ready";
   current = button;
   markPressed(button);
   showPad();

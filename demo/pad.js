@@ -15,10 +15,11 @@ function listenToPad() {
     extend(event);
   };
   pad.onpointermove = (event) => event.pointerId === pointer && extend(event);
-  pad.onpointerup = pad.onpointercancel = async (event) => {
+  pad.onpointerup = pad.onpointercancel = (event) => {
     if (event.pointerId !== pointer) return;
     pointer = null;
-    await keepDrawing();
+    number += 1; // an answer to less of the drawing is not shown
+    keepDrawing();
   };
   $("#clear").onclick = () => {
     strokes.length = 0;
@@ -50,13 +51,16 @@ function paint() {
 // The drawing becomes the picture of its button in the strip, and is shown.
 async function keepDrawing() {
   const button = $("#draw"), image = $("img", button);
+  reading += 1;
+  setBusy();
   button.picture = await new Promise((resolve) => $("#pad").toBlob(resolve));
-  if (!strokes.length) return; // cleared meanwhile
   URL.revokeObjectURL(image.src);
   image.src = URL.createObjectURL(button.picture);
   await image.decode().catch(() => {}); // another stroke may have replaced it
-  button.classList.add("drawn");
-  await show(button);
+  reading -= 1;
+  button.classList.toggle("drawn", strokes.length > 0);
+  if (strokes.length) show(button); // it may have been cleared meanwhile
+  else setBusy();
 }
 
 function openPad() {
