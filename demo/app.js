@@ -300,9 +300,9 @@ function markPressed(button) {
 }
 
 function caption(image) {
-  const size = `${image.naturalWidth} × ${image.naturalHeight}`;
+  const size = `, ${image.naturalWidth} × ${image.naturalHeight}`;
   const { name, truth } = image.dataset;
-  $(".caption").textContent = `${name}, ${size}` + (truth === undefined ? "" : `, labelled ${truth}`);
+  $(".caption").textContent = name + (current.id === "draw" ? "" : size) + (truth === undefined ? "" : `, labelled ${truth}`);
 }
 
 // Shows the photograph in each frame; a mask covers the part of it that the networks get.
@@ -375,9 +375,10 @@ function showMasks({ answers }) {
 function timing({ student, teacher }) {
   if (!teacher?.ms) return ` It took ${duration(student.ms)}.`;
   if (isCoarse) return " This browser's clock is too coarse to compare their times.";
-  const ratio = teacher.ms / student.ms, more = Math.max(ratio, 1 / ratio);
-  if (more < 1.05) return " Both take as long.";
-  return ` The ${ratio > 1 ? "teacher" : "student"} takes ${more.toFixed(more < 9.95 ? 1 : 0)} times as long.`;
+  const isFaster = student.ms <= teacher.ms, [fast, slow] = isFaster ? [student, teacher] : [teacher, student];
+  const more = slow.ms / fast.ms;
+  if (more < 1.05 || fast.worst > slow.ms) return " Their times are too close to tell which is faster.";
+  return ` The ${isFaster ? "teacher" : "student"} takes ${more.toFixed(more < 9.95 ? 1 : 0)} times as long.`;
 }
 
 function showStatus(name, answer, done) {

@@ -1,5 +1,5 @@
 "use strict";
-// The camera. Where fingers point, the system's own takes the picture, by a file input; elsewhere the page shows its video.
+// The camera. On touch screens the system's own takes the picture, by a file input; elsewhere the page shows its video.
 
 let film; // the camera's stream, while it is open
 

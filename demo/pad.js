@@ -1,5 +1,5 @@
 "use strict";
-// The drawing pad: strokes by mouse, finger or pen, drawn over the frame of the photograph. After each the networks answer.
+// The drawing pad, which covers the photograph: strokes by mouse, finger or pen. After each the networks answer.
 
 const PAD = 280, PEN = 16; // pixels: the pad's side, a stroke's width
 const strokes = []; // each [[x, y], …]
@@ -40,7 +40,8 @@ function paint() {
   const context = $("#pad").getContext("2d"), style = getComputedStyle(root);
   context.fillStyle = style.getPropertyValue("--card");
   context.fillRect(0, 0, PAD, PAD);
-  Object.assign(context, { lineWidth: PEN, lineCap: "round", lineJoin: "round", strokeStyle: style.getPropertyValue("--ink") });
+  context.strokeStyle = style.getPropertyValue("--ink");
+  Object.assign(context, { lineWidth: PEN, lineCap: "round", lineJoin: "round" });
   for (const stroke of strokes) {
     context.beginPath();
     for (const [x, y] of [stroke[0], ...stroke]) context.lineTo(x, y); // the first twice: a dot is a stroke, too

@@ -1,13 +1,14 @@
 "use strict";
-// Brings pen strokes, dark or light, thick or thin, to the form of the training images (demo/strokes.py measures it). The
-// strokes' outline is drawn anew, at a distance that gives the width of stroke wanted, and with edges as soft.
+// Brings pen strokes, dark or light, thick or thin, to the form of the training images, which demo/strokes.py measures:
+// their outline is drawn anew, nearer to the centre line or farther from it, and with edges as soft.
 
 const LOOK = 192; // pixels of the longer side at which strokes are looked for
 const LEAST = 32; // levels that ink differs from its ground, at least
 
-// picture: as `resized` takes it → {height, width, pixels: RGB}, of `size`; null where nothing stands out from the ground.
+// picture: as `resized` takes it → {height, width, pixels: RGB}, a square; null where nothing stands out from the ground.
 function asTrained(picture, form, size) {
-  const small = resized(picture, { resize: "tiles", scale: Math.min(1, LOOK / Math.max(picture.height, picture.width)) });
+  const scale = Math.min(1, LOOK / Math.max(picture.height, picture.width));
+  const small = resized(picture, { resize: "tiles", scale });
   const { height, width } = small, shares = inkShares(small);
   if (!shares) return null;
   const isInk = Uint8Array.from(shares, (share) => share > 0.5);
@@ -28,11 +29,12 @@ function asTrained(picture, form, size) {
   return { height: size, width: size, pixels };
 }
 
-// How much of each pixel is ink, 0 to 1. The ground is the border's usual level; ink is on that side of it which is farther.
+// How much of each pixel is ink, 0 to 1. The ground is the border's median level; ink is what differs most from it.
 function inkShares({ height, width, pixels }) {
   const grey = Float32Array.from({ length: height * width }, (_, at) =>
     (pixels[3 * at] + pixels[3 * at + 1] + pixels[3 * at + 2]) / 3);
-  const border = grey.filter((_, at) => at < width || at >= (height - 1) * width || at % width === 0 || at % width === width - 1);
+  const isEnd = (at, side) => at === 0 || at === side - 1;
+  const border = grey.filter((_, at) => isEnd(at % width, width) || isEnd(Math.floor(at / width), height));
   const ground = border.sort()[border.length >> 1]; // of typed arrays, sort is by number
   const [least, most] = grey.reduce(([low, high], level) => [Math.min(low, level), Math.max(high, level)], [255, 0]);
   const far = most - ground > ground - least ? most - ground : least - ground;
@@ -75,7 +77,8 @@ function distances(values, goal, height, width) {
   });
   for (let x = 0; x < wide; x++) envelope(squared, x, wide, high);
   for (let y = 0; y < high; y++) envelope(squared, y * wide, 1, wide);
-  return Float32Array.from(values, (_, at) => Math.sqrt(squared[(Math.floor(at / width) + 1) * wide + (at % width) + 1]));
+  const within = (at) => (Math.floor(at / width) + 1) * wide + (at % width) + 1;
+  return Float32Array.from(values, (_, at) => Math.sqrt(squared[within(at)]));
 }
 
 // Replaces `count` values, from `first` on, every `step`: each by the least of (distance² + value) over all of them.
@@ -103,8 +106,8 @@ function envelope(values, first, step, count) {
 // The depth at a place between pixels; beyond the edge it falls by the way there.
 function between(depth, height, width, y, x) {
   const down = Math.min(height - 1, Math.max(0, y)), across = Math.min(width - 1, Math.max(0, x));
-  const row = Math.min(Math.floor(down), Math.max(0, height - 2)), column = Math.min(Math.floor(across), Math.max(0, width - 2));
+  const row = Math.floor(down), column = Math.floor(across), low = down - row, right = across - column;
   const at = (dy, dx) => depth[Math.min(row + dy, height - 1) * width + Math.min(column + dx, width - 1)];
-  const [v, h] = [down - row, across - column];
-  return (1 - v) * ((1 - h) * at(0, 0) + h * at(0, 1)) + v * ((1 - h) * at(1, 0) + h * at(1, 1)) - Math.hypot(y - down, x - across);
+  const line = (dy) => (1 - right) * at(dy, 0) + right * at(dy, 1);
+  return (1 - low) * line(0) + low * line(1) - Math.hypot(y - down, x - across);
 }

@@ -8,7 +8,7 @@
 // short run would be 0 ms by some browsers' clocks: they tick once a millisecond, where asked for privacy once in 100.
 const BLOCK = 50, TURNS = 3, TOO_SLOW = 500, COARSE = 2.5; // ms; a clock that ticks more slowly tells no ratio
 const SLOW = 300; // ms
-const sessions = {}, pace = {}; // name of a network → its session; ms a square
+const sessions = {}, pace = {}; // name of a network → its session; {ms, worst} a square
 let config, latest, queue = Promise.resolve();
 
 onmessage = ({ data }) => {
@@ -27,7 +27,7 @@ async function load({ module, binary, models, config: given }) {
   for (const [name, model] of Object.entries(models)) {
     try {
       sessions[name] = await ort.InferenceSession.create(new Uint8Array(model), { executionProviders: ["wasm"] });
-      pace[name] = (await timed(name, new Uint8Array(config.sizing.size ** 2 * 3))).ms; // the first runs take longer
+      pace[name] = await timed(name, new Uint8Array(config.sizing.size ** 2 * 3)); // the first runs take longer
     } catch (error) {
       delete sessions[name];
       failed[name] = oneLine(error);
@@ -53,7 +53,7 @@ async function respond({ picture: file, number, isStrokes, isDrawn }) {
     }
     const squares = starts(image.height, config.sizing).length * starts(image.width, config.sizing).length;
     for (const name of Object.keys(sessions)) {
-      if (answers.student && squares * pace[name] > SLOW) postMessage({ number, image, answers, done: false });
+      if (answers.student && squares * pace[name].ms > SLOW) postMessage({ number, image, answers, done: false });
       answers[name] = await answer(name, image, squares, number, isDrawn);
     }
     postMessage({ number, image, answers, done: true });
@@ -81,30 +81,31 @@ function readable(bitmap) {
   }
 }
 
-// Classifier: {ms, probabilities}. Segmenter: {ms, height, width, labels: the class of each pixel}; every square takes as
-// long as the first.
+// Classifier: {ms, worst, probabilities}. Segmenter: {ms, worst, height, width, labels: the class of each pixel}; every
+// square takes as long as the first.
 async function answer(name, image, squares, number, isDrawn) {
   const { size } = config.sizing, { height, width } = image;
   if (config.task === "classification") {
-    const { ms, logits } = await (isDrawn ? run : timed)(name, cut(image, 0, 0, size));
-    return { ms: isDrawn ? pace[name] : ms, probabilities: softmax(logits) };
+    const { ms, worst, logits } = await (isDrawn ? run : timed)(name, cut(image, 0, 0, size));
+    return { ...(isDrawn ? pace[name] : { ms, worst }), probabilities: softmax(logits) };
   }
-  let ms = 0;
+  let time;
   const labels = await blended(height, width, config.classes.length, config.sizing, async (top, left) => {
     if (squares > 1) await new Promise((resolve) => setTimeout(resolve)); // lets new messages in
     if (number !== latest) throw new Error("another picture was requested");
-    const result = await (ms ? run : timed)(name, cut(image, top, left, size));
-    ms ||= result.ms;
+    const result = await (time ? run : timed)(name, cut(image, top, left, size));
+    time ??= result;
     return result.logits;
   });
-  return { ms: ms * squares, height, width, labels };
+  return { ms: time.ms * squares, worst: time.worst * squares, height, width, labels };
 }
 
-// As `run`, but ms is the best mean of the blocks: an interruption would hit the slower network more often.
+// As `run`, but ms is the best mean of the blocks: an interruption would hit the slower network more often. worst: the
+// longest.
 async function timed(name, square) {
   const first = await run(name, square);
-  if (first.ms > TOO_SLOW) return first;
-  let best = Infinity;
+  if (first.ms > TOO_SLOW) return { ...first, worst: first.ms };
+  let best = Infinity, worst = 0;
   for (let turn = 0; turn < TURNS; turn++) {
     const begin = performance.now();
     let runs = 0, spent = 0;
@@ -113,9 +114,9 @@ async function timed(name, square) {
       runs += 1;
       spent = performance.now() - begin;
     }
-    best = Math.min(best, spent / runs);
+    [best, worst] = [Math.min(best, spent / runs), Math.max(worst, spent / runs)];
   }
-  return { ms: best, logits: first.logits };
+  return { ms: best, worst, logits: first.logits };
 }
 
 // The smallest step of the clock, ms.

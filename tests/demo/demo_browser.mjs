@@ -1,8 +1,9 @@
 // Drives pages in headless browsers: node demo_browser.mjs <folder of package.json>
-// In: a plan a line, as JSON: {page, browser: chromium | firefox, program: its path, width, height, theme: light | dark, steps: [{do, …}],
-// early: {files, when: page | worker}, dropped as soon as the one or the other is there, long before the networks}
-// Out: a line for each, as JSON: {steps: what the page showed after each, requests: addresses asked for, problems: what the console said},
-// or {failure}. A browser is started once, and every plan has a context of its own in it.
+// In: a plan a line, as JSON: {page, browser: chromium | firefox, program: its path, width, height, theme: light | dark
+// (Firefox begins with light), steps: [{do, …}], early: {files, when: page | worker}, dropped as soon as the one or the
+// other is there, long before the networks}
+// Out: a line for each, as JSON: {steps: what the page showed after each, requests: addresses asked for, problems: what the
+// console said}, or {failure}. A browser is started once; every plan has a context of its own in it.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { createInterface } from "node:readline";
@@ -98,8 +99,8 @@ const actions = {
   },
 };
 
-// Each with a camera that shows a test pattern, and no question whether it may. A Firefox of Mozilla's or Debian's own is
-// driven by WebDriver BiDi.
+// Each has a camera that shows a test pattern, and asks nobody whether it may. Firefox as it is shipped is driven by
+// WebDriver BiDi.
 const options = {
   chromium: { chromiumSandbox: false, args: ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"] },
   firefox: { channel: "moz-firefox",

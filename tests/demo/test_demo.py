@@ -734,7 +734,7 @@ def test_a_coarse_clock_gives_times_that_can_be_told_and_no_other(pages, drive, 
     steps = drive(pages(kind), [{"do": "drop", "files": [own]}], page=tmp_path / "coarse.html")["steps"]
     for step in steps:
         assert all(float(time.removesuffix(" ms")) > 0 for time in step["times"].values())
-        compared = re.search(r"takes? (\d+(\.\d)? times )?as long\.$", step["verdict"])
+        compared = re.search(r"(takes \d+(\.\d)? times as long|too close to tell which is faster)\.$", step["verdict"])
         assert compared if tick == 1 else step["verdict"].endswith("clock is too coarse to compare their times.")
 
 
@@ -782,7 +782,7 @@ def test_digits_drawn_on_the_pad_are_read(pages, drive, browser):
     for empty in (opened, cleared):
         assert all(bar == ["–", "–"] for bars in empty["bars"].values() for bar in bars)
         assert empty["caption"] == "an empty pad" and empty["verdict"].startswith("Draw one of 10 ")
-    assert drawn[0]["caption"] == "drawing, 280 × 280" and not found["problems"]
+    assert drawn[0]["caption"] == "Your drawing" and not found["problems"]
 
 
 @in_browser
