@@ -377,7 +377,7 @@ function timing({ student, teacher }) {
   if (isCoarse) return " This browser's clock is too coarse to compare their times.";
   const isFaster = student.ms <= teacher.ms, [fast, slow] = isFaster ? [student, teacher] : [teacher, student];
   const more = slow.ms / fast.ms;
-  if (more < 1.05 || fast.worst > slow.ms) return " Their times are too close to tell which is faster.";
+  if (more < 1.05 || fast.usual > slow.ms) return " Their times are too close to tell which is faster.";
   return ` The ${isFaster ? "teacher" : "student"} takes ${more.toFixed(more < 9.95 ? 1 : 0)} times as long.`;
 }
 

@@ -1,14 +1,16 @@
 "use strict";
-// Runs the networks in a web worker, so that the page stays responsive. One script with onnxruntime-web, resize.js, strokes.js.
-// In: {load: …} once, then {picture, number, isStrokes: it is brought to the training images' form, isDrawn: it is not
+// Runs the networks in a web worker, so that the page stays responsive. One script with onnxruntime-web, resize.js and
+// strokes.js. In: {load: …} once, then {picture, number, isStrokes: it is brought to the training images' form, isDrawn: it is not
 // timed, so that answers keep up with the pen} each. Out: {ready, failed: {network: reason}}, then {number, image,
 // answers, done} or {number, refused: reason}. The student's answer comes alone, with done: false, if the teacher is slow.
 
-// To time it, a network runs for blocks of BLOCK ms, of which the best counts; once, if that takes TOO_SLOW ms. A single
-// short run would be 0 ms by some browsers' clocks: they tick once a millisecond, where asked for privacy once in 100.
+// To time it, a network runs for a block of BLOCK ms: TURNS of them when it is loaded, one for each picture; once, if that
+// takes TOO_SLOW ms. A single short run would be 0 ms by some browsers' clocks: they tick once a millisecond, where asked
+// for privacy once in 100. The best block counts: an interruption would hit the slower network more often.
 const BLOCK = 50, TURNS = 3, TOO_SLOW = 500, COARSE = 2.5; // ms; a clock that ticks more slowly tells no ratio
+const KEPT = 9; // blocks
 const SLOW = 300; // ms
-const sessions = {}, pace = {}; // name of a network → its session; {ms, worst} a square
+const sessions = {}, blocks = {}; // name of a network → its session; ms a square of its last blocks
 let config, latest, queue = Promise.resolve();
 
 onmessage = ({ data }) => {
@@ -27,7 +29,8 @@ async function load({ module, binary, models, config: given }) {
   for (const [name, model] of Object.entries(models)) {
     try {
       sessions[name] = await ort.InferenceSession.create(new Uint8Array(model), { executionProviders: ["wasm"] });
-      pace[name] = await timed(name, new Uint8Array(config.sizing.size ** 2 * 3)); // the first runs take longer
+      blocks[name] = [];
+      await timed(name, new Uint8Array(config.sizing.size ** 2 * 3), TURNS);
     } catch (error) {
       delete sessions[name];
       failed[name] = oneLine(error);
@@ -53,7 +56,7 @@ async function respond({ picture: file, number, isStrokes, isDrawn }) {
     }
     const squares = starts(image.height, config.sizing).length * starts(image.width, config.sizing).length;
     for (const name of Object.keys(sessions)) {
-      if (answers.student && squares * pace[name].ms > SLOW) postMessage({ number, image, answers, done: false });
+      if (answers.student && squares * pace(name).ms > SLOW) postMessage({ number, image, answers, done: false });
       answers[name] = await answer(name, image, squares, number, isDrawn);
     }
     postMessage({ number, image, answers, done: true });
@@ -81,32 +84,31 @@ function readable(bitmap) {
   }
 }
 
-// Classifier: {ms, worst, probabilities}. Segmenter: {ms, worst, height, width, labels: the class of each pixel}; every
+// Classifier: {ms, usual, probabilities}. Segmenter: {ms, usual, height, width, labels: the class of each pixel}; every
 // square takes as long as the first.
 async function answer(name, image, squares, number, isDrawn) {
   const { size } = config.sizing, { height, width } = image;
   if (config.task === "classification") {
-    const { ms, worst, logits } = await (isDrawn ? run : timed)(name, cut(image, 0, 0, size));
-    return { ...(isDrawn ? pace[name] : { ms, worst }), probabilities: softmax(logits) };
+    const logits = await (isDrawn ? run : timed)(name, cut(image, 0, 0, size));
+    return { ...pace(name), probabilities: softmax(logits) };
   }
-  let time;
+  let isTimed = false;
   const labels = await blended(height, width, config.classes.length, config.sizing, async (top, left) => {
     if (squares > 1) await new Promise((resolve) => setTimeout(resolve)); // lets new messages in
     if (number !== latest) throw new Error("another picture was requested");
-    const result = await (time ? run : timed)(name, cut(image, top, left, size));
-    time ??= result;
-    return result.logits;
+    const logits = await (isTimed ? run : timed)(name, cut(image, top, left, size));
+    isTimed = true;
+    return logits;
   });
-  return { ms: time.ms * squares, worst: time.worst * squares, height, width, labels };
+  const { ms, usual } = pace(name);
+  return { ms: ms * squares, usual: usual * squares, height, width, labels };
 }
 
-// As `run`, but ms is the best mean of the blocks: an interruption would hit the slower network more often. worst: the
-// longest.
-async function timed(name, square) {
-  const first = await run(name, square);
-  if (first.ms > TOO_SLOW) return { ...first, worst: first.ms };
-  let best = Infinity, worst = 0;
-  for (let turn = 0; turn < TURNS; turn++) {
+// As `run`, and notes how long it takes.
+async function timed(name, square, turns = 1) {
+  const began = performance.now(), logits = await run(name, square), once = performance.now() - began;
+  if (once > TOO_SLOW) blocks[name].push(once);
+  for (let turn = 0; turn < turns && once <= TOO_SLOW; turn++) {
     const begin = performance.now();
     let runs = 0, spent = 0;
     while (spent < BLOCK) {
@@ -114,9 +116,16 @@ async function timed(name, square) {
       runs += 1;
       spent = performance.now() - begin;
     }
-    [best, worst] = [Math.min(best, spent / runs), Math.max(worst, spent / runs)];
+    blocks[name].push(spent / runs);
   }
-  return { ms: best, worst, logits: first.logits };
+  blocks[name] = blocks[name].slice(-KEPT);
+  return logits;
+}
+
+// ms: a square's time in the best block; usual: in the median one.
+function pace(name) {
+  const sorted = [...blocks[name]].sort((one, other) => one - other);
+  return { ms: sorted[0], usual: sorted[sorted.length >> 1] };
 }
 
 // The smallest step of the clock, ms.
@@ -134,8 +143,7 @@ function tick() {
 
 async function run(name, square) {
   const { size } = config.sizing, tensor = new ort.Tensor("uint8", square, [1, size, size, 3]);
-  const begin = performance.now(), { logits } = await sessions[name].run({ image: tensor });
-  return { ms: performance.now() - begin, logits: logits.data };
+  return (await sessions[name].run({ image: tensor })).logits.data;
 }
 
 function oneLine(error) {
