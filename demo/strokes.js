@@ -5,7 +5,8 @@
 const LOOK = 192; // pixels of the longer side at which strokes are looked for
 const LEAST = 32; // levels that ink differs from its ground, at least
 
-// picture: as `resized` takes it → {height, width, pixels: RGB}, of the size of `tile`; null where nothing stands out from the ground.
+// picture: as `resized` takes it. tile: its height and width. → {height, width, pixels: RGB}; null where nothing stands
+// out from the ground.
 function asTrained(picture, form, tile) {
   const scale = Math.min(1, LOOK / Math.max(picture.height, picture.width));
   const small = resized(picture, { resize: "tiles", scale });
