@@ -3,7 +3,7 @@
     make demo          or        python -m demo [--gallery N]
 
 reads   models/{teacher,student.int8}.onnx, metrics/{quality,size,speed}.json, demo/; for the gallery data/raw.zip and
-        data/prepared/index.csv
+        data/prepared/index.csv; where classes are single characters data/prepared/train/images.npy
 writes  demo/index.html; once, demo/node_modules/: the runtime, which npm checks against package-lock.json
 """
 
@@ -23,6 +23,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from demo import strokes
 from stages.core import errors, files, params
 from stages.core.device import thread_count
 from stages.core.errors import UserError
@@ -72,7 +73,8 @@ def main() -> None:
         note = f"is larger than {TEACHER_MB} MB: its answers to them are in it"
         for picture in pictures:
             picture["teacher"] = answer(models["teacher"], picture["content"])
-    text = page(params.load("report", ReportTitle).title, cards, metrics, pictures, content, web_runtime())
+    form = strokes.training_form(cards["student"].classes) if cards["student"].task == "classification" else None
+    text = page(params.load("report", ReportTitle).title, cards, metrics, pictures, content, web_runtime(), form)
     with files.atomic_write(PAGE) as file:
         file.write(text)
     print(f"demo: {PAGE} ({len(text) / 1e6:.1f} MB, {len(pictures)} pictures, the teacher {note})", file=sys.stderr)
@@ -176,27 +178,30 @@ def fetch(package: str) -> None:
 
 
 def page(title: str, cards: dict[str, onnx_model.Card], metrics: dict[str, dict], pictures: list[dict],
-         models: dict[str, bytes], runtime: dict[str, bytes]) -> str:
-    """The HTML file. The same arguments give the same bytes."""
+         models: dict[str, bytes], runtime: dict[str, bytes], form: dict | None) -> str:
+    """The HTML file, with a drawing pad if there is a form of strokes. The same arguments give the same bytes."""
     import jinja2
 
     student = cards["student"]
     high, wide = student.input_size
     code = {path.name: path.read_text(encoding="utf-8") for path in [*HERE.glob("*.js"), HERE / "style.css"]}
     config = {"task": student.task, "classes": student.classes, "colours": student.colours, "maxPixels": MAX_PIXELS,
-              "sizing": _sizing(student)._asdict(), "stored": [picture.get("teacher") for picture in pictures]}
-    worker = runtime["script"] + b"\n" + (code["resize.js"] + code["worker.js"]).encode()
+              "sizing": _sizing(student)._asdict(), "stored": [picture.get("teacher") for picture in pictures],
+              "form": form}
+    worker = runtime["script"] + b"\n" + (code["resize.js"] + code["strokes.js"] + code["worker.js"]).encode()
     parts = {"worker": worker, "module": runtime["module"], "binary": runtime["binary"], **models}
+    script = code["app.js"] + code["pad.js"] + code["camera.js"]
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
                                      autoescape=True, keep_trailing_newline=True,
                                      loader=jinja2.FileSystemLoader(HERE))
     environment.filters |= {"size": size, "count": count, "times": times, "ms": milliseconds}
     return environment.get_template("page.html").render(
         title=title, **cards, **metrics, high=high, wide=wide, has_teacher="teacher" in models, teacher_mb=TEACHER_MB,
+        form=form,
         version=files.read_json(RUNTIME / "package.json")["version"],
         pictures=[picture | {"data": base64.b64encode(picture["content"]).decode()} for picture in pictures],
-        style=code["style.css"], script=code["app.js"], style_hash=csp_hash(code["style.css"]),
-        script_hash=csp_hash(code["app.js"]), parts={name: packed(part) for name, part in parts.items()},
+        style=code["style.css"], script=script, style_hash=csp_hash(code["style.css"]),
+        script_hash=csp_hash(script), parts={name: packed(part) for name, part in parts.items()},
         # `<` would let a class name end the element that holds it
         config=json.dumps(config, ensure_ascii=False).replace("<", "\\u003c"))
 

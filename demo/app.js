@@ -13,6 +13,8 @@ const $$ = (selector, within = document) => [...within.querySelectorAll(selector
 let config, worker, onAnswer;
 let current; // the button of the picture that is shown
 let number = 0; // of the picture requested last: answers to earlier ones are ignored
+let reading = 0; // batches of files, and drawings, that are being read
+let isAsked = false; // whether the worker owes an answer
 let endWait = () => {}; // ends the wait for the previous picture
 let setLoaded;
 const loaded = new Promise((resolve) => (setLoaded = resolve)); // pictures requested before wait for it
@@ -24,6 +26,8 @@ document.addEventListener("DOMContentLoaded", async () => {
   config = JSON.parse($("#config").textContent);
   colourSwatches();
   listen();
+  listenToCamera();
+  if (config.form) listenToPad();
   try {
     await load();
   } catch (error) {
@@ -31,12 +35,18 @@ document.addEventListener("DOMContentLoaded", async () => {
     return;
   }
   document.body.dataset.state = "ready";
+  setBusy();
   setLoaded();
   const first = $("[data-gallery]");
   if (number) return; // a picture was requested while loading
   if (first) await show(first);
   else $("#verdict").textContent = "Ready for your picture.";
 });
+
+function setBusy() {
+  const { dataset } = document.body;
+  if (["ready", "busy"].includes(dataset.state)) dataset.state = reading || isAsked ? "busy" : "ready";
+}
 
 // ---- the networks
 
@@ -94,7 +104,11 @@ function listen() {
     input.value = ""; // else choosing the same file again would change nothing
     addFiles(files);
   };
-  $("#strip").onclick = ({ target }) => target.closest(".thumb") && show(target.closest(".thumb"));
+  $("#strip").onclick = ({ target }) => {
+    const button = target.closest(".thumb");
+    if (button) button.id === "draw" ? openPad() : show(button);
+  };
+  if (config.form) $("#strokes").onchange = () => current?.classList.contains("own") && show(current);
   $("#strip").onkeydown = (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key], buttons = $$("#strip button");
     if (!step) return;
@@ -125,6 +139,7 @@ function listen() {
 function setTheme(name) {
   root.dataset.theme = name;
   $("#theme").setAttribute("aria-pressed", name === "dark");
+  if (config.form) paint();
 }
 
 // Adds dropped, pasted or chosen files to the strip and shows the first, once the networks are loaded. One line says
@@ -134,6 +149,8 @@ async function addFiles(files) {
   if (hasFailed() || !files.length) return;
   clearError();
   const good = [], bad = [];
+  reading += 1;
+  setBusy();
   for (const file of files) {
     if (good.length === MAX_OWN) break;
     try {
@@ -142,10 +159,12 @@ async function addFiles(files) {
       bad.push(error.message);
     }
   }
+  reading -= 1;
   if (hasFailed()) return;
   $("#choose").parentElement.after(...good.map((button) => button.parentElement));
   const oldest = $$("#strip .own").slice(MAX_OWN), over = files.length - good.length - bad.length + oldest.length;
   oldest.forEach(removeThumb);
+  if (!good.length) setBusy();
   const refused = good.length && (await show(good[0]));
   if (refused) bad.unshift(refused);
   const messages = bad.slice(0, 1), more = bad.length - 1;
@@ -209,8 +228,11 @@ async function show(button) {
   endWait();
   await loaded;
   if (mine !== number) return;
-  document.body.dataset.state = "busy";
-  worker.postMessage({ picture: picture(button), number });
+  isAsked = true;
+  setBusy();
+  const isDrawn = button.id === "draw";
+  const isStrokes = isDrawn || Boolean(button.picture && config.form && $("#strokes").checked);
+  worker.postMessage({ picture: picture(button), number, isStrokes, isDrawn });
   return new Promise((resolve) => {
     endWait = resolve;
     onAnswer = async (answer) => {
@@ -221,7 +243,8 @@ async function show(button) {
         current = button;
         await render(answer, image, gallery === undefined ? null : config.stored[gallery]);
       }
-      if (mine === number && (answer.done || why)) document.body.dataset.state = "ready";
+      if (mine === number && (answer.done || why)) isAsked = false;
+      setBusy();
       resolve(why);
     };
   });
@@ -230,13 +253,39 @@ async function show(button) {
 function refuse(button, why) {
   showError(why);
   markPressed(current);
-  if (button.picture) removeThumb(button);
+  if (button.classList.contains("own")) removeThumb(button);
+}
+
+// An empty pad: no answer belongs to it.
+function showNothing(button, invitation) {
+  if (document.body.dataset.state === "failed") return;
+  number += 1; // what is still asked for is not shown
+  endWait();
+  isAsked = false;
+  setBusy();
+  clearError();
+  current = button;
+  markPressed(button);
+  showPad();
+  $("#pad").scrollIntoView({ block: "nearest" });
+  $(".caption").textContent = "an empty pad";
+  $("#verdict").textContent = invitation;
+  $("#seen").getContext("2d").clearRect(0, 0, config.sizing.width, config.sizing.height);
+  for (const text of $$(".label, .value, .time")) text.textContent = "–";
+  for (const bar of $$(".bar i")) bar.style.setProperty("--share", "0%");
+  for (const hidden of $$(".unsure, .absent")) hidden.hidden = true;
+}
+
+// The pad covers the photograph while it is the picture that is shown.
+function showPad() {
+  if (config.form) for (const part of $$("#pad, #clear")) part.hidden = current.id !== "draw";
 }
 
 async function render(result, image, stored) {
   if (stored) result.answers.teacher ??= stored.labels ? await restored(stored) : stored;
   caption(image);
   showPhotograph(image);
+  showPad();
   (config.task === "classification" ? showClasses : showMasks)(result);
   for (const name of ["student", "teacher"]) showStatus(name, result.answers[name], result.done);
 }
@@ -251,9 +300,9 @@ function markPressed(button) {
 }
 
 function caption(image) {
-  const size = `${image.naturalWidth} × ${image.naturalHeight}`;
+  const size = `, ${image.naturalWidth} × ${image.naturalHeight}`;
   const { name, truth } = image.dataset;
-  $(".caption").textContent = `${name}, ${size}` + (truth === undefined ? "" : `, labelled ${truth}`);
+  $(".caption").textContent = name + (current.id === "draw" ? "" : size) + (truth === undefined ? "" : `, labelled ${truth}`);
 }
 
 // Shows the photograph in each frame; a mask covers the part of it that the networks get.
@@ -326,9 +375,10 @@ function showMasks({ answers }) {
 function timing({ student, teacher }) {
   if (!teacher?.ms) return ` It took ${duration(student.ms)}.`;
   if (isCoarse) return " This browser's clock is too coarse to compare their times.";
-  const ratio = teacher.ms / student.ms, more = Math.max(ratio, 1 / ratio);
-  if (more < 1.05) return " Both take as long.";
-  return ` The ${ratio > 1 ? "teacher" : "student"} takes ${more.toFixed(more < 9.95 ? 1 : 0)} times as long.`;
+  const isFaster = student.ms <= teacher.ms, [fast, slow] = isFaster ? [student, teacher] : [teacher, student];
+  const more = slow.ms / fast.ms;
+  if (more < 1.05 || fast.usual > slow.ms) return " Their times are too close to tell which is faster.";
+  return ` The ${isFaster ? "teacher" : "student"} takes ${more.toFixed(more < 9.95 ? 1 : 0)} times as long.`;
 }
 
 function showStatus(name, answer, done) {

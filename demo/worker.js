@@ -1,18 +1,21 @@
 "use strict";
-// Runs the networks in a web worker, so that the page stays responsive. One script with onnxruntime-web and resize.js.
-// In: {load: …} once, then {picture, number} each. Out: {ready, failed: {network: reason}}, then {number, image,
+// Runs the networks in a web worker, so that the page stays responsive. One script with onnxruntime-web, resize.js and
+// strokes.js. In: {load: …} once, then {picture, number, isStrokes: it is brought to the training images' form, isDrawn: it is not
+// timed, so that answers keep up with the pen} each. Out: {ready, failed: {network: reason}}, then {number, image,
 // answers, done} or {number, refused: reason}. The student's answer comes alone, with done: false, if the teacher is slow.
 
-// To time it, a network runs for blocks of BLOCK ms, of which the best counts; once, if that takes TOO_SLOW ms. A single
-// short run would be 0 ms by some browsers' clocks: they tick once a millisecond, where asked for privacy once in 100.
+// To time it, a network runs for a block of BLOCK ms: TURNS of them when it is loaded, one for each picture; once, if that
+// takes TOO_SLOW ms. A single short run would be 0 ms by some browsers' clocks: they tick once a millisecond, where asked
+// for privacy once in 100. The best block counts: an interruption would hit the slower network more often.
 const BLOCK = 50, TURNS = 3, TOO_SLOW = 500, COARSE = 2.5; // ms; a clock that ticks more slowly tells no ratio
+const KEPT = 9; // blocks
 const SLOW = 300; // ms
-const sessions = {}, pace = {}; // name of a network → its session; ms a tile
+const sessions = {}, blocks = {}; // name of a network → its session; ms a tile of its last blocks
 let config, latest, queue = Promise.resolve();
 
 onmessage = ({ data }) => {
   if (data.picture) latest = data.number;
-  queue = queue.then(() => (data.load ? load(data.load) : data.number === latest && respond(data.picture, data.number)));
+  queue = queue.then(() => (data.load ? load(data.load) : data.number === latest && respond(data)));
 };
 
 async function load({ module, binary, models, config: given }) {
@@ -26,7 +29,8 @@ async function load({ module, binary, models, config: given }) {
   for (const [name, model] of Object.entries(models)) {
     try {
       sessions[name] = await ort.InferenceSession.create(new Uint8Array(model), { executionProviders: ["wasm"] });
-      pace[name] = (await timed(name, new Uint8Array(config.sizing.height * config.sizing.width * 3))).ms; // the first runs take longer
+      blocks[name] = [];
+      await timed(name, new Uint8Array(config.sizing.height * config.sizing.width * 3), TURNS);
     } catch (error) {
       delete sessions[name];
       failed[name] = oneLine(error);
@@ -35,7 +39,7 @@ async function load({ module, binary, models, config: given }) {
   postMessage({ ready: true, failed, coarse: tick() > COARSE });
 }
 
-async function respond(file, number) {
+async function respond({ picture: file, number, isStrokes, isDrawn }) {
   let bitmap;
   try {
     bitmap = await createImageBitmap(file, { colorSpaceConversion: "none" });
@@ -44,11 +48,17 @@ async function respond(file, number) {
     return;
   }
   try {
-    const image = resized(readable(bitmap), config.sizing), answers = {}, { height, width, overlap } = config.sizing;
+    const source = readable(bitmap), answers = {};
+    const image = isStrokes ? asTrained(source, config.form, config.sizing) : resized(source, config.sizing);
+    if (!image) {
+      postMessage({ number, refused: "shows no strokes that stand out from their ground" });
+      return;
+    }
+    const { height, width, overlap } = config.sizing;
     const tiles = starts(image.height, height, overlap).length * starts(image.width, width, overlap).length;
     for (const name of Object.keys(sessions)) {
-      if (answers.student && tiles * pace[name] > SLOW) postMessage({ number, image, answers, done: false });
-      answers[name] = await answer(name, image, tiles, number);
+      if (answers.student && tiles * pace(name).ms > SLOW) postMessage({ number, image, answers, done: false });
+      answers[name] = await answer(name, image, tiles, number, isDrawn);
     }
     postMessage({ number, image, answers, done: true });
   } catch (error) {
@@ -75,31 +85,31 @@ function readable(bitmap) {
   }
 }
 
-// Classifier: {ms, probabilities}. Segmenter: {ms, height, width, labels: the class of each pixel}; every tile takes as
-// long as the first.
-async function answer(name, image, tiles, number) {
+// Classifier: {ms, usual, probabilities}. Segmenter: {ms, usual, height, width, labels: the class of each pixel}; every
+// tile takes as long as the first.
+async function answer(name, image, tiles, number, isDrawn) {
   const { height, width } = image;
   if (config.task === "classification") {
-    const { ms, logits } = await timed(name, cut(image, 0, 0, config.sizing));
-    return { ms, probabilities: softmax(logits) };
+    const logits = await (isDrawn ? run : timed)(name, cut(image, 0, 0, config.sizing));
+    return { ...pace(name), probabilities: softmax(logits) };
   }
-  let ms = 0;
+  let isTimed = false;
   const labels = await blended(height, width, config.classes.length, config.sizing, async (top, left) => {
     if (tiles > 1) await new Promise((resolve) => setTimeout(resolve)); // lets new messages in
     if (number !== latest) throw new Error("another picture was requested");
-    const result = await (ms ? run : timed)(name, cut(image, top, left, config.sizing));
-    ms ||= result.ms;
-    return result.logits;
+    const logits = await (isTimed ? run : timed)(name, cut(image, top, left, config.sizing));
+    isTimed = true;
+    return logits;
   });
-  return { ms: ms * tiles, height, width, labels };
+  const { ms, usual } = pace(name);
+  return { ms: ms * tiles, usual: usual * tiles, height, width, labels };
 }
 
-// As `run`, but ms is the best mean of the blocks: an interruption would hit the slower network more often.
-async function timed(name, tile) {
-  const first = await run(name, tile);
-  if (first.ms > TOO_SLOW) return first;
-  let best = Infinity;
-  for (let turn = 0; turn < TURNS; turn++) {
+// As `run`, and notes how long it takes.
+async function timed(name, tile, turns = 1) {
+  const began = performance.now(), logits = await run(name, tile), once = performance.now() - began;
+  if (once > TOO_SLOW) blocks[name].push(once);
+  for (let turn = 0; turn < turns && once <= TOO_SLOW; turn++) {
     const begin = performance.now();
     let runs = 0, spent = 0;
     while (spent < BLOCK) {
@@ -107,9 +117,16 @@ async function timed(name, tile) {
       runs += 1;
       spent = performance.now() - begin;
     }
-    best = Math.min(best, spent / runs);
+    blocks[name].push(spent / runs);
   }
-  return { ms: best, logits: first.logits };
+  blocks[name] = blocks[name].slice(-KEPT);
+  return logits;
+}
+
+// ms: a tile's time in the best block; usual: in the median one.
+function pace(name) {
+  const sorted = [...blocks[name]].sort((one, other) => one - other);
+  return { ms: sorted[0], usual: sorted[sorted.length >> 1] };
 }
 
 // The smallest step of the clock, ms.
@@ -127,8 +144,7 @@ function tick() {
 
 async function run(name, tile) {
   const { height, width } = config.sizing, tensor = new ort.Tensor("uint8", tile, [1, height, width, 3]);
-  const begin = performance.now(), { logits } = await sessions[name].run({ image: tensor });
-  return { ms: performance.now() - begin, logits: logits.data };
+  return (await sessions[name].run({ image: tensor })).logits.data;
 }
 
 function oneLine(error) {

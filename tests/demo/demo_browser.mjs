@@ -1,16 +1,18 @@
-// Drives the page in a headless browser: node demo_browser.mjs <page.html> <plan.json>
-// plan: {packages: folder of package.json, browser: its program, width, height, theme: light | dark, steps: [{do, …}],
-// early: {files, when: page | worker}, dropped as soon as the one or the other is there, long before the networks}
-// Out, as JSON: {steps: what the page showed after each, requests: addresses asked for, problems: what the console said}.
+// Drives pages in headless browsers: node demo_browser.mjs <folder of package.json>
+// In: a plan a line, as JSON: {page, browser: chromium | firefox, program: its path, width, height, theme: light | dark
+// (Firefox begins with light), steps: [{do, …}], early: {files, when: page | worker}, dropped as soon as the one or the
+// other is there, long before the networks}
+// Out: a line for each, as JSON: {steps: what the page showed after each, requests: addresses asked for, problems: what the
+// console said}, or {failure}. A browser is started once; every plan has a context of its own in it.
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { createInterface } from "node:readline";
 import { createRequire } from "node:module";
 import { basename, join, resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 
-const [, , page, planned] = process.argv;
-const plan = JSON.parse(readFileSync(planned, "utf8"));
-const { chromium } = createRequire(resolve(plan.packages, "package.json"))("playwright-core");
+const [, , packages] = process.argv;
+const browsers = createRequire(resolve(packages, "package.json"))("playwright-core");
 
 // The steps that a plan may name: (tab, step) → what is to be noted beside what the page shows.
 const actions = {
@@ -18,13 +20,13 @@ const actions = {
   gallery: (tab, { index }) => tab.click(`[data-gallery="${index}"]`),
   choose: async (tab, { files }) => {
     await tab.setInputFiles("#file", files);
-    await tab.waitForTimeout(300); // heads are read before the page says that it is busy
   },
   drop: async (tab, { files }) => hand(tab, "drop", files),
   // Others are dropped while the first of those that were chosen is worked on.
   overtake: async (tab, { files, then }) => {
+    const own = await tab.locator("#strip .own").count();
     await tab.setInputFiles("#file", files);
-    await tab.waitForFunction(() => document.body.dataset.state === "busy");
+    await tab.waitForFunction((count) => document.querySelectorAll("#strip .own").length > count, own);
     await hand(tab, "drop", then);
     return { chosen: await tab.inputValue("#file") };
   },
@@ -36,6 +38,39 @@ const actions = {
   theme: async (tab) => {
     await tab.click("#theme");
     return { theme: await tab.evaluate(() => document.documentElement.dataset.theme) };
+  },
+  // Draws strokes, [[x, y], …] in hundredths of the pad, with the mouse, on an empty pad.
+  draw: async (tab, { strokes }) => {
+    await tab.click("#draw");
+    if (await tab.isVisible("#draw.drawn")) await tab.click("#clear");
+    const { x, y, width, height } = await tab.locator("#pad").boundingBox();
+    const to = ([across, down]) => tab.mouse.move(x + (across * width) / 100, y + (down * height) / 100);
+    for (const stroke of strokes) {
+      await to(stroke[0]);
+      await tab.mouse.down();
+      for (const point of stroke.slice(1)) await to(point);
+      await tab.mouse.up();
+    }
+  },
+  pad: (tab) => tab.click("#draw"),
+  clear: (tab) => tab.click("#clear"),
+  strokes: (tab) => tab.click("#strokes"),
+  size: (tab, { width, height }) => tab.setViewportSize({ width, height }),
+  camera: async (tab, { denied }) => {
+    if (denied) await tab.evaluate(() => {
+      navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("", "NotAllowedError"); };
+    });
+    await tab.click("#camera");
+    if (denied) return tab.waitForTimeout(100);
+    await tab.waitForFunction(() => document.querySelector("#lens video").videoWidth);
+    await tab.click("#take");
+    await tab.waitForFunction(() => document.querySelector(".caption").textContent.startsWith("photograph"));
+  },
+  // What axe finds that is serious or critical: [[rule, the first element's HTML], …].
+  axe: async (tab) => {
+    const code = readFileSync(join(packages, "node_modules/axe-core/axe.min.js"), "utf8");
+    return { findings: await tab.evaluate(`${code}; axe.run().then(({ violations }) => violations
+      .filter(({ impact }) => ["serious", "critical"].includes(impact)).map(({ id, nodes }) => [id, nodes[0].html]))`) };
   },
   opacity: async (tab, { value }) => {
     await tab.fill("#opacity", String(value));
@@ -64,11 +99,30 @@ const actions = {
   },
 };
 
-const browser = await chromium.launch({ executablePath: plan.browser, chromiumSandbox: false });
-try {
+// Each has a camera that shows a test pattern, and asks nobody whether it may. Firefox as it is shipped is driven by
+// WebDriver BiDi.
+const options = {
+  chromium: { chromiumSandbox: false, args: ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"] },
+  firefox: { channel: "moz-firefox",
+    firefoxUserPrefs: { "media.navigator.streams.fake": true, "media.navigator.permission.disabled": true } },
+};
+const started = {};
+for await (const line of createInterface({ input: process.stdin })) {
+  const plan = JSON.parse(line), { browser, program } = plan;
+  try {
+    started[browser] ??= await browsers[browser].launch({ ...options[browser], executablePath: program });
+    console.log(JSON.stringify(await carriedOut(plan, started[browser])));
+  } catch (error) {
+    console.log(JSON.stringify({ failure: String(error.stack) }));
+  }
+}
+for (const browser of Object.values(started)) await browser.close();
+
+async function carriedOut(plan, browser) {
+  const isChromium = plan.browser === "chromium";
   const context = await browser.newContext({
     viewport: { width: plan.width, height: plan.height }, colorScheme: plan.theme, deviceScaleFactor: plan.scale ?? 1,
-    isMobile: plan.width < 600, hasTouch: plan.width < 600,
+    ...(isChromium && plan.width < 600 && { isMobile: true, hasTouch: true }),
   });
   const tab = await context.newPage(), requests = [], problems = [];
   context.on("request", (request) => requests.push(request.url().slice(0, 60)));
@@ -77,28 +131,26 @@ try {
   const jumps = `new PerformanceObserver((list) => list.getEntries().forEach((entry) => {
     if (!entry.hadRecentInput) window.jumped = (window.jumped ?? 0) + entry.value; }))
     .observe({ type: "layout-shift", buffered: true })`;
-  await tab.addInitScript(jumps);
+  if (isChromium) await tab.addInitScript(jumps); // Firefox doesn't measure them
   if (plan.early) await tab.addInitScript(`{
     const drop = () => setTimeout(${give}, 0, ["drop", ${JSON.stringify(contents(plan.early.files))}]);
     if (${plan.early.when === "page"}) addEventListener("DOMContentLoaded", drop);
     else window.Worker = class extends Worker { constructor(...given) { super(...given); drop(); } };
   }`);
-  await tab.goto(pathToFileURL(resolve(page)).href);
+  await tab.goto(pathToFileURL(resolve(plan.page)).href);
   const steps = [];
   for (const step of [{ do: "open" }, ...plan.steps]) {
     const extra = await actions[step.do](tab, step);
     await tab.waitForFunction(() => ["ready", "failed"].includes(document.body.dataset.state), null, { timeout: 60000 });
-    await tab.waitForTimeout(100); // observers are told a little later
+    if (step.do !== "draw") await tab.waitForTimeout(100); // observers are told a little later
     steps.push({ ...(await shown(tab)), ...extra });
   }
-  console.log(JSON.stringify({ steps, requests, problems }));
-} finally {
-  await browser.close();
+  await context.close();
+  return { steps, requests, problems };
 }
 
 async function hand(tab, kind, files) {
   await tab.evaluate(give, [kind, contents(files)]);
-  await tab.waitForTimeout(300);
 }
 
 function contents(files) {

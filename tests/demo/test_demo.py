@@ -22,6 +22,7 @@ import numpy as np
 import onnx
 import pytest
 from conftest import ROOT, Project
+from drawn import DIGITS, digits, nearest_network, picture
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, PngImagePlugin
 from sources import saved
@@ -35,14 +36,24 @@ from stages.deployment import onnx_model, quantize
 from stages.evaluation.palette import palette
 
 HERE, DEMO = Path(__file__).parent, ROOT / "demo"
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+PROGRAMS = {"chromium": ("chromium", "chromium-browser", "google-chrome"), "firefox": ("firefox", "firefox-esr")}
+BROWSERS = {name: next(filter(None, map(shutil.which, programs)), None) for name, programs in PROGRAMS.items()}
 NODE = pytest.mark.skipif(not shutil.which("node"), reason="Node.js is not installed")
-HAS_BROWSER = pytest.mark.skipif(not (BROWSER and shutil.which("npm")), reason="Chromium or npm is not installed")
+
+
+def needs(browser: str) -> pytest.MarkDecorator:
+    missing = not (BROWSERS[browser] and shutil.which("npm"))
+    return pytest.mark.skipif(missing, reason=f"{browser.capitalize()} or npm is not installed")
 
 
 def in_browser(test):
-    return pytest.mark.slow(HAS_BROWSER(test))
+    return pytest.mark.slow(needs("chromium")(test))
 
+
+def in_both(test):
+    """The test's argument `browser` is each of them."""
+    each = [pytest.param(browser, marks=needs(browser)) for browser in BROWSERS]
+    return pytest.mark.slow(pytest.mark.parametrize("browser", each)(test))
 
 
 # (height, width), how they are brought to squares
@@ -200,13 +211,15 @@ CARDS = {
     # Sorted as text, which is how the pipeline numbers classes: 10 comes before 2.
     "twelve": onnx_model.Card(tuple(sorted(map(str, range(12)))), 32, "squash", 1.0, 0, "classification", (128.0,) * 3,
                               (64.0,) * 3, "small", "student", "int8", (), "ab" * 32, "cd" * 32),
+    "digits": onnx_model.Card(tuple("0123456789"), 32, "squash", 1.0, 0, "classification", (128.0,) * 3, (64.0,) * 3,
+                              "nearest", "student", "int8", (), "ab" * 32, "cd" * 32),
     "tiles": onnx_model.Card(("land", "sea", "road"), 32, "tiles", 0.5, 8, "segmentation", (128.0,) * 3, (64.0,) * 3,
                              "small", "student", "int8", tuple(map(tuple, palette(3).tolist())), "ab" * 32,
                              "cd" * 32),
 }
 
 
-PREPARED = ("data/raw.zip", "data/prepared/index.csv")  # by the stages, for the page
+PREPARED = ("data/raw.zip", "data/prepared/index.csv", "data/prepared/train/images.npy")  # by the stages, for the page
 
 
 @cache
@@ -218,6 +231,8 @@ def prepared(kind: str) -> dict[str, bytes]:
     card = CARDS[kind]
     with tempfile.TemporaryDirectory() as folder:
         project = preset(Path(folder), card).set("data.source", "own.zip").set("split.image_size", card.image_size)
+        project.set("split.labelled_fraction", 1.0)
+        known = digits(6)[0].reshape(10, 6, 32, 32)
         project.set("split.resize", card.resize).set("split.scale", card.scale).set("split.overlap", card.overlap)
         project.set("data.layout", "image_mask_pairs" if card.colours else "image_folder")
         if card.colours:
@@ -225,7 +240,10 @@ def prepared(kind: str) -> dict[str, bytes]:
         with zipfile.ZipFile(project.source / "own.zip", "w") as archive:
             for number in range(max(36, 6 * len(card.classes))):
                 split, name = ("train", "test")[number % 2], f"{number:02d}.png"
-                image, label = pattern(40 + number, 50, number), number // 2 % len(card.classes)
+                label = number // 2 % len(card.classes)
+                image = pattern(40 + number, 50, number)
+                if kind == "digits":
+                    image = known[label, number // 20 * 2 + number % 2]
                 if card.colours:
                     archive.writestr(f"{split}/images/{name}", saved(Image.fromarray(image), "PNG"))
                     mask = Image.fromarray(np.full(image.shape[:2], label, np.uint8))
@@ -252,7 +270,8 @@ def make(folder: Path, kind: str) -> Project:
     for path, content in prepared(kind).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
-    onnx_model.write(network(card, 1, folder / "int8.onnx"), card, folder / onnx_model.DEPLOYED["int8"])
+    student = nearest_network(100) if kind == "digits" else network(card, 1, folder / "int8.onnx")
+    onnx_model.write(student, card, folder / onnx_model.DEPLOYED["int8"])
     write_teacher(folder, card)
     return project
 
@@ -467,19 +486,24 @@ def test_packages_of_another_lock_are_not_taken_for_installed(tmp_path, name, ch
 
 # ---- in a browser
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def drive(code):
-    """drive(project, steps, page=None, **options): what demo_browser.mjs prints."""
-    def driven(project: Project, steps: list[dict], page: Path | None = None, **options) -> dict:
-        plan = {"packages": str(code / "demo"), "browser": BROWSER, "width": 1280, "height": 800,
-                "theme": "light", "steps": steps}
-        (project.folder / "plan.json").write_text(json.dumps(plan | options), encoding="utf-8")
-        done = subprocess.run(["node", HERE / "demo_browser.mjs", page or project.folder / "demo/index.html",
-                               project.folder / "plan.json"], capture_output=True, text=True, timeout=300)
-        assert not done.returncode, done.stderr
-        return json.loads(done.stdout)
+    """drive(project, steps, page=None, **options): what demo_browser.mjs answers. A browser serves all tests."""
+    driver = subprocess.Popen(["node", HERE / "demo_browser.mjs", code / "demo"], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True)
 
-    return driven
+    def driven(project: Project, steps: list[dict], page: Path | None = None, **options) -> dict:
+        plan = {"page": str(page or project.folder / "demo/index.html"), "browser": "chromium", "width": 1280,
+                "height": 800, "theme": "light", "steps": steps} | options
+        plan["program"] = BROWSERS[plan["browser"]]
+        driver.stdin.write(json.dumps(plan) + "\n")
+        driver.stdin.flush()
+        found = json.loads(driver.stdout.readline())
+        assert "failure" not in found, found["failure"]
+        return found
+
+    yield driven
+    driver.communicate(timeout=60)  # closes its input, which ends it
 
 
 def python_says(project: Project, name: str, content: bytes) -> np.ndarray:
@@ -529,13 +553,15 @@ def strange_pictures(folder: Path) -> dict[str, tuple[Path, float]]:
     }
 
 
-@in_browser
-@pytest.mark.parametrize("kind", ["squash", "crop"])
-def test_probabilities_in_the_browser_are_python_s(pages, drive, tmp_path, kind):
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "browser"), [
+    pytest.param(kind, browser, marks=needs(browser))
+    for kind, browser in (("squash", "chromium"), ("squash", "firefox"), ("crop", "chromium"))])
+def test_probabilities_in_the_browser_are_python_s(pages, drive, tmp_path, kind, browser):
     project, pictures = pages(kind), strange_pictures(tmp_path)
     steps = [{"do": "gallery", "index": 3}]
     steps += [{"do": "drop", "files": [str(path)]} for path, _ in pictures.values()]
-    found = drive(project, steps)
+    found = drive(project, steps, browser=browser)
     gallery = [base64.b64decode(shown) for shown in re.findall(r'src="data:image/png;base64,([^"]*)"', html(project))]
     agrees(project, found["steps"][0], gallery[0], 1e-3)  # shown at once
     agrees(project, found["steps"][1], gallery[3], 1e-3)
@@ -568,11 +594,12 @@ def test_nothing_jumps_and_nothing_is_wider_than_the_screen(pages, drive, tmp_pa
     assert steps[0]["jumped"] < 0.001  # the browser's own measure, from the first paint to the first answer
 
 
-@in_browser
-def test_masks_in_the_browser_are_python_s(pages, drive, tmp_path):
+@in_both
+def test_masks_in_the_browser_are_python_s(pages, drive, tmp_path, browser):
     project, card = pages("tiles"), CARDS["tiles"]
     chosen = [save(tmp_path / "wide.png", pattern(130, 311, 1)), save(tmp_path / "small.png", pattern(30, 41, 2))]
-    found = drive(project, [{"do": "drop", "files": [str(path)]} for path in chosen] + [{"do": "opacity", "value": 25}])
+    found = drive(project, [{"do": "drop", "files": [str(path)]} for path in chosen] + [{"do": "opacity", "value": 25}],
+                  browser=browser)
     for step, path in zip(found["steps"][1:], chosen, strict=False):
         for name, deployed in (("student", "int8"), ("teacher", "teacher")):
             expected, mask = python_says(project, deployed, path.read_bytes()), step["masks"][name]
@@ -656,7 +683,7 @@ def test_pictures_that_find_no_room_are_counted(pages, drive, tmp_path):
 def test_keyboard_paste_and_dark_colours(pages, drive, tmp_path):
     pasted = save(tmp_path / "pasted.png", pattern(33, 44, 7))
     found = drive(pages("squash"), [
-        {"do": "keys", "keys": ["Tab", "Tab"]}, {"do": "keys", "keys": ["ArrowRight", "ArrowRight", "Enter"]},
+        {"do": "keys", "keys": ["Tab", "Tab"]}, {"do": "keys", "keys": ["ArrowRight"] * 3 + ["Enter"]},
         {"do": "paste", "files": [str(pasted)]}, {"do": "theme"}])
     _, choose, second, paste, theme = found["steps"]
     shown = [base64.b64decode(one) for one in re.findall(r'src="data:image/png;base64,([^"]*)"', html(pages("squash")))]
@@ -709,7 +736,7 @@ def test_a_coarse_clock_gives_times_that_can_be_told_and_no_other(pages, drive, 
     steps = drive(pages(kind), [{"do": "drop", "files": [own]}], page=tmp_path / "coarse.html")["steps"]
     for step in steps:
         assert all(float(time.removesuffix(" ms")) > 0 for time in step["times"].values())
-        compared = re.search(r"takes? (\d+(\.\d)? times )?as long\.$", step["verdict"])
+        compared = re.search(r"(takes \d+(\.\d)? times as long|too close to tell which is faster)\.$", step["verdict"])
         assert compared if tick == 1 else step["verdict"].endswith("clock is too coarse to compare their times.")
 
 
@@ -739,3 +766,57 @@ def test_a_model_that_fails_to_load_is_one_line(pages, drive, tmp_path, part, sa
         assert step["state"] == "ready" and step["absent"].startswith("The teacher can't be loaded: ")
         assert step["bars"]["student"][0][1] != "–" and step["verdict"].startswith("The student says ")
 
+
+def few(stroke: list) -> list:
+    """Every third point of it, and the last."""
+    return [*stroke[:-1:3], stroke[-1]] if len(stroke) > 6 else stroke
+
+
+@in_both
+def test_digits_drawn_on_the_pad_are_read(pages, drive, browser):
+    """Dark on light in the one browser, light on dark in the other."""
+    drawing = [{"do": "draw", "strokes": [few(stroke) for stroke in digit]} for digit in DIGITS]
+    first = [{"do": "pad"}] + [{"do": "theme"}] * (browser == "firefox")
+    found = drive(pages("digits"), [*first, *drawing, {"do": "clear"}], browser=browser)
+    opened, *drawn, cleared = found["steps"][len(first):]
+    answers = [step["bars"]["student"][0][0] for step in drawn]
+    assert sum(answer == str(digit) for digit, answer in enumerate(answers)) >= 9, answers
+    for empty in (opened, cleared):
+        assert all(bar == ["–", "–"] for bars in empty["bars"].values() for bar in bars)
+        assert empty["caption"] == "an empty pad" and empty["verdict"].startswith("Draw one of 10 ")
+    assert drawn[0]["caption"] == "Your drawing" and not found["problems"]
+
+
+@in_browser
+def test_own_pictures_of_strokes_are_brought_to_form_unless_that_is_switched_off(pages, drive, tmp_path):
+    project = pages("digits")
+    two = save(tmp_path / "two.png", picture(DIGITS[2], width=12, ink=20, ground=240))
+    blank = save(tmp_path / "blank.png", np.full((30, 30), 200, np.uint8))
+    _, test, refused, formed, plain = drive(project, [
+        {"do": "gallery", "index": 4}, {"do": "drop", "files": [str(blank)]}, {"do": "drop", "files": [str(two)]},
+        {"do": "strokes"}])["steps"]
+    assert formed["bars"]["student"][0][0] == "2"
+    shown = [base64.b64decode(one) for one in re.findall(r'src="data:image/png;base64,([^"]*)"', html(project))]
+    agrees(project, test, shown[4], 1e-3)  # a picture of the set has that form already
+    assert refused["hint"] == "blank.png shows no strokes that stand out from their ground."
+    assert refused["bars"] == test["bars"]
+    agrees(project, plain, two.read_bytes(), 1e-3)  # switched off, it is shown anew
+
+
+@in_both
+def test_the_camera_s_picture_is_answered_and_where_there_is_none_one_line_says_why(pages, drive, browser):
+    _, taken, denied = drive(pages("squash"), [{"do": "camera"}, {"do": "camera", "denied": True}],
+                             browser=browser)["steps"]
+    assert re.fullmatch(r"photograph.png, \d+ × \d+", taken["caption"]) and not taken["wrong"]
+    assert denied["wrong"] and denied["hint"] == "The camera can't be used: it isn't allowed to this page."
+    assert denied["bars"] == taken["bars"]
+
+
+@in_browser
+@pytest.mark.parametrize("kind", ["digits", "tiles"])
+def test_axe_finds_nothing_serious(pages, drive, kind):
+    """On light and dark, at a desktop's width and a telephone's."""
+    each = [{"do": "axe"}, {"do": "theme"}, {"do": "axe"}]
+    steps = drive(pages(kind), [*each, {"do": "size", "width": 390, "height": 844}, *each])["steps"]
+    findings = [step["findings"] for step in steps if "findings" in step]
+    assert len(findings) == 4 and not any(findings), findings
