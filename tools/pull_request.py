@@ -69,7 +69,7 @@ def same_test_images(since: str) -> bool | None:
 
 
 def headline(pairs: Pairs, base: str, same_images: bool | None) -> str:
-    """The int8 student's primary score, before and now, and what their difference shows; then gain and size."""
+    """The shipped file's primary score, before and now, and what their difference shows; then gain and size."""
     before, now = (differences.one_side(pairs.get(QUALITY, {}), index) for index in (0, 1))
     score_name = now.get("test.named")
     old, new = (metric_values.find(values, f"int8.{now.get('test.primary')}") for values in (before, now))
@@ -77,11 +77,11 @@ def headline(pairs: Pairs, base: str, same_images: bool | None) -> str:
         return f"{QUALITY} is missing or holds no score: nothing to say about quality."
     if old is None:
         reason = f"was judged by {before['test.named']}" if "test.named" in before else "holds no such score"
-        return f"**The int8 student's {score_name}: {new} %.** `{base}` {reason}: there is nothing to compare it with."
+        return f"**The shipped file's {score_name}: {new} %.** `{base}` {reason}: there is nothing to compare it with."
     if change := difference(old, new, now, same_images):
-        lines = [f"**The int8 student's {score_name}: {old} % → {new} %**{change}"]
+        lines = [f"**The shipped file's {score_name}: {old} % → {new} %**{change}"]
     else:
-        lines = [f"**The int8 student's {score_name} is the same: {new} %.**"]
+        lines = [f"**The shipped file's {score_name} is the same: {new} %.**"]
     lines.append(gain(before, now))
     size_before, size = pairs.get(SIZE, {}).get("int8.size_mb", (None, None))
     if size is not None:

@@ -49,7 +49,7 @@ def test_a_branch_beside_main(origin, tmp_path):
     head = run(folder, "git", "rev-parse", "HEAD").stdout[:7]
     assert done.stdout.startswith(f"## {head} compared with `origin/main`\n"), "or an old comment would pass for new"
     for line in ("**dvc.lock is fresh**",
-                 "**The int8 student's accuracy: 94.00 ± 0.50 % → 95.00 ± 0.50 %**, 1.00 points up. Within the ± of "
+                 "**The shipped file's accuracy: 94.00 ± 0.50 % → 95.00 ± 0.50 %**, 1.00 points up. Within the ± of "
                  "the seeds: no difference is shown.",
                  "Its file: 0.04 MB, as before.",
                  "| `distill.temperature` | 4.0 | 5.0 |",
@@ -91,7 +91,7 @@ def test_a_base_from_before_the_pipeline(origin, tmp_path):
     run(folder, "git", "merge", "--quiet", "--allow-unrelated-histories", "--no-edit", "main")
     done = compare(folder, "early~1")
     assert not done.returncode, done.stderr
-    assert "**The int8 student's accuracy: 94.00 ± 0.50 %.** `early~1` holds no such score" in done.stdout
+    assert "**The shipped file's accuracy: 94.00 ± 0.50 %.** `early~1` holds no such score" in done.stdout
     assert "| `distill.temperature` | – | 4.0 |" in done.stdout
 
 
@@ -182,7 +182,7 @@ def test_an_unchanged_score_is_called_the_same():
     pairs = {"metrics/quality.json": {"test.primary": ("accuracy",) * 2, "test.named": ("accuracy",) * 2,
                                       "int8.accuracy": (90.0,) * 2},
              "metrics/size.json": {"int8.size_mb": (0.05, 0.04)}}
-    assert pull_request.headline(pairs, "main", True) == ("**The int8 student's accuracy is the same: 90.00 %.**\n\n"
+    assert pull_request.headline(pairs, "main", True) == ("**The shipped file's accuracy is the same: 90.00 %.**\n\n"
                                                           "Its file: 0.04 MB (0.05 MB before).")
 
 
@@ -213,7 +213,7 @@ def test_another_task_is_not_compared():
     pairs = {"metrics/quality.json": {"test.primary": ("miou", "accuracy"), "test.named": ("mean IoU", "accuracy"),
                                       "int8.miou": (50.0, None), "int8.accuracy": (None, 90.0)}}
     assert pull_request.headline(pairs, "main", True) == (
-        "**The int8 student's accuracy: 90.00 %.** `main` was judged by mean IoU: there is nothing to compare it with.")
+        "**The shipped file's accuracy: 90.00 %.** `main` was judged by mean IoU: there is nothing to compare it with.")
 
 
 @pytest.mark.parametrize(("before", "now", "expected"), [
