@@ -1,4 +1,4 @@
-"""How fast and how large in memory the deployed files run here. In: the four ONNX files. Out: numbers of this machine.
+"""How fast and how large in memory the deployed files run here. In: the five ONNX files. Out: numbers of this machine.
 
 The models are measured alone, and the one to ship also as a user meets it: predict.py, from a photograph to its answer.
 

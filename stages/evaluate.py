@@ -29,6 +29,8 @@ class EvaluateParams(params.Section):
 
 
 QUALITY, PLOTS, CONFUSED = Path("metrics/quality.json"), Path("plots/test"), Path("data/confused")
+DRAWN = ("teacher", "baseline", "student", "int8")  # of whose predictions pictures are made
+SINGLE = ("teacher", "teacher_int8")  # of one seed: the best on val
 SHARES, DIFFERENCES = (0, 100), (-100, 100)  # possible % and points; intervals from two seeds would go beyond
 
 
@@ -39,8 +41,8 @@ def main() -> None:
     scores = plugins.module("tasks/*/scores", task, "data.task")
     figures = plugins.module("tasks/*/figures", task, "data.task")
     test = TestSplit(settings, scores)
-    deployed = {name: test.predict(path) for name, path in onnx_model.DEPLOYED.items()}
-    results = {name: [test.result(file) for file in ([path] if name == "teacher" else seed_files(name))]
+    deployed = {name: test.predict(path) for name, path in onnx_model.DEPLOYED.items() if name in DRAWN}
+    results = {name: [test.result(file) for file in ([path] if name in SINGLE else seed_files(name))]
                for name, path in onnx_model.DEPLOYED.items()}
 
     draws = statistics.resample({name: [result.stats for result in own] for name, own in results.items()},
@@ -59,7 +61,7 @@ def main() -> None:
                        "resamples": settings.resamples, **scores.WORDS}
     files.write_json(QUALITY, rounded(quality))
     figures.draw(deployed, scores, test.classes, settings.ece_bins, test.image, PLOTS, CONFUSED)
-    line = ", ".join(f"{name} {quality[name][scores.PRIMARY]:.2f} %" for name in deployed)
+    line = ", ".join(f"{name} {quality[name][scores.PRIMARY]:.2f} %" for name in results)
     print(f"evaluate: {line}", file=sys.stderr)
 
 

@@ -1,8 +1,8 @@
 """Makes the files that are deployed. In: the trained networks, images to calibrate on. Out: ONNX, float and small.
 
-reads   data/prepared/ (train, val), models/teacher.safetensors, models/baseline/, models/student/
+reads   data/prepared/ (train, val), models/teacher.{safetensors,json}, models/baseline/, models/student/
 writes  models/{teacher,baseline,student}.onnx, models/student.int8.onnx (what ships: of student and baseline the one
-        that is better on val, or what quantize.ship says, and of its seeds the best on val),
+        that is better on val, or what quantize.ship says, and of its seeds the best on val), models/teacher.int8.onnx,
         models/seeds/<baseline|student|int8>-<seed>.onnx (every seed), models/classes.txt, metrics/size.json,
         metrics/quantisation.json (what being small costs on val)
 `python -m stages.quantize --explore` tries every way of making that network small, measures each on val and on this
@@ -49,8 +49,9 @@ def make_files(settings: QuantizeParams) -> None:
         shutil.rmtree(SEEDS, ignore_errors=True)  # seeds that have left params.yaml must not count
         parameters = {"teacher": export_float("teacher", common, teacher, factory.TEACHER, DEPLOYED["teacher"]),
                       "baseline": export_seeds("baseline", common, student)}
-        parameters["student"] = parameters["int8"] = export_seeds("student", common, student)
+        parameters["student"] = export_seeds("student", common, student)
         cost = make_small(settings, common["task"])
+        parameters |= {"int8": parameters[cost["shipped"]], "teacher_int8": parameters["teacher"]}
     with files.atomic_write(FOLDER / "classes.txt") as file:
         file.writelines(f"{name}\n" for name in common["classes"])
     files.write_json(SIZE, sizes(parameters))
@@ -84,8 +85,8 @@ def export_float(role: str, common: dict, wanted, weights: Path, path: Path) -> 
 
 
 def make_small(settings: QuantizeParams, task: str) -> dict[str, object]:
-    """Writes a small file for each seed of the network that ships, the best on val also as deployed. Returns which
-    network that is, and what being small costs it on val.
+    """Writes the teacher's small file, and one for each seed of the network that ships, the best on val also as
+    deployed. Returns which network that is, and what being small costs on val.
 
     The way is chosen for the best seed, and is the same for all.
     """
@@ -93,21 +94,21 @@ def make_small(settings: QuantizeParams, task: str) -> dict[str, object]:
 
     scorer = quantize.ValScorer(task)
     role, on_val = shipped_role(settings.ship, scorer.score.primary)
+    # What is found for the teacher is for comparison: too large a network to rank each of its layers.
+    own = settings if settings.remedy == "none" else settings.model_copy(update={"remedy": "forms"})
+    teacher, teacher_before = smallest(DEPLOYED["teacher"], own, scorer)
+    write_small(teacher.model, DEPLOYED["teacher"], teacher, DEPLOYED["teacher_int8"])
+
     trained = seeds.read(role)
     best = str(trained["best"])
-    for seed in sorted(trained["val"], key=lambda seed: seed != best):  # the best first
-        print(f"quantize: {seed_file('int8', seed)}", file=sys.stderr)
-        path = seed_file(role, seed)
-        card, model = onnx_model.open_model(path, 1).card, onnx.load(path)
-        with quantize.quantiser(model, settings, card.centred()) as ready:
-            if seed == best:
-                before = scorer(model)
-                chosen = quantize.best(quantize.candidates(ready, scorer, before - settings.max_drop))
-            small = (chosen.model if seed == best else
-                     ready._replace(settings=chosen.settings).quantised(chosen.excluded_nodes))
-        card = dataclasses.replace(card, form=quantize.FORMS[chosen.settings.mode], settings_sha256=digest(
-            card.settings_sha256, chosen.settings, chosen.excluded_nodes))
-        onnx_model.write(small, card, seed_file("int8", seed))
+    chosen, before = (teacher, teacher_before) if role == "teacher" else smallest(seed_file(role, best), settings,
+                                                                                   scorer)
+    for seed in (trained["val"] if role != "teacher" else [best]):
+        path, model = seed_file(role, seed), chosen.model
+        if str(seed) != best:
+            with quantize.quantiser(onnx.load(path), chosen.settings, centred(path)) as ready:
+                model = ready.quantised(chosen.excluded_nodes)
+        write_small(model, path, chosen, seed_file("int8", seed))
     shutil.copyfile(seed_file("int8", best), DEPLOYED["int8"])
     drop = before - chosen.val
     if drop > settings.max_drop:
@@ -118,11 +119,37 @@ def make_small(settings: QuantizeParams, task: str) -> dict[str, object]:
             "saturates": onnx_model.facts(chosen.model)["saturates"], "float_layers": chosen.excluded_nodes,
             "shipped": role, "ship": settings.ship, "mean_on_val": on_val,
             "val": {role: round(before, 4), "int8": round(chosen.val, 4), "drop": round(drop, 4),
-                    "max_drop": settings.max_drop}} | per_image
+                    "max_drop": settings.max_drop},
+            "teacher": {"form": quantize.FORMS[teacher.settings.mode], "weight_type": teacher.settings.weight_type,
+                        "int8": round(teacher.val, 4), "drop": round(teacher_before - teacher.val, 4)}} | per_image
+
+
+def smallest(path: Path, settings: QuantizeParams, scorer: quantize.ValScorer) -> tuple[quantize.Candidate, float]:
+    """The float file's small form that is best on val, and the float file's own score there, in %."""
+    import onnx
+
+    print(f"quantize: {path}, small", file=sys.stderr)
+    model = onnx.load(path)
+    before = scorer(model)
+    with quantize.quantiser(model, settings, centred(path)) as ready:
+        return quantize.best(quantize.candidates(ready, scorer, before - settings.max_drop)), before
+
+
+def centred(path: Path) -> bool:
+    return onnx_model.open_model(path, 1).card.centred()
+
+
+def write_small(model, source: Path, chosen: quantize.Candidate, path: Path) -> None:
+    """model: an onnx.ModelProto that was made of the float file `source` as `chosen` was."""
+    card = onnx_model.open_model(source, 1).card
+    card = dataclasses.replace(card, form=quantize.FORMS[chosen.settings.mode], settings_sha256=digest(
+        card.settings_sha256, chosen.settings, chosen.excluded_nodes))
+    onnx_model.write(model, card, path)
 
 
 def shipped_role(wish: str, primary: str) -> tuple[str, dict[str, float]]:
-    """Which network ships, of equals the student; and each one's mean score on val over the seeds, in %.
+    """Which network ships, of student and baseline as equals the student; and each one's mean score on val over the
+    seeds, in %.
 
     wish: quantize.ship.
     """
@@ -134,7 +161,8 @@ def shipped_role(wish: str, primary: str) -> tuple[str, dict[str, float]]:
 
 
 def seed_file(kind: str, seed: str | int) -> Path:
-    return SEEDS / f"{kind}-{seed}.onnx"
+    """kind: a role, or int8. Of the teacher's seeds only the best on val is kept."""
+    return DEPLOYED["teacher"] if kind == "teacher" else SEEDS / f"{kind}-{seed}.onnx"
 
 
 def digest(*settings: object) -> str:

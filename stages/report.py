@@ -5,7 +5,7 @@ reads   params.yaml, metrics/{data,quality,quantisation,size,speed}.json, metric
         models/*.onnx (their hashes), the templates of stages/reporting/
 writes  report/: report.md, index.html (the same, in one file), curves.png, losses.png, tradeoff.png, tradeoff.csv,
         and confused/ if report.pictures is true
-`python -m stages.report --table` prints a short table of the four models and writes nothing; `--pdf` prints the
+`python -m stages.report --table` prints a short table of the models and writes nothing; `--pdf` prints the
 existing page to report/report.pdf by Chromium.
 """
 
@@ -158,13 +158,13 @@ def find_pictures(photographs: bool) -> dict[str, object]:
 
 
 def short_table() -> str:
-    """Score, parameters, size and latency of the four models, and where to look next."""
+    """Score, parameters, size and latency of the models, and where to look next."""
     quality, size, speed = map(files.read_metrics, ("quality", "size", "speed"))
     test, machine = quality["test"], speed["machine"]
     rows = [("", f"{test['named']}, %", "deployed", "parameters", "size", "latency")]
-    rows += [(name, numbers.spread(quality[name], test["primary"], 2), f"{quality[name]['deployed']:.2f}",
-              f"{size[name]['parameters_m']:.3f} M", f"{size[name]['size_mb']:.3f} MB",
-              f"{speed[name]['latency_ms']:.2f} ms") for name in MODELS]
+    rows += [(name.replace("_", " "), numbers.spread(quality[name], test["primary"], 2),
+              f"{quality[name]['deployed']:.2f}", f"{size[name]['parameters_m']:.3f} M",
+              f"{size[name]['size_mb']:.3f} MB", f"{speed[name]['latency_ms']:.2f} ms") for name in MODELS]
     rows.append(("teacher/int8", "", "", f"{size['ratio']['parameters']:.1f} ×", f"{size['ratio']['size']:.1f} ×",
                  f"{speed['ratio']['latency']:.1f} ×"))
     first, *widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -78,7 +78,8 @@ class ModelUnderTest:
 
     def __init__(self, name: str, sample: Sample, settings: VerifyParams):
         self.name, self.path, self.sample, self.settings = name, onnx_model.DEPLOYED[name], sample, settings
-        self.role = files.read_metrics("quantisation")["shipped"] if name == "int8" else name
+        self.is_small = name in onnx_model.SMALL
+        self.role = files.read_metrics("quantisation")["shipped"] if name == "int8" else name.removesuffix("_int8")
 
     @cached_property
     def model(self) -> onnx_model.Model:
@@ -146,7 +147,7 @@ def card_matches(subject: ModelUnderTest) -> CheckResult:
         if (value := getattr(card, field)) != right:
             return CheckResult(False, f"its card says {field} {reprlib.repr(value)}, but it is {reprlib.repr(right)}",
                                {})
-    if (card.form == "float") != (subject.name != "int8"):
+    if (card.form == "float") == subject.is_small:
         return CheckResult(False, f"its card says form {card.form!r}, which the {subject.name} hasn't", {})
     if not SHA256.fullmatch(card.settings_sha256):
         return CheckResult(False, f"its card says settings_sha256 {reprlib.repr(card.settings_sha256)}, no hash", {})

@@ -14,9 +14,12 @@ from stages.core.files import atomic_write
 from stages.deployment.runtime import session
 
 FOLDER = Path("models")
-# The four models that are compared, as they are deployed, in the order of every table.
+# The models that are compared, as they are deployed, in the order of every table: the teacher, made small as the
+# student is, is what one would ship without distilling.
 DEPLOYED = {"teacher": FOLDER / "teacher.onnx", "baseline": FOLDER / "baseline.onnx",
-            "student": FOLDER / "student.onnx", "int8": FOLDER / "student.int8.onnx"}
+            "student": FOLDER / "student.onnx", "int8": FOLDER / "student.int8.onnx",
+            "teacher_int8": FOLDER / "teacher.int8.onnx"}
+SMALL = ("int8", "teacher_int8")  # of them, those that are made of another one
 SEEDS = FOLDER / "seeds"  # <baseline|student|int8>-<seed>.onnx
 IMAGE, LOGITS = "image", "logits"  # uint8 (N,H,W,3), RGB → float32 (N,C,*S)
 

@@ -30,8 +30,9 @@ class QuantizeParams(params.Section):
     reduce_range: bool  # static, int8: weights within ±64, so that every processor answers the same; false: within ±127
     calibration_images: int = pydantic.Field(ge=1)  # of train, spread evenly; all where there are fewer
     max_drop: float = pydantic.Field(ge=0, le=100)  # points on val that the small model may be behind the float one
-    ship: Literal["best", "student", "baseline"]  # whose network it is made of; best: of the higher mean score on val
-    remedy: Literal["none", "layers", "all"]  # static, where it is further behind; see _ways
+    # Whose network it is made of; best: of student and baseline that with the higher mean score on val.
+    ship: Literal["best", "student", "baseline", "teacher"]
+    remedy: Literal["none", "layers", "forms", "all"]  # static, where it is further behind; see _ways
 
     @property
     def full_range(self) -> bool:
@@ -109,18 +110,19 @@ def candidates(ready: Quantiser, scorer: ValScorer, least: float) -> list[Candid
 
 
 def _ways(ready: Quantiser, images: np.ndarray) -> Iterator[tuple[QuantizeParams, list[str]]]:
-    """Settings, and the layers that stay float: first none; remedy layers: then the worst 1, 2, 4 …, up to half; all:
-    then 8 bits as uint8, and at last int8 weights with float arithmetic. No remedy saturates.
+    """Settings, and the layers that stay float: first none; remedy layers: then the worst 1, 2, 4 …, up to half;
+    forms: then 8 bits as uint8, and at last int8 weights with float arithmetic. No remedy saturates.
     """
     settings = ready.settings
     yield settings, []
-    if settings.mode != "static" or settings.remedy == "none":
+    if settings.mode != "static":
         return
-    ranked, count = _worst_first(ready, images), 1
-    while 2 * count <= len(ranked):
-        yield settings, ranked[:count]
-        count *= 2
-    if settings.remedy == "all":
+    if settings.remedy in ("layers", "all"):
+        ranked, count = _worst_first(ready, images), 1
+        while 2 * count <= len(ranked):
+            yield settings, ranked[:count]
+            count *= 2
+    if settings.remedy in ("forms", "all"):
         for change in ({"weight_type": "uint8"}, {"mode": "weights"}):
             yield settings.model_copy(update=change), []
 

@@ -11,7 +11,8 @@ from PIL import Image
 from stages.core.files import atomic_write
 from stages.evaluation.palette import palette
 
-COLOURS = {"teacher": "tab:gray", "baseline": "tab:blue", "student": "tab:orange", "int8": "tab:green"}
+COLOURS = {"teacher": "tab:gray", "baseline": "tab:blue", "student": "tab:orange", "int8": "tab:green",
+           "teacher_int8": "tab:purple"}
 DPI = 110
 SIDE, NARROWEST, GAP = 320, 160, 6  # of a sheet, in pixels: an image's longest side, a column, the white between
 

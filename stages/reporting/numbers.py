@@ -6,12 +6,13 @@ import numpy as np
 
 from stages.evaluation.statistics import LEVEL
 
+SMALL = {"int8": "small student", "teacher_int8": "small teacher"}
 MAX_NAMES = 3  # that a sentence lists
 
 
 def display_name(model: str) -> str:
     """A model's name on the page. Metrics and files call the small student `int8`, whatever its number format is."""
-    return "small student" if model == "int8" else model
+    return SMALL.get(model, model)
 
 
 def plain(value: float, digits: int) -> str:

@@ -20,10 +20,11 @@ def paired_score(test: Mapping) -> str:
     return "mean IoU per image" if test["primary"] == "miou" else test["primary"]
 
 
-def sentences(quality: Mapping, quantisation: Mapping, teachers: int) -> list[str]:
+def sentences(quality: Mapping, quantisation: Mapping, size: Mapping, speed: Mapping, teachers: int) -> list[str]:
     """The key findings. teachers: how many seeds the teacher was chosen from."""
     parts = (gain(quality), chance(quality), gap(quality, teachers), teacher_errors(quality),
              shipped(quality, quantisation), opposite(quality, quantisation), small(quality, quantisation),
+             small_teacher(quality, size, speed),
              saturating(quantisation), float_layers(quantisation), excessive_drop(quantisation))
     return [sentence for sentence in parts if sentence]
 
@@ -136,6 +137,8 @@ def teacher_errors(quality: Mapping) -> str:
 def shipped(quality: Mapping, quantisation: Mapping) -> str:
     """Which network the file is made of, where that is not the better student by its own merit."""
     role, on_val = quality["test"]["shipped_role"], quantisation["mean_on_val"]
+    if role == "teacher":
+        return "**The file that ships is made of the teacher**, as `quantize.ship` says."
     other = "student" if role == "baseline" else "baseline"
     mean = "mean " * (quality["test"]["seeds"] > 1)
     scores = (f"on val the {role}'s {mean}{quality['test']['named']} is {on_val[role]:.2f} %, the {other}'s "
@@ -168,6 +171,19 @@ def small(quality: Mapping, quantisation: Mapping) -> str:
         f"{span(-high, -low)} points gained" if drop < 0 else f"{span(low, high)} points lost")
     unclear = "no difference can be shown" if within and drop and side(table, "int8_drop") == "unclear" else ""
     return f"{FORMS[quantisation['form']]} the {quality['test']['shipped_role']} {change}{bracketed(within, unclear)}."
+
+
+def small_teacher(quality: Mapping, size: Mapping, speed: Mapping) -> str:
+    """What one would ship without distilling, beside what ships."""
+    if quality["test"]["shipped_role"] == "teacher":
+        return ""
+    lead = quality["teacher_int8"][quality["test"]["primary"]] - quality["int8"][quality["test"]["primary"]]
+    where = f"{points(lead)} {'above' if lead > 0 else 'below'}" if round(lead, 2) else "level with"
+    larger, slower = (table["teacher_int8"][key] / table["int8"][key] for table, key in (
+        (size, "size_mb"), (speed, "latency_ms")))
+    advice = " (`quantize.ship: teacher` ships it, where the device has room and time for it)" if lead > 0 else ""
+    return (f"The teacher made small in the same way is {where} the small student, in a file {larger:.1f} × the size "
+            f"and at {slower:.1f} × the latency{advice}.")
 
 
 def slower_than_float(speed: Mapping) -> str:

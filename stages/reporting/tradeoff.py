@@ -12,7 +12,7 @@ from stages.reporting.numbers import display_name
 COSTS = {"size_mb": "size of the file, MB", "latency_ms": "latency, ms"}
 WIDTHS = {"baseline": 4}  # of bars, in points: the student's, at the same size, is drawn over it
 MARGIN = 1.6  # factor beyond the outermost models, so that the axis holds a tick label however close they are
-SHAPES = {"teacher": "s", "baseline": "^", "student": "o", "int8": "D"}
+SHAPES = {"teacher": "s", "baseline": "^", "student": "o", "int8": "D", "teacher_int8": "d"}
 Row = Mapping[str, object]
 
 

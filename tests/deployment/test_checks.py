@@ -254,19 +254,22 @@ def test_sizes_and_cost_on_val(zoo, monkeypatch):
         for name, number in bytes_of.items()}
     assert size["ratio"] == {"parameters": 1.0, "size": round(bytes_of["teacher"] / bytes_of["int8"], 2)}
     scorer = quantize.quantize.ValScorer("classification")
-    val = {name: scorer(onnx.load(onnx_model.DEPLOYED[name])) for name in ("student", "int8")}
+    val = {name: scorer(onnx.load(onnx_model.DEPLOYED[name])) for name in onnx_model.DEPLOYED}
     assert cost == {"form": "int8", "weight_type": "int8", "saturates": False, "float_layers": [], "shipped": "student",
                     "ship": "best", "mean_on_val": {"student": 50.5, "baseline": 50.0}, "val": {
-        name: round(value, 4) for name, value in val.items()} | {
-            "drop": round(val["student"] - val["int8"], 4), "max_drop": 100.0}}
+        name: round(val[name], 4) for name in ("student", "int8")} | {
+            "drop": round(val["student"] - val["int8"], 4), "max_drop": 100.0},
+        "teacher": {"form": "int8", "weight_type": "int8", "int8": round(val["teacher_int8"], 4),
+                    "drop": round(val["teacher"] - val["teacher_int8"], 4)}}
 
 
 def test_ratios_are_the_teachers_numbers_over_the_small_students(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     MODELS.mkdir()
-    for path, size in zip(onnx_model.DEPLOYED.values(), (3_000_000, 500_000, 400_000, 120_000), strict=True):
+    for path, size in zip(onnx_model.DEPLOYED.values(), (3_000_000, 500_000, 400_000, 120_000, 800_000), strict=True):
         path.write_bytes(bytes(size))
-    table = quantize.sizes({"teacher": 700_000, "baseline": 90_000, "student": 80_000, "int8": 70_000})
+    table = quantize.sizes({"teacher": 700_000, "baseline": 90_000, "student": 80_000, "int8": 70_000,
+                            "teacher_int8": 700_000})
     assert table["ratio"] == {"parameters": 10.0, "size": 25.0}
     assert table["teacher"] == {"parameters_m": 0.7, "size_mb": 3.0} and table["int8"]["size_mb"] == 0.12
 
@@ -285,8 +288,10 @@ def test_cards_tell_how_a_file_was_made(zoo, monkeypatch):
     assert cards["teacher"].settings_sha256 == sha256(common, settings["teacher"])
     assert cards["student"].settings_sha256 == cards["baseline"].settings_sha256 == sha256(common, settings["student"])
     assert cards["int8"].settings_sha256 == sha256(cards["student"].settings_sha256, settings["quantize"], [])
-    assert [cards[name].form for name in cards] == ["float", "float", "float", "int8"]
-    assert [cards[name].model for name in cards] == ["small_resnet"] * 4
+    assert cards["teacher_int8"].settings_sha256 == sha256(cards["teacher"].settings_sha256, settings["quantize"] | {
+        "remedy": "forms"}, [])
+    assert [cards[name].form for name in cards] == ["float", "float", "float", "int8", "int8"]
+    assert [cards[name].model for name in cards] == ["small_resnet"] * 5
     assert all(card.mean == (128.0,) * 3 and card.std == (64.0,) * 3 and card.centred() for card in cards.values())
 
 
@@ -310,9 +315,24 @@ def test_a_drop_beyond_the_limit_is_said(zoo, tmp_path, monkeypatch, capsys, val
         monkeypatch.setattr(quantize.quantize.ValScorer, "__call__", lambda self, model: 100.0)
         monkeypatch.setattr(int8.Calibrated, "quantised", quantised)
         cost = quantize.make_small(settings, "classification")
-    assert limits == [99.0] and len(excluded) == 2 and excluded[0] == excluded[1] == cost["float_layers"] != []
+    assert limits == [99.0, 99.0] and len(excluded) == 3 and excluded[1] == excluded[2] == cost["float_layers"] != []
     assert cost["val"] == {"student": 100.0, "int8": val, "drop": pytest.approx(100 - val), "max_drop": 1.0}
     assert ("points behind" in capsys.readouterr().err) == warns
+
+
+def test_the_teacher_ships_where_it_is_asked_for(zoo, tmp_path):
+    """One file, made of the teacher that is deployed, and a card that says so."""
+    with inside(zoo, tmp_path / "zoo"):
+        ranking = {"best": 3, "val": {"1": {"accuracy": 40.0}, "3": {"accuracy": 60.0}}}
+        files.write_json(MODELS / "teacher.json", ranking)
+        settings = quantize.params.load("quantize", quantize.QuantizeParams).model_copy(update={"ship": "teacher"})
+        shutil.rmtree(MODELS / "seeds")
+        cost = quantize.make_small(settings, "classification")
+        made = sorted(path.name for path in (MODELS / "seeds").iterdir())
+        card = onnx_model.open_model(onnx_model.DEPLOYED["int8"], 1).card
+        content = {name: onnx_model.DEPLOYED[name].read_bytes() for name in onnx_model.SMALL}
+    assert made == ["int8-3.onnx"] and content["int8"] == content["teacher_int8"]
+    assert cost["shipped"] == card.role == "teacher" and cost["val"]["int8"] == cost["teacher"]["int8"]
 
 
 # ── What the files are tried on ──
@@ -566,7 +586,8 @@ def test_the_weights_are_those_of_the_best_seed(tmp_path, monkeypatch, shipped):
     weights = {name: checks.ModelUnderTest(name, None, None).weights for name in onnx_model.DEPLOYED}
     assert weights == {"teacher": MODELS / "teacher.safetensors", "baseline": MODELS / "baseline/seed-1.safetensors",
                        "student": MODELS / "student/seed-1.safetensors",
-                       "int8": MODELS / shipped / "seed-1.safetensors"}
+                       "int8": MODELS / shipped / "seed-1.safetensors",
+                       "teacher_int8": MODELS / "teacher.safetensors"}
 
 
 def test_an_image_is_compared_with_itself_in_the_largest_batch(monkeypatch):

@@ -41,6 +41,9 @@ def test_quality_of_the_whole_chain(deployed):
     assert quality["student"]["accuracy_std"] == pytest.approx(abs(right[0] - right[1]) / 2**0.5, abs=1e-3)
     assert quality["student"]["deployed"] == pytest.approx(right[1], abs=1e-3)
     assert "accuracy_std" not in quality["teacher"] and quality["test"]["images"] == 30
+    logits = onnx_model.open_model(deployed.folder / "models/teacher.int8.onnx", 1)(pictures(30))
+    assert quality["teacher_int8"]["accuracy"] == quality["teacher_int8"]["deployed"] == pytest.approx(
+        100 * float(np.mean(logits.argmax(1) == np.arange(30) % 3)), abs=1e-4)
 
 
 def test_models_are_compared_with_the_right_ones(deployed):

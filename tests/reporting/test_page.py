@@ -211,7 +211,8 @@ CASES = {
         "The source provides `val`. Drawn here, rounded to whole images: `test`, 20 % of the other images (`spl"], []),
     "another small form": ({"quantisation.form": "fp16 weights"}, [
         "*small student* the student with half-float weights; files and pictures call it `int8`",
-        "| | teacher | baseline | student | small student | teacher / small |", "The small student does worst on dog",
+        "| | teacher | baseline | student | small student | small teacher | teacher / small |",
+        "The small student does worst on dog",
         "It is the small student's weakest class"], ["int8 student", "| int8", "(int8)", "*int8*"]),
     "large": ({"size.teacher.parameters_m": 138.4, "size.student.parameters_m": 0.02, "size.teacher.size_mb": 5216.3,
                "speed.teacher.latency_ms": 470.1, "speed.int8.latency_ms": 0.0395}, [

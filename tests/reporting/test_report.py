@@ -196,12 +196,13 @@ def test_the_command_writes_the_same_page(made):
 def test_short_table(made):
     with contextlib.chdir(made.folder):
         lines = report.short_table().splitlines()
-    assert lines[:6] == [
+    assert lines[:7] == [
         "               accuracy, %  deployed  parameters      size  latency",
         "teacher              95.00     95.00     1.500 M  6.000 MB  8.00 ms",
         "baseline      90.00 ± 0.50     90.00     0.250 M  1.000 MB  2.00 ms",
         "student       92.00 ± 0.50     92.00     0.250 M  1.000 MB  2.00 ms",
         "int8          91.90 ± 0.50     91.80     0.250 M  1.000 MB  2.00 ms",
+        "teacher int8         94.90     94.90     1.500 M  1.600 MB  2.00 ms",
         "teacher/int8                               6.0 ×     6.0 ×    4.0 ×"]
     assert "latency: one image, 1 thread(s), a CPU" in lines
 

@@ -229,15 +229,17 @@ def test_a_drop_of_a_few_images_is_not_in_bold(images, sentence):
 
 def test_sentences_in_their_order():
     starts = ("Averaged over 3 seeds", "Of the deployed networks", "The student recovers 40 %", "Of the test images",
-              "**The file that ships", "Val and test point", "In int8 the baseline", "**Its int8 sums saturate",
+              "**The file that ships", "Val and test point", "In int8 the baseline", "The teacher made small",
+              "**Its int8 sums saturate",
               "Layers kept in float", "**On val it loses")
     cost = {"form": "int8", "saturates": True, "float_layers": ["a"], "val": {"drop": 1.0, "max_drop": 0.5},
             "ship": "best", "mean_on_val": {"student": 90.0, "baseline": 91.0}}
-    sentences = results.sentences(quality(test__shipped_role="baseline"), cost, 1)
+    costs = [{"int8": {key: 2.0}, "teacher_int8": {key: 6.0}} for key in ("size_mb", "latency_ms")]
+    sentences = results.sentences(quality(test__shipped_role="baseline"), cost, *costs, 1)
     assert [sentence[:len(start)] for sentence, start in zip(sentences, starts, strict=True)] == [*starts]
     cost |= {"saturates": False, "float_layers": [], "val": {"drop": 0.1, "max_drop": 0.5}}
     cost["mean_on_val"]["student"] = 92.0
-    assert len(results.sentences(quality(), cost, 1)) == 5
+    assert len(results.sentences(quality(), cost, *costs, 1)) == 6
 
 
 def rows(**scores: float) -> list[dict]:
@@ -295,6 +297,7 @@ def test_what_intervals_are_for():
 
 @pytest.mark.parametrize(("role", "ship", "student", "sentence"), [
     ("student", "best", 93.0, ""), ("student", "student", 93.0, ""),
+    ("teacher", "teacher", 93.0, "**The file that ships is made of the teacher**, as `quantize.ship` says."),
     ("baseline", "best", 73.8, "**The file that ships is made of the baseline**, not of the distilled student: on val "
                                "the baseline's mean accuracy is 79.70 %, the student's 73.80 % (`quantize.ship`)."),
     ("baseline", "baseline", 93.0, "**The file that ships is made of the baseline**, as `quantize.ship` says: on val "
@@ -305,6 +308,19 @@ def test_what_ships_is_said_where_it_is_no_better_student(role, ship, student, s
     cost = {"ship": ship, "mean_on_val": {"student": student, "baseline": 79.7}}
     assert results.shipped(quality(test__shipped_role=role), cost) == sentence
     assert results.shipped(quality(test__shipped_role=role, test__seeds=1), cost) == sentence.replace(" mean", "")
+
+
+@pytest.mark.parametrize(("score", "start", "advised"), [
+    (94.9, "The teacher made small in the same way is 3.00 points above the small student, in a file 1.6 × the size "
+           "and at 2.5 × the latency", True),
+    (90.9, "The teacher made small in the same way is 1.00 point below the small student,", False),
+    (91.9, "The teacher made small in the same way is level with the small student,", False)])
+def test_what_one_would_ship_without_distilling(score, start, advised):
+    costs = [{"int8": {key: 1.0}, "teacher_int8": {key: times}}
+             for key, times in (("size_mb", 1.6), ("latency_ms", 2.5))]
+    sentence = results.small_teacher(quality(teacher_int8__accuracy=score), *costs)
+    assert sentence.startswith(start) and ("`quantize.ship: teacher`" in sentence) == advised
+    assert results.small_teacher(quality(test__shipped_role="teacher"), *costs) == ""
 
 
 @pytest.mark.parametrize(("val", "test", "sentence"), [

@@ -12,7 +12,7 @@ from tools.comparison import git
 from tools.comparison.metric_values import MetricValue, base_name, find, flat
 
 FILE_ORDER = ("quality", "size", "quantisation", "verify", "data")  # files of metrics/; others come after these
-MODEL_ORDER = ("int8", "student", "baseline", "teacher", "distillation")
+MODEL_ORDER = ("int8", "student", "baseline", "teacher", "teacher_int8", "distillation")
 SPEED = "metrics/speed.json"
 MAX_ROWS = 60  # of a table: a comment on a pull request has 65,536 characters at most
 
