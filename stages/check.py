@@ -1,22 +1,30 @@
-"""Checks the whole of params.yaml, before any work: every section, and what they say together. Writes nothing.
+"""Checks the whole of params.yaml, before any work: every section, what they say together, and whether what they name
+is here: the images, weights, a network to get them by, room on the disk. Writes nothing.
 
-reads   params.yaml; which files of weights lie in data/weights/
+reads   params.yaml; which files lie in data/source/ and data/weights/
 Each stage checks its own sections as well. This one comes first in dvc.yaml and depends on all parameters, but no stage
 depends on it: a changed temperature is checked, and reruns what the temperature concerns.
 """
 
+import math
+import shutil
 import sys
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 from stages import benchmark, evaluate, fetch, report, scan, split
 from stages.cleaning.findings import CleanParams
 from stages.core import errors, params, plugins
 from stages.core.errors import UserError
-from stages.data import augmentation, listing
+from stages.data import archive, augmentation, listing
+from stages.data.decode import has_image_suffix
+from stages.data.image_size import height_and_width, pixels_text
 from stages.deployment.checks import VerifyParams
 from stages.deployment.quantize import QuantizeParams
 from stages.distillation import kd_losses, teacher_logits
 from stages.models import factory
+from stages.setup import weights
 from stages.tasks.segmentation.mask_params import MaskParams
 from stages.training import batches, linear_probe
 from stages.training.optim import Recipe
@@ -37,6 +45,13 @@ def main() -> None:
     if problems:
         more = f"; and {len(problems) - MOST} more" if len(problems) > MOST else ""
         raise UserError("; ".join(problems[:MOST]) + more)
+    source = find_source()
+    check_room(source)
+    for section, architecture in downloads():
+        if not weights.can_be_had(architecture):
+            print(f"check: {section} asks for torchvision's ImageNet weights of {architecture}, which are not stored "
+                  "here, and their server does not answer: a stage that needs them will stop. Connect this machine, or "
+                  f"put a .safetensors file into {factory.WEIGHTS}/ (its README says how)", file=sys.stderr)
     print(f"check: {params.FILE} holds together", file=sys.stderr)
 
 
@@ -106,6 +121,54 @@ def student_fits(sections: Sections) -> None:
 
 TOGETHER: tuple[Callable[[Sections], None], ...] = (layout_fits, labels_fit, padding_fits, turns_fit, teacher_fits,
                                                      student_fits)
+
+
+def find_source() -> Path | None:
+    """The images' archive or folder on this machine; None where they come from elsewhere. Raises UserError where it
+    isn't here, or the file of weights by which labels are checked isn't.
+    """
+    choice = params.load("scan", scan.ScanParams)
+    if choice.weights not in ("none", "imagenet") and not (factory.WEIGHTS / choice.weights).is_file():
+        raise UserError(f"weights {factory.WEIGHTS / choice.weights} not found (section scan); put the .safetensors "
+                        "file there, or set scan.backbone and scan.weights to none")
+    try:
+        return fetch.local(params.load("data", fetch.DataParams))
+    except UserError as error:
+        more = (f"; {archive.RAW} is here, though: to go on from it, dvc repro --downstream scan"
+                if archive.RAW.exists() else "")
+        raise UserError(f"{error}{more}") from None
+
+
+def check_room(source: Path | None) -> None:
+    """Before the first stage has run: raises UserError where the disk is too small for raw.zip and the prepared images,
+    and for DVC's copies of both. Of a tar the images are not counted; of pictures cut into squares one square each is.
+    """
+    if source is None or archive.RAW.exists():
+        return
+    size = params.load("split", split.SplitParams).image_size
+    pixels = math.prod(height_and_width(size))
+    if source.is_dir():
+        sizes = {path.name: path.stat().st_size for path in source.rglob("*") if path.is_file()}
+    elif zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as packed:
+            sizes = {info.filename: info.file_size for info in packed.infolist()}
+    else:
+        sizes = {source.name: source.stat().st_size}
+    needed = 2 * (sum(sizes.values()) + sum(map(has_image_suffix, sizes)) * pixels * 3)
+    free = shutil.disk_usage(".").free
+    if free < needed:
+        raise UserError(f"{source} takes about {needed / 1e9:.3g} GB of disk: what it holds, its images at "
+                        f"{pixels_text(size)}, and DVC's copies of both; {free / 1e9:.3g} GB are free here. Make room, "
+                        "or lower split.image_size")
+
+
+def downloads() -> Iterator[tuple[str, str]]:
+    """Section and architecture of the weights that torchvision would download."""
+    teacher, labels = params.load("teacher", factory.TeacherParams), params.load("scan", scan.ScanParams)
+    if teacher.weights == "imagenet" and teacher.model == "torchvision":
+        yield "teacher", str(teacher.options["architecture"])
+    if labels.weights == "imagenet":
+        yield "scan", labels.backbone
 
 
 def task_labels() -> tuple:

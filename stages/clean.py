@@ -18,6 +18,7 @@ import numpy as np
 from stages.cleaning import exact_rules, figures, groups, heuristic_rules, near_duplicates, overrides
 from stages.cleaning.decide import decide, out_of_fold_accuracy
 from stages.cleaning.findings import HELD_OUT, REMOVED, CleanContext, CleanParams, Finding, Row
+from stages.cleaning.pixel_shares import pixel_shares
 from stages.core import errors, files, params, plugins, workdir
 from stages.core.errors import UserError, printable
 from stages.data import leftover
@@ -63,7 +64,14 @@ def clean() -> None:
     in_groups = {"groups": groups.counted(kept)} if any(row["group"] for row in kept) else {}
     skipped_files = {"skipped": leftover.counts(skipped)} if skipped else {}
     files.write_json(METRICS, counts | skipped_files | {"before": before, "after": after} | in_groups)
-    figures.draw(rows, findings, before, after, PLOTS)
+    unit = "images"
+    if not has_classes:
+        unit = "% of the pixels"
+        with Raw() as raw:
+            before, after = pixel_shares(rows, {row["path"] for row in kept}, labels, raw.read, _split)
+    are_telling = context.accuracy is None or context.accuracy >= policy.min_accuracy  # doubts about labels
+    shown = [finding for finding in findings if are_telling or finding.issue != "label_suspect"]
+    figures.draw(rows, shown, before, after, unit, PLOTS)
     together = f"; {len({row['group'] for row in kept} - {''})} groups that split keeps whole" if in_groups else ""
     print(f"clean: {len(rows)} images, {len(rows) - len(kept)} taken out, {len(findings)} findings in {DECISIONS}"
           f"{together}", file=sys.stderr)
@@ -160,9 +168,13 @@ def _check(rows: Sequence[Row], kept: Sequence[Row], findings: Sequence[Finding]
 
 def _per_class(rows: Iterable[Row], stratum: Callable[[Row], str]) -> dict[str, dict[str, int]]:
     """Split → class → number of images."""
-    counts = sorted(Counter((row["split"] or UNDIVIDED, stratum(row) or "all") for row in rows).items())
+    counts = sorted(Counter((_split(row), stratum(row) or "all") for row in rows).items())
     splits = {split: {name: count for (of, name), count in counts if of == split} for split in SPLITS}
     return {split: classes for split, classes in splits.items() if classes}
+
+
+def _split(row: Row) -> str:
+    return row["split"] or UNDIVIDED
 
 
 def _counts(rows: Sequence[Row], kept: Sequence[Row], findings: Sequence[Finding], issues: Iterable[str],

@@ -41,16 +41,19 @@ def main() -> None:
     rivals = {role: seeds.read(role) for role in ("teacher", "baseline")}
     primary = own.metric.primary
     say(debias_hint(own.recipe, params.load("teacher_training", Recipe), own.distill))
-    say(hints.weak_teacher(**rivals, primary=primary))
-    inputs = [*(prepared.FOLDER / split for split in ("train", "val", "unlabelled")), factory.WEIGHTS, factory.TEACHER,
-              teacher_logits.LOGITS]
+    started = hints.started({"teacher": params.load("teacher", factory.TeacherParams).weights,
+                             "student": own.student.weights})
+    say(hints.weak_teacher(**rivals, primary=primary, started=started))
+    inputs = [*(prepared.FOLDER / split for split in ("train", "val", "unlabelled")),
+              factory.WEIGHTS / own.student.weights, factory.TEACHER, teacher_logits.LOGITS]
     key = [own.student, own.recipe, own.distill, own.targets, len(prepared.classes()), thread_count(), device]
     with workdir.folder("distill", key, inputs) as folder:
         load_teacher(own, device, folder).check_cache()
         trained = multi_seed.train(partial(train_seed, folder, device), own.recipe.seeds, device)
         multi_seed.write_results("student", "distill", trained, own.recipe, primary, device)
     train_score = fmean(history[-1][f"train_{primary}"] for history in trained.histories.values())
-    say(hints.no_gain(**rivals, student=seeds.read("student"), train_score=train_score, primary=primary))
+    say(hints.no_gain(**rivals, student=seeds.read("student"), train_score=train_score, primary=primary,
+                      started=started))
 
 
 def train_seed(folder: Path, device: torch.device, seed: int) -> History:

@@ -61,18 +61,20 @@ def main() -> None:
                        for path, content in builtin.SETS[data.source]())
             archive.write(archive.RAW, data.source, members, limit)
             return
-        source = _path(data, scratch)
+        source = local(data) or download.download(data.source, data.sha256, scratch)
         if data.sha256:
             _verify(source, data)
         with archive.open_members(source, scratch, limit) as members:
             archive.write(archive.RAW, str(source), tqdm(members, "fetch", unit=" files", disable=None), limit)
 
 
-def _path(data: DataParams, scratch: Path) -> Path:
-    """The archive or folder that `data.source` names, downloaded if it is a URL. Raises UserError if there is none."""
+def local(data: DataParams) -> Path | None:
+    """The archive or folder that `data.source` names; None for an embedded set and for what is to be downloaded.
+    Raises UserError if there is none.
+    """
     source = data.source
-    if source.startswith(HTTP):
-        return download.download(source, data.sha256, scratch)
+    if source in builtin.SETS or source.startswith(HTTP):
+        return None
     if source.startswith("file://"):
         path = Path(unquote(source.removeprefix("file://").removeprefix("localhost")))
         if not path.is_absolute() or not path.exists():
@@ -81,6 +83,9 @@ def _path(data: DataParams, scratch: Path) -> Path:
     is_inside = source not in (".", "README.md") and not Path(source).is_absolute() and ".." not in Path(source).parts
     if is_inside and (SOURCE / source).exists():
         return _readable(SOURCE / source)
+    if is_inside and (SOURCE / f"{source}.dvc").exists():
+        raise UserError(f"{SOURCE / source} is not here, but {source}.dvc says that DVC keeps it; run: dvc pull "
+                        f"{SOURCE / source}.dvc")
     names = sorted(path.name for path in SOURCE.glob("[!.]*") if path.name != "README.md") if SOURCE.is_dir() else []
     raise UserError(f"params.yaml: data.source is {source!r}, which is not in {SOURCE}/ (there: "
                     f"{', '.join(names) or 'nothing'}); copy or link it there, or name one of those, an embedded set "

@@ -115,13 +115,14 @@ def make_small(settings: QuantizeParams, task: str) -> dict[str, object]:
     if drop > settings.max_drop:
         print(f"quantize: on val the small network is {drop:.2f} points behind the float one, and quantize.max_drop is "
               f"{settings.max_drop:g}; python -m stages.quantize --explore shows what other ways cost", file=sys.stderr)
+    per_image = {"val_images": len(scorer.targets)} if scorer.targets.ndim == 1 else {}
     return {"form": quantize.FORMS[chosen.settings.mode], "weight_type": chosen.settings.weight_type,
             **onnx_model.facts(chosen.model), "float_layers": chosen.excluded_nodes,
             "shipped": role, "ship": settings.ship, "mean_on_val": on_val,
             "val": {role: round(before, 4), "int8": round(chosen.val, 4), "drop": round(drop, 4),
                     "max_drop": settings.max_drop},
             "teacher": {"form": quantize.FORMS[teacher.settings.mode], "weight_type": teacher.settings.weight_type,
-                        "int8": round(teacher.val, 4), "drop": round(teacher_before - teacher.val, 4)}}
+                        "int8": round(teacher.val, 4), "drop": round(teacher_before - teacher.val, 4)}} | per_image
 
 
 def smallest(path: Path, settings: QuantizeParams, scorer: quantize.ValScorer) -> tuple[quantize.Candidate, float]:

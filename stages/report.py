@@ -20,7 +20,7 @@ import pydantic
 from stages.core import errors, files, params, workdir
 from stages.data import prepared
 from stages.deployment import budget, onnx_model
-from stages.evaluation import seeds
+from stages.evaluation import hints, seeds
 from stages.reporting import numbers, results
 
 # Markdown that a text of params.yaml may not contain, by its markdown-it name: it would end the text's section, or not
@@ -182,9 +182,11 @@ def notes(quality: dict) -> list[str]:
     from stages.reporting import outlook
 
     quantisation, curve = files.read_metrics("quantisation"), files.read_csv(PLOTS / "student.csv")
+    settings = params.load_all()
+    started = hints.started({role: settings[role]["weights"] for role in ("teacher", "student")})
     sentences = (results.shipped(quality, quantisation), results.opposite(quality, quantisation),
-                 "" if results.verdict(quality) == "helped" else outlook.better_teacher(quality),
-                 outlook.other_distillation(quality, rankings(), curve))
+                 "" if results.verdict(quality) == "helped" else outlook.better_teacher(quality, started),
+                 outlook.other_distillation(quality, rankings(), curve, started))
     return [line for sentence in filter(None, sentences) for line in (*wrapped(sentence), "")]
 
 

@@ -35,19 +35,22 @@ def main() -> None:
     inputs = [prepared.FOLDER / "train", prepared.FOLDER / "unlabelled", factory.TEACHER]
     key = [params_of_teacher, targets, augment, thread_count(), device]
     with workdir.folder("teacher_targets", key, inputs) as folder:
-        seconds = write_logits(teacher, images, targets, augment, folder / "targets.npy")
+        seconds, cpu_seconds = write_logits(teacher, images, targets, augment, folder / "targets.npy")
         os.replace(folder / "targets.npy", teacher_logits.LOGITS)
     about = teacher_logits.about(targets, augment, counts, sha256(factory.TEACHER))
     write_json(teacher_logits.ABOUT, about)
     passes = about["passes"]
     write_json(Path("metrics/timing/teacher_targets.json"), {
-        "seconds": round(seconds, 3), "images_per_s": round(passes * len(images) / seconds, 1) if passes else 0.0,
+        "seconds": round(seconds, 3), "cpu_seconds": round(cpu_seconds, 3),
+        "images_per_s": round(passes * len(images) / seconds, 1) if passes else 0.0,
         "passes": passes, "device": device.type, "threads": thread_count()})
 
 
 def write_logits(teacher: nn.Module, images: augmentation.ImageArrays, targets: teacher_logits.TargetParams,
-                 augment: augmentation.Augment, path: Path) -> float:
-    """Write every pass's logits to `path`, going on where an interrupted run stopped. Returns the seconds spent."""
+                 augment: augmentation.Augment, path: Path) -> tuple[float, float]:
+    """Write every pass's logits to `path`, going on where an interrupted run stopped. Returns the seconds spent, and
+    those of CPU time, for what an earlier run did at this one's pace.
+    """
     passes, samples = teacher_logits.pass_count(targets, augment), np.arange(len(images))
     one = next(teacher_logits.logits(teacher, images, samples[:1], targets, augment, 0)).shape[1:]  # (C,*S)
     shape = (passes, len(images), *one)
@@ -55,7 +58,7 @@ def write_logits(teacher: nn.Module, images: augmentation.ImageArrays, targets: 
           f"{2 * math.prod(shape) / 1e6:.1f} MB of logits", file=sys.stderr)
     header = files.array_header(shape, "float16")
     begun = workdir.sealed(path) or workdir.Sealed(0, hashlib.sha256(), 0.0)
-    started = time.perf_counter()
+    started, cpu_started = time.perf_counter(), time.process_time()
     size = targets.batch_size
     chunks = [(number, samples[first:first + size]) for number in range(passes)
               for first in range(0, len(images), size)]
@@ -75,7 +78,8 @@ def write_logits(teacher: nn.Module, images: augmentation.ImageArrays, targets: 
         done = list(ends).index(file.tell())
         for number, rows in tqdm(chunks[done:], desc="teacher_targets", unit="batch", disable=None):
             add(next(teacher_logits.logits(teacher, images, rows, targets, augment, number)).tobytes())
-    return begun.seconds + time.perf_counter() - started
+    cpu_seconds = (time.process_time() - cpu_started) * len(chunks) / max(1, len(chunks) - done)
+    return begun.seconds + time.perf_counter() - started, cpu_seconds
 
 
 if __name__ == "__main__":

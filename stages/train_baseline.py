@@ -24,7 +24,7 @@ def main() -> None:
     batches.check_imbalance("student_training", recipe, prepared.targets("train").shape[1:])
     device = choose_device("train_baseline")
     key = [student, recipe, len(prepared.classes()), thread_count(), device]
-    inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", factory.WEIGHTS]
+    inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", factory.WEIGHTS / student.weights]
     with workdir.folder("train_baseline", key, inputs) as folder:
         trained = multi_seed.train(partial(train_seed, folder, device), recipe.seeds, device)
         multi_seed.write_results("baseline", "train_baseline", trained, recipe, metric.primary, device)

@@ -35,7 +35,7 @@ def main() -> None:
     batches.check_imbalance("teacher_training", recipe, prepared.targets("train").shape[1:])
     device = choose_device("train_teacher")
     key = [teacher, recipe, len(prepared.classes()), thread_count(), device]
-    inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", factory.WEIGHTS]
+    inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", factory.WEIGHTS / teacher.weights]
     with workdir.folder("train_teacher", key, inputs) as folder:
         # The features of a frozen backbone are computed ahead of the seeds, which all read them.
         is_frozen = teacher.mode == "frozen"

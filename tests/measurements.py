@@ -50,7 +50,7 @@ def facts(task: str = "classification") -> dict:
         "data": {"images": {"found": 2000, "kept": 1900, "dropped": 100}, "findings": NO_FINDINGS | {"duplicate": 100},
                  "acted_on": {"duplicate": 100}, "before": {"train": {"cat": 500, "dog": 500}, "test": {"cat": 1000}},
                  "after": {"train": {"cat": 400, "dog": 500}, "test": {"cat": 1000}}},
-        "timing": {name: {"seconds": 10.0, "images_per_s": 50.0, "device": "cpu", "threads": 2}
+        "timing": {name: {"seconds": 10.0, "cpu_seconds": 10.0, "images_per_s": 50.0, "device": "cpu", "threads": 2}
                    for name in ("train_teacher", "teacher_targets", "train_baseline", "distill")},
         "curves": {name: curve() for name in MODELS[:3]},
         "index": [{"split": split, "windows": "1"} for split in ("train", "val", "test")],

@@ -1,6 +1,6 @@
 """Figures of a data set for the report. In: rows of data/scan.csv, findings. Out: PNGs in one folder.
 
-`balance.png`   images of each class, before and after cleaning
+`balance.png`   images of each class, of masks the class's share of the pixels, before and after cleaning
 `sizes.png`     heights, widths and aspect ratios
 `findings.png`  the worst findings of each issue, with picture, path and reason; only if there are findings
 """
@@ -25,18 +25,20 @@ PER_ISSUE = 6  # findings shown
 SIDE = 96  # height and width in pixels of a picture among them
 MAX_BARS = 40  # classes with a bar each; more are plotted by rank
 
-Counts = Mapping[str, Mapping[str, int]]  # split → class → images
+Counts = Mapping[str, Mapping[str, float]]  # split → class → images, or % of the pixels
 
 
-def draw(rows: Sequence[Row], findings: Sequence[Finding], before: Counts, after: Counts, folder: Path) -> None:
-    balance(before, after, folder / "balance.png")
+def draw(rows: Sequence[Row], findings: Sequence[Finding], before: Counts, after: Counts, unit: str, folder: Path
+         ) -> None:
+    """unit: of before and after."""
+    balance(before, after, unit, folder / "balance.png")
     sizes([row for row in rows if row["pixels"]], folder / "sizes.png")
     if findings:
         sheet(findings, folder / "findings.png")
 
 
-def balance(before: Counts, after: Counts, path: Path) -> None:
-    """One panel per split, with a pair of bars per class, or the sorted counts of many classes."""
+def balance(before: Counts, after: Counts, unit: str, path: Path) -> None:
+    """One panel per split, with a pair of bars per class, or the sorted counts of many classes. unit: of the counts."""
     names = sorted({name for counts in before.values() for name in counts})
     bars = len(names) <= MAX_BARS
     with plotting.figure(path, max(4, 3.2 * len(before)), 1.5 + (0.3 * len(names) if bars else 3),
@@ -50,9 +52,9 @@ def balance(before: Counts, after: Counts, path: Path) -> None:
                     axes.plot(np.sort(values)[::-1], color=colour, label=label)
             if bars:
                 axes.set_yticks(range(len(names)), chart_names(names))
-                axes.set(title=split, xlabel="images", ylim=(len(names) - 0.4, -0.6))
+                axes.set(title=split, xlabel=unit, ylim=(len(names) - 0.4, -0.6))
             else:
-                axes.set(title=split, xlabel="class, by rank", ylabel="images", ylim=(0, None))
+                axes.set(title=split, xlabel="class, by rank", ylabel=unit, ylim=(0, None))
             axes.grid(axis="x" if bars else "y", alpha=0.3)
             axes.set_axisbelow(True)
         drawn.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)

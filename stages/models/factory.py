@@ -26,7 +26,7 @@ CENTRED = ((128.0,) * 3, (64.0,) * 3)
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 NORMALISATION = "normalisation"  # its key in the metadata of a safetensors file
 TEACHER = Path("models/teacher.safetensors")
-WEIGHTS = Path("data/weights")  # a dep of the training stages, so that other weights are noticed
+WEIGHTS = Path("data/weights")  # dvc.yaml names the file in it that a stage starts from
 
 
 class NetworkParams(Section):

@@ -3,7 +3,7 @@ where they don't apply.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import NormalDist, fmean
 
 from stages.deployment.budget import Verdict
@@ -11,7 +11,7 @@ from stages.evaluation import hints
 from stages.evaluation.statistics import LEVEL
 from stages.reporting import results
 from stages.reporting.numbers import bounds, counted, few, listed, plain, points
-from stages.reporting.preparation import only_reported
+from stages.reporting.preparation import is_telling, only_reported
 
 HALF_WIDTH = NormalDist().inv_cdf(0.5 + LEVEL / 200)  # of an interval, in standard errors
 POWER = 80  # % of experiments in which a test should find a true difference
@@ -43,27 +43,30 @@ def more_images(quality: Mapping) -> str:
             f"probability of {POWER} %; there are {test['images']}.")
 
 
-def better_teacher(quality: Mapping) -> str:
-    """Where the teacher is not ahead of the baseline, or its lead may be chance."""
+def better_teacher(quality: Mapping, started: Collection[str]) -> str:
+    """Where the teacher is not ahead of the baseline, or its lead may be chance. started: as evaluation/hints.py."""
     primary = quality["test"]["primary"]
     lead = round(quality["teacher"][primary] - quality["baseline"][primary], 2)
     if lead <= 0:
         where = f"{points(lead)} behind" if lead else "level with"
-        return (f"**A better teacher first.** It is {where} the baseline: train it longer, or give it more layers or "
-                "pre-trained weights (sections `teacher`, `teacher_training`).")
+        weights = "" if "teacher" in started else " or pre-trained weights"
+        return (f"**A better teacher first.** It is {where} the baseline: train it longer, or give it more layers"
+                f"{weights} (sections `teacher`, `teacher_training`).")
     if results.is_unsure_gap(quality["distillation"]):
         return (f"**A better teacher first.** Its lead over the baseline, {points(lead)}, may be chance: a larger one "
                 "leaves more to be taught (sections `teacher`, `teacher_training`).")
     return ""
 
 
-def other_distillation(quality: Mapping, rankings: Mapping, student_curve: Sequence[Mapping[str, str]]) -> str:
+def other_distillation(quality: Mapping, rankings: Mapping, student_curve: Sequence[Mapping[str, str]],
+                       started: Collection[str]) -> str:
     """Where the student isn't ahead of the baseline on val, the likely reason; else, whether it is behind on test.
 
-    rankings: of teacher, baseline and student, as evaluation/seeds.py reads them.
+    rankings: of teacher, baseline and student, as evaluation/seeds.py reads them. started: as evaluation/hints.py.
     """
     last = {row["seed"]: float(row["train_score"]) for row in student_curve}  # of the last epoch
-    hint = hints.no_gain(**rankings, train_score=fmean(last.values()), primary=quality["test"]["primary"])
+    hint = hints.no_gain(**rankings, train_score=fmean(last.values()), primary=quality["test"]["primary"],
+                         started=started)
     if hint:
         return f"**Other distillation settings.** {hint[0].upper()}{hint[1:]}."
     return ("**Other distillation settings.** Here the teacher does harm: try a lower `distill.kd_weight`, or another "
@@ -95,9 +98,10 @@ def weak_class(rows: Sequence[Mapping[str, str]], confused: Sequence[Mapping[str
 
 
 def other_quantisation(quality: Mapping, quantisation: Mapping) -> str:
-    """Where the small student loses more than is allowed on val, or certainly loses on test."""
+    """Where the small student loses more than is allowed on val, in more than a few images, or certainly loses on test.
+    """
     val, table = quantisation["val"], quality["distillation"]
-    if val["drop"] > val["max_drop"]:
+    if val["drop"] > val["max_drop"] and not results.is_few(quantisation):
         loss = f"loses {points(val['drop'])} on val, more than `quantize.max_drop` allows"
     elif results.side(table, "int8_drop") == "above":
         loss = f"loses {points(table['int8_drop'])} on the test images, which is unlikely to be chance"
@@ -119,8 +123,13 @@ def calibration(quality: Mapping) -> str:
             "scaling, fitted on val, may reduce it." if error > MAX_ECE else "")
 
 
-def doubtful_labels(data: Mapping) -> str:
-    """Suspected label errors that were only reported."""
+def doubtful_labels(data: Mapping, settings: Mapping) -> str:
+    """Suspected label errors that were only reported; where predictions are too poor to suspect any, that."""
+    if not is_telling(data, settings["clean"]):
+        more = (", and features of a pre-trained network predict better (`scan.backbone`)"
+                if settings["scan"]["backbone"] == "none" else "")
+        return ("**A check of the labels.** Out-of-fold predictions are right too seldom to say which labels are wrong"
+                f" ({data['labels']['out_of_fold_accuracy']:.1f} %){more}.")
     count = only_reported(data)["label_suspect"]
     return (f"**A review of labels.** `data/decisions.csv` lists {counted(count, 'suspected label error')} left "
             "unchanged." if count else "")

@@ -17,6 +17,7 @@ from markdown_it.token import Token
 
 from stages.core.errors import UserError, one_line
 from stages.data.image_size import pixels_text
+from stages.evaluation import hints
 from stages.reporting import abstract, card, numbers, outlook, preparation, results, training
 
 TEXT, FRAME = "page.md.j2", "page.html.j2"
@@ -91,13 +92,14 @@ def next_steps(context: Mapping, class_score: ClassScore) -> list[str]:
     """What the numbers suggest, the most urgent first."""
     quality = context["quality"]
     key, label, unit, overall = class_score
-    sentences = (outlook.better_teacher(quality), outlook.more_images(quality),
-                 outlook.other_distillation(quality, context["rankings"], context["curves"]["student"]),
+    started = hints.started({role: context["settings"][role]["weights"] for role in ("teacher", "student")})
+    sentences = (outlook.better_teacher(quality, started), outlook.more_images(quality),
+                 outlook.other_distillation(quality, context["rankings"], context["curves"]["student"], started),
                  outlook.more_seeds(quality), outlook.within_budget(context["budget"]),
                  outlook.other_quantisation(quality, context["quantisation"]),
                  outlook.weak_class(context["each_class"], context["confused"] or [], key, label, unit,
                                     quality["int8"][overall]),
-                 outlook.calibration(quality), outlook.doubtful_labels(context["data"]))
+                 outlook.calibration(quality), outlook.doubtful_labels(context["data"], context["settings"]))
     return [*filter(None, sentences)]
 
 

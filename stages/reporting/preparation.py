@@ -20,9 +20,22 @@ def only_reported(data: Mapping) -> dict[str, int]:
     return {kind: count - data["acted_on"].get(kind, 0) for kind, count in data["findings"].items()}
 
 
-def reported(data: Mapping) -> str:
+def is_telling(data: Mapping, clean: Mapping) -> bool:
+    """Whether the out-of-fold predictions are good enough for their doubts to mean something. clean: that section."""
+    return "labels" not in data or data["labels"]["out_of_fold_accuracy"] >= clean["min_accuracy"]
+
+
+def counted_findings(data: Mapping, clean: Mapping) -> dict[str, int]:
+    """How many findings of each kind there are, kinds without any left out, and doubts about labels that tell nothing.
+    """
+    return {kind: count for kind, count in data["findings"].items()
+            if count and (kind != "label_suspect" or is_telling(data, clean))}
+
+
+def reported(data: Mapping, clean: Mapping) -> str:
     """Empty where every finding was acted on."""
-    count = sum(only_reported(data).values())
+    left, kinds = only_reported(data), counted_findings(data, clean)
+    count = sum(left[kind] for kind in kinds)
     return (f"Findings that were only reported: {count}; section `clean` of `params.yaml` sets which kinds are acted "
             "on." if count else "")
 
@@ -35,13 +48,16 @@ def copies(data: Mapping) -> str:
     return f" (but {counted(across, 'image')} of other splits {like} of val or test images)" if across else ""
 
 
-def labels(data: Mapping) -> str:
+def labels(data: Mapping, clean: Mapping) -> str:
     """How far suspected label errors can be trusted; empty where labels were not checked."""
     if "labels" not in data:
         return ""
+    worth = ("its doubts about the others can be trusted only that far." if is_telling(data, clean) else
+             f"below {clean['min_accuracy']:g} % (`clean.min_accuracy`) its doubts about the others say next to "
+             "nothing, and are not counted here.")
     return (f"A simple classifier predicted {data['labels']['out_of_fold_accuracy']:.1f} % of "
             f"{counted(data['labels']['judged'], 'label')} correctly without having seen them in training (its "
-            "out-of-fold accuracy); its doubts about the others can be trusted only that far.")
+            f"out-of-fold accuracy); {worth}")
 
 
 def balance(data: Mapping) -> str:

@@ -10,6 +10,7 @@ from stages.reporting import numbers
 from stages.reporting.numbers import bounds, bracketed, counted, escaped, interval, listed, points, signed, span, spread
 
 SIGNIFICANT = 0.05  # the p-value below which a difference is called significant
+LEAST_LOST = 6  # images: p of a sign test of fewer is above that at best, where none is won (2 · 0.5⁵ = 0.06)
 FORMS = {"int8": "In int8", "int8 weights": "With int8 weights", "fp16 weights": "With half-float weights"}
 Row = Mapping[str, str]
 
@@ -213,10 +214,25 @@ def float_layers(quantisation: Mapping) -> str:
     return f"Layers kept in float, because int8 lost too much there: {count}." if count else ""
 
 
+def is_few(quantisation: Mapping) -> bool:
+    """Whether the loss on val is one of so few images that it may be chance. That of masks is none of images."""
+    return "val_images" in quantisation and _lost(quantisation) < LEAST_LOST
+
+
+def _lost(quantisation: Mapping) -> int:
+    """Images of val that the small model gets wrong more than the float one."""
+    return round(quantisation["val"]["drop"] / 100 * quantisation["val_images"])
+
+
 def excessive_drop(quantisation: Mapping) -> str:
     val = quantisation["val"]
-    return (f"**On val it loses {points(val['drop'])}, more than `quantize.max_drop` allows ({val['max_drop']:g}).**"
-            if val["drop"] > val["max_drop"] else "")
+    if val["drop"] <= val["max_drop"]:
+        return ""
+    if is_few(quantisation):
+        return (f"On val it loses {points(val['drop'])}, {counted(_lost(quantisation), 'image')} of "
+                f"{quantisation['val_images']}; that is more than `quantize.max_drop` allows ({val['max_drop']:g}), "
+                "and may be chance.")
+    return f"**On val it loses {points(val['drop'])}, more than `quantize.max_drop` allows ({val['max_drop']:g}).**"
 
 
 def weakest(rows: Sequence[Row], score: str) -> list[Row]:

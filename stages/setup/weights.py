@@ -33,7 +33,7 @@ def teacher(task: str) -> Weights | None:
     if found:
         architecture = TEACHER if TEACHER in found else next(iter(found))
         return Weights(architecture, found[architecture])
-    return Weights(TEACHER, "imagenet") if _can_be_had(TEACHER) else None
+    return Weights(TEACHER, "imagenet") if can_be_had(TEACHER) else None
 
 
 def student(options: dict) -> str:
@@ -60,8 +60,8 @@ def _problem(model: str, options: dict, weights: str, has_head: bool = True) -> 
     return ""
 
 
-def _can_be_had(architecture: str) -> bool:
-    """Whether torch has stored the weights here before, or their server answers."""
+def can_be_had(architecture: str) -> bool:
+    """Whether torch has stored torchvision's ImageNet weights here before, or their server answers."""
     import torch
     from torchvision import models
 

@@ -67,7 +67,7 @@ def write_curves(path: Path, histories: dict[int, History], primary: str) -> Non
     """
     names = {f"{split}_{primary}": f"{split}_score" for split in ("train", "val")}
     rows = [{"seed": seed} | {names.get(key, key): f"{value:.6g}" if isinstance(value, float) else value
-                              for key, value in row.items() if key != "seconds"}
+                              for key, value in row.items() if not key.endswith("seconds")}
             for seed, history in histories.items() for row in history]
     write_csv(path, list(rows[0]), rows)
 
@@ -76,12 +76,15 @@ def write_timing(stage: str, trained: Trained, device: torch.device, before: flo
     """metrics/timing/<stage>.json: what the training cost, on which device; seconds of all seeds added up, also where
     they ran side by side, interruptions left out; memory and threads of a process, and how many processes there were.
 
-    before: seconds spent ahead of the first epoch, which count to the total and not to an epoch.
+    before: seconds spent ahead of the first epoch, which count to the total and not to an epoch. cpu_seconds are those
+    of the epochs, of all threads: what else runs on the machine hardly changes them.
     """
-    seconds = [row["seconds"] for history in trained.histories.values() for row in history]
+    rows = [row for history in trained.histories.values() for row in history]
+    seconds = [row["seconds"] for row in rows]
     per_epoch = sum(seconds) / len(seconds)
     write_json(Path(f"metrics/timing/{stage}.json"), {
         "seconds": round(before + sum(seconds), 3), "seconds_per_epoch": round(per_epoch, 4),
+        "cpu_seconds": round(sum(row["cpu_seconds"] for row in rows), 3),
         "images_per_s": round(prepared.labelled_count() / per_epoch, 1), "seeds": len(trained.histories),
         "peak_memory_mb": round(trained.peak_memory_mb, 1), "device": device.type,
         "threads": max(1, thread_count() // trained.processes), "processes": trained.processes})

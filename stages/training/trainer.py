@@ -25,7 +25,7 @@ from stages.training.optim import Recipe, build_optimizer, learning_rate
 
 # (logits float32 (B,C,*S), batch) → scalar parts by name; "loss" is what is minimised.
 Loss = Callable[[torch.Tensor, Batch], dict[str, torch.Tensor]]
-History = list[dict[str, float]]  # a row an epoch; "seconds" differ between any two runs
+History = list[dict[str, float]]  # a row an epoch; "seconds" and "cpu_seconds" differ between any two runs
 
 
 class Trainer:
@@ -56,9 +56,10 @@ class Trainer:
             for epoch in range(len(history), self.recipe.epochs):
                 if self._is_out_of_patience(history):
                     break
-                started = time.perf_counter()
+                started, cpu_started = time.perf_counter(), time.process_time()
                 row = {"epoch": epoch + 1} | self.train_epoch(epoch, bar) | self.validate(epoch)
-                history.append(row | {"seconds": time.perf_counter() - started})
+                history.append(row | {"seconds": time.perf_counter() - started,
+                                      "cpu_seconds": time.process_time() - cpu_started})
                 if self.recipe.keep == "best" and self._best_epoch(history) == epoch:
                     best = {key: value.detach().clone() for key, value in self.averaged.state_dict().items()}
                 checkpoint.save(self.checkpoint, self.networks, self.optimizer, best, {"history": history})
@@ -143,7 +144,7 @@ class Trainer:
 
     def _summary(self, row: dict[str, float]) -> str:
         numbers = ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in row.items()
-                            if key not in ("epoch", "seconds", "learning_rate"))
+                            if key not in ("epoch", "seconds", "cpu_seconds", "learning_rate"))
         speed = self.batches.steps * self.batches.size / row["seconds"]
         return (f"{self.name} seed {self.seed}, epoch {row['epoch']}/{self.recipe.epochs}: {numbers}, "
                 f"{speed:.0f} images/s")

@@ -5,8 +5,11 @@ import functools
 import os
 import subprocess
 import sys
+import zipfile
+from types import SimpleNamespace
 
 import pytest
+import yaml
 from conftest import ROOT
 
 from stages import check
@@ -131,6 +134,76 @@ def test_oblong_images_hold_together():
     values = copy.deepcopy(DEFAULTS)
     values["split"]["image_size"] = [24, 40]
     assert not line(values)
+
+
+def with_params(folder, **changes: object) -> None:
+    """params.yaml with these keys, written as scan__weights."""
+    values = copy.deepcopy(DEFAULTS)
+    for key, value in changes.items():
+        section, _, name = key.partition("__")
+        values[section][name] = value
+    (folder / "params.yaml").write_text(yaml.safe_dump(values), encoding="utf-8")
+
+
+def test_images_that_are_not_here_stop_it_before_fetch_throws_away_what_it_made_of_them(folder):
+    with_params(folder, data__source="mine.zip")
+    source = folder / "data/source"
+    source.mkdir(parents=True)
+    with pytest.raises(UserError, match=r"'mine.zip', which is not in data/source/ \(there: nothing\)") as error:
+        check.main()
+    assert "dvc repro --downstream" not in str(error.value)
+    (folder / "data/raw.zip").touch()
+    with pytest.raises(UserError, match=r"data/raw.zip is here, though: to go on from it, dvc repro --downstream scan"):
+        check.main()
+    (source / "mine.zip.dvc").touch()
+    with pytest.raises(UserError, match=r"mine.zip.dvc says that DVC keeps it; run: dvc pull data/source/mine.zip.dvc"):
+        check.main()
+    (source / "mine.zip").touch()
+    check.main()
+
+
+def test_weights_that_judge_labels_are_asked_for_before_there_are_images(folder):
+    with_params(folder, scan__backbone="resnet18", scan__weights="mine.safetensors")
+    with pytest.raises(UserError, match=r"data/weights/mine.safetensors not found \(section scan\)"):
+        check.main()
+
+
+def test_weights_that_can_not_be_downloaded_are_told_and_stop_nothing(folder, monkeypatch, capsys):
+    """A stage that has run doesn't ask for them again."""
+    with_params(folder, scan__backbone="resnet18", scan__weights="imagenet")
+    monkeypatch.setattr(check.weights, "can_be_had", lambda architecture: False)
+    check.main()
+    told, last = capsys.readouterr().err.splitlines()
+    assert told.startswith("check: scan asks for torchvision's ImageNet weights of resnet18, which are not stored here")
+    assert last == "check: params.yaml holds together"
+
+
+@pytest.mark.parametrize("kind", ["zip", "folder", "tar"])
+def test_room_on_the_disk(folder, monkeypatch, kind):
+    """10 + 20 bytes and one picture at 32×32, twice: 6204 bytes; of a tar its 30 bytes, twice."""
+    path = folder / f"set.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("a.png", b"x" * 10)
+            archive.writestr("b.txt", b"x" * 20)
+    elif kind == "folder":
+        path.mkdir()
+        (path / "a.png").write_bytes(b"x" * 10)
+        (path / "b.txt").write_bytes(b"x" * 20)
+    else:
+        path.write_bytes(b"x" * 30)
+    needed = 60 if kind == "tar" else 6204
+    for free in (needed, needed - 1):
+        monkeypatch.setattr(check.shutil, "disk_usage", lambda place, free=free: SimpleNamespace(free=free))
+        if free == needed:
+            check.check_room(path)
+        else:
+            with pytest.raises(UserError, match=r"GB of disk: what it holds, its images at 32×32 pixels"):
+                check.check_room(path)
+    check.check_room(None)
+    (folder / "data").mkdir()
+    (folder / "data/raw.zip").touch()
+    check.check_room(path)  # what fetch writes is here
 
 
 def test_masks_and_targets_of_segmentation():

@@ -316,7 +316,7 @@ def test_the_page_shows_the_iou_of_each_class_and_the_pictures(case):
                           dict.fromkeys(report.MODELS, row) | {"ratio": ratio, "machine": machine})
     for stage in report.TIMED:
         files.write_json(project.folder / f"metrics/timing/{stage}.json",
-                         {"seconds": 2.0, "images_per_s": 10.0, "device": "cpu", "threads": 2})
+                         {"seconds": 2.0, "cpu_seconds": 2.0, "images_per_s": 10.0, "device": "cpu", "threads": 2})
     files.write_json(project.folder / "metrics/quantisation.json",
                      {"form": "int8", "oldest_onnxruntime": "1.8", "saturates": False, "float_layers": [],
                       "shipped": "student", "ship": "best", "mean_on_val": {"student": 50.0, "baseline": 50.0},

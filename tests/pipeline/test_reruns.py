@@ -181,6 +181,21 @@ def is_of(path: str, dep: str) -> bool:
     return f"{path}/".startswith(f"{dep}/")
 
 
+def test_further_weights_are_looked_at_by_the_check_alone(repo):
+    def hashes() -> dict[str, str]:
+        return {stage.name: dep.get_hash().value for stage in repo.index.stages for dep in stage.deps
+                if dep.def_path.startswith("data/weights")}
+
+    before, file = hashes(), Path(repo.root_dir, "data/weights/other.safetensors")
+    file.touch()
+    try:
+        after = hashes()
+    finally:
+        file.unlink()
+    assert before.keys() == {"check", "scan", "train_teacher", "train_baseline", "distill"}
+    assert {name for name, value in before.items() if value != after[name]} == {"check"}
+
+
 def test_the_check_of_params_comes_first_and_reruns_nothing(repo):
     (check,) = (stage for stage in repo.index.stages if stage.name == "check")
     assert next(iter(networkx.dfs_postorder_nodes(repo.index.graph))) is check

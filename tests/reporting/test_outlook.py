@@ -71,7 +71,8 @@ SECTIONS = "(sections `teacher`, `teacher_training`)."
                                                 f"may be chance: a larger one leaves more to be taught {SECTIONS}"),
 ])
 def test_better_teacher(changes, sentence):
-    assert outlook.better_teacher(quality(**changes)) == sentence
+    assert outlook.better_teacher(quality(**changes), started=()) == sentence
+    assert outlook.better_teacher(quality(**changes), {"teacher"}) == sentence.replace(" or pre-trained weights", "")
 
 
 def other_distillation(student_on_val: float, train_score: str = "99", **changes: float) -> str:
@@ -79,7 +80,7 @@ def other_distillation(student_on_val: float, train_score: str = "99", **changes
     rankings = {name: measurements.ranking(score)
                 for name, score in (("teacher", 95.5), ("baseline", 91.0), ("student", student_on_val))}
     curve = [{"seed": seed, "train_score": score} for score in ("10", train_score) for seed in "01"]
-    return outlook.other_distillation(quality(**changes), rankings, curve)
+    return outlook.other_distillation(quality(**changes), rankings, curve, started=())
 
 
 def test_other_distillation_where_the_teacher_did_harm_on_test():
@@ -145,6 +146,12 @@ def test_other_quantisation(val, low, sentence):
     assert outlook.other_quantisation(values, {"val": {"drop": val, "max_drop": 0.5}}) == sentence
 
 
+def test_a_few_images_of_val_are_no_reason_for_another_quantisation():
+    lost = {"val": {"drop": 1.0, "max_drop": 0.5}}
+    assert outlook.other_quantisation(quality(distillation__int8_drop_low=-0.1), lost | {"val_images": 200}) == ""
+    assert outlook.other_quantisation(quality(distillation__int8_drop_low=-0.1), lost | {"val_images": 600})
+
+
 def test_a_small_student_that_gains_needs_no_other_quantisation():
     values = quality(distillation__int8_drop=-0.25, distillation__int8_drop_low=-0.4, distillation__int8_drop_high=-0.1)
     assert outlook.other_quantisation(values, {"val": {"drop": -1.0, "max_drop": 0.5}}) == ""
@@ -165,6 +172,9 @@ def test_calibration(error, sentence):
     assert outlook.calibration(quality(int8__ece=error)) == sentence
 
 
+SETTINGS = {"clean": {"min_accuracy": 70.0}, "scan": {"backbone": "none"}}
+
+
 @pytest.mark.parametrize(("doubted", "acted_on", "sentence"), [
     (5, {"label_suspect": 5}, ""),
     (5, {"label_suspect": 4}, "**A review of labels.** `data/decisions.csv` lists 1 suspected label error left "
@@ -172,5 +182,15 @@ def test_calibration(error, sentence):
     (5, {"dark": 9}, "**A review of labels.** `data/decisions.csv` lists 5 suspected label errors left unchanged."),
 ])
 def test_doubtful_labels(doubted, acted_on, sentence):
-    assert outlook.doubtful_labels({"findings": {"label_suspect": doubted, "dark": 9},
-                                    "acted_on": acted_on}) == sentence
+    data = {"findings": {"label_suspect": doubted, "dark": 9}, "acted_on": acted_on,
+            "labels": {"judged": 9, "out_of_fold_accuracy": 70.0}}
+    assert outlook.doubtful_labels(data, SETTINGS) == sentence
+
+
+def test_labels_that_are_seldom_predicted_are_not_doubted():
+    data = {"findings": {"label_suspect": 608}, "acted_on": {}, "labels": {"judged": 1658, "out_of_fold_accuracy": 48}}
+    told = ("**A check of the labels.** Out-of-fold predictions are right too seldom to say which labels are wrong "
+            "(48.0 %)")
+    assert outlook.doubtful_labels(data, SETTINGS) == (
+        f"{told}, and features of a pre-trained network predict better (`scan.backbone`).")
+    assert outlook.doubtful_labels(data, SETTINGS | {"scan": {"backbone": "resnet18"}}) == f"{told}."

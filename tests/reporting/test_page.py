@@ -266,8 +266,8 @@ CASES = {
         "Images without a label for the student: 1; on them, it learns from the teacher alone."], []),
     "odd file": ({"settings.teacher.weights": "a|`b`.safetensors", "timing.distill.device": "a|b"}, [
         "data/weights/a\\|\\`b\\`.safetensors", "a\\|b, 2 threads"], []),
-    "teacher taught by its answers": ({"timing.teacher_targets.seconds": 5.0}, [
-        "took 1.00 times as long as training the baseline, 1.50 times with the teacher's answers"], []),
+    "teacher taught by its answers": ({"timing.teacher_targets.cpu_seconds": 5.0}, [
+        "took 1.00 times the CPU time of training the baseline, 1.50 times with the teacher's answers"], []),
     "stopped early": ({"settings.student_training.keep": "best"}, ["the epoch that is best on val"],
                       ["the last epoch are"]),
 }

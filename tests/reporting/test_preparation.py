@@ -18,6 +18,9 @@ def test_cleaning(found, dropped, start):
         f"{start} `data/decisions.csv` lists each finding, what was done about it, and why.")
 
 
+CLEAN = {"min_accuracy": 70.0}
+
+
 def test_findings_that_were_only_reported():
     left = preparation.only_reported(data({"leak": 2, "dark": 1}, leak=5, dark=1, near_leak=4))
     assert left == measurements.NO_FINDINGS | {"leak": 3, "near_leak": 4}
@@ -26,7 +29,7 @@ def test_findings_that_were_only_reported():
 @pytest.mark.parametrize(("acted_on", "start"), [
     (3, "Findings that were only reported: 6;"), (8, "Findings that were only reported: 1;"), (9, None)])
 def test_reported(acted_on, start):
-    assert preparation.reported(data({"leak": acted_on - 1, "dark": 1}, leak=8, dark=1)) == (
+    assert preparation.reported(data({"leak": acted_on - 1, "dark": 1}, leak=8, dark=1), CLEAN) == (
         f"{start} section `clean` of `params.yaml` sets which kinds are acted on." if start else "")
 
 
@@ -42,10 +45,19 @@ def test_copies(values, text):
 
 
 def test_labels():
-    assert preparation.labels({}) == ""
-    assert preparation.labels({"labels": {"judged": 900, "out_of_fold_accuracy": 87.54}}) == (
+    assert preparation.labels({}, CLEAN) == ""
+    assert preparation.labels({"labels": {"judged": 900, "out_of_fold_accuracy": 87.54}}, CLEAN) == (
         "A simple classifier predicted 87.5 % of 900 labels correctly without having seen them in training (its "
         "out-of-fold accuracy); its doubts about the others can be trusted only that far.")
+
+
+def test_doubts_about_labels_that_tell_nothing_are_not_counted():
+    some = data(label_suspect=608, dark=2) | {"labels": {"judged": 1658, "out_of_fold_accuracy": 48.0}}
+    assert preparation.labels(some, CLEAN).endswith(
+        "below 70 % (`clean.min_accuracy`) its doubts about the others say next to nothing, and are not counted here.")
+    assert preparation.counted_findings(some, CLEAN) == {"dark": 2}
+    assert preparation.reported(some, CLEAN).startswith("Findings that were only reported: 2;")
+    assert preparation.counted_findings(some, {"min_accuracy": 48.0}) == {"label_suspect": 608, "dark": 2}
 
 
 @pytest.mark.parametrize(("after", "sentence"), [

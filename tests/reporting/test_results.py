@@ -216,6 +216,17 @@ def test_a_drop_beyond_the_limit():
     assert results.excessive_drop({"val": {"drop": 0.5, "max_drop": 0.5}}) == ""
 
 
+@pytest.mark.parametrize(("images", "sentence"), [
+    (200, "On val it loses 1.00 point, 2 images of 200; that is more than `quantize.max_drop` allows (0.5), and may be "
+          "chance."),
+    (540, "On val it loses 1.00 point, 5 images of 540; that is more than `quantize.max_drop` allows (0.5), and may be "
+          "chance."),
+    (600, "**On val it loses 1.00 point, more than `quantize.max_drop` allows (0.5).**")])
+def test_a_drop_of_a_few_images_is_not_in_bold(images, sentence):
+    """Six of six: p = 0.03 at best; five of five: 0.06."""
+    assert results.excessive_drop({"val": {"drop": 1.0, "max_drop": 0.5}, "val_images": images}) == sentence
+
+
 def test_sentences_in_their_order():
     starts = ("Averaged over 3 seeds", "Of the deployed networks", "The student recovers 40 %", "Of the test images",
               "**The file that ships", "Val and test point", "In int8 the baseline", "The teacher made small",

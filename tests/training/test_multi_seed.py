@@ -18,7 +18,7 @@ from stages.training import multi_seed
 def history(*val: tuple[float, float]) -> list[dict[str, float]]:
     """A row an epoch: (val_accuracy, val_loss)."""
     return [{"epoch": number, "learning_rate": 0.1, "loss": 1 / 3, "train_accuracy": 50.0, "val_loss": loss,
-             "val_accuracy": accuracy, "val_f1": 12.34567, "seconds": 2.0 * number}
+             "val_accuracy": accuracy, "val_f1": 12.34567, "seconds": 2.0 * number, "cpu_seconds": 3.0 * number}
             for number, (accuracy, loss) in enumerate(val, 1)]
 
 
@@ -53,6 +53,7 @@ def test_timing_by_hand(tmp_path, monkeypatch):
     histories = {3: history((70, 0.9), (90, 0.7)), 5: history((80, 0.5))}  # 2, 4 and 2 seconds
     multi_seed.write_timing("distill", multi_seed.Trained(histories, 123.45, 1), torch.device("cpu"), before=1.5)
     timing = read_json(Path("metrics/timing/distill.json"))
+    assert timing["cpu_seconds"] == 12.0
     assert timing["seconds"] == 9.5 and timing["seconds_per_epoch"] == pytest.approx(8 / 3, abs=1e-4)
     assert timing["images_per_s"] == 11.2 and timing["seeds"] == 2
     assert timing["device"] == "cpu" and timing["threads"] >= 1 and timing["peak_memory_mb"] == 123.5

@@ -72,7 +72,7 @@ def test_distill_logs_every_part_and_keeps_every_seed(run):
     val = ranking["val"]
     assert str(ranking["best"]) == max(val, key=lambda seed: (val[seed]["accuracy"], -val[seed]["loss"]))
     timing = [read_json(run.folder / f"metrics/timing/{stage}.json") for stage in ("train_baseline", "distill")]
-    assert all(values["seconds"] > 0 and values["threads"] >= 1 for values in timing)
+    assert all(values["seconds"] > 0 and values["cpu_seconds"] > 0 and values["threads"] >= 1 for values in timing)
     assert not list((run.folder / ".work").glob("*/*"))
 
 
