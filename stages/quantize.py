@@ -16,6 +16,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from stages.core import errors, files, params, workdir
 from stages.data.image_size import height_and_width
@@ -95,56 +96,69 @@ def make_small(settings: QuantizeParams, task: str) -> dict[str, object]:
 
     scorer = quantize.ValScorer(task)
     role, on_val = shipped_role(settings.ship, scorer.score.primary)
-    # What is found for the teacher is for comparison: too large a network to rank each of its layers.
+    # The teacher's is there to be compared: its network may be too large to rank each of its layers.
     own = settings if settings.remedy == "none" else settings.model_copy(update={"remedy": "forms"})
-    teacher, teacher_before = smallest(DEPLOYED["teacher"], own, scorer)
-    write_small(teacher.model, DEPLOYED["teacher"], teacher, DEPLOYED["teacher_int8"])
+    teacher = smallest(DEPLOYED["teacher"], own, scorer)
+    write_small(teacher.form.model, DEPLOYED["teacher"], teacher.form, DEPLOYED["teacher_int8"])
 
     trained = seeds.read(role)
     best = str(trained["best"])
-    chosen, before = (teacher, teacher_before) if role == "teacher" else smallest(seed_file(role, best), settings,
-                                                                                   scorer)
-    for seed in (trained["val"] if role != "teacher" else [best]):
-        path, model = seed_file(role, seed), chosen.model
-        if str(seed) != best:
-            with quantize.quantiser(onnx.load(path), chosen.settings, centred(path)) as ready:
-                model = ready.quantised(chosen.excluded_nodes)
-        write_small(model, path, chosen, seed_file("int8", seed))
+    small = teacher if role == "teacher" else smallest(seed_file(role, best), settings, scorer)
+    for seed in [best] if role == "teacher" else trained["val"]:
+        path, model = seed_file(role, seed), small.form.model
+        if seed != best:
+            with quantize.quantiser(onnx.load(path), small.form.settings, centred(path)) as ready:
+                model = ready.quantised(small.form.excluded_nodes)
+        write_small(model, path, small.form, seed_file("int8", seed))
     shutil.copyfile(seed_file("int8", best), DEPLOYED["int8"])
-    drop = before - chosen.val
-    if drop > settings.max_drop:
-        print(f"quantize: on val the small network is {drop:.2f} points behind the float one, and quantize.max_drop is "
-              f"{settings.max_drop:g}; python -m stages.quantize --explore shows what other ways cost", file=sys.stderr)
+    if small.drop > settings.max_drop:
+        print(f"quantize: on val the small network is {small.drop:.2f} points behind the float one, and "
+              f"quantize.max_drop is {settings.max_drop:g}; python -m stages.quantize --explore shows what other ways "
+              "cost", file=sys.stderr)
     per_image = {"val_images": len(scorer.targets)} if scorer.targets.ndim == 1 else {}
-    return {"form": quantize.FORMS[chosen.settings.mode], "weight_type": chosen.settings.weight_type,
-            **onnx_model.facts(chosen.model), "float_layers": chosen.excluded_nodes,
-            "shipped": role, "ship": settings.ship, "mean_on_val": on_val,
-            "val": {role: round(before, 4), "int8": round(chosen.val, 4), "drop": round(drop, 4),
-                    "max_drop": settings.max_drop},
-            "teacher": {"form": quantize.FORMS[teacher.settings.mode], "weight_type": teacher.settings.weight_type,
-                        "int8": round(teacher.val, 4), "drop": round(teacher_before - teacher.val, 4)}} | per_image
+    return small.kind() | {
+        **onnx_model.facts(small.form.model), "float_layers": small.form.excluded_nodes,
+        "shipped": role, "ship": settings.ship, "mean_on_val": on_val,
+        "val": {role: round(small.before, 4), "int8": round(small.form.val, 4), "drop": round(small.drop, 4),
+                "max_drop": settings.max_drop},
+        "teacher": teacher.kind() | {"int8": round(teacher.form.val, 4), "drop": round(teacher.drop, 4)}} | per_image
 
 
-def smallest(path: Path, settings: QuantizeParams, scorer: quantize.ValScorer) -> tuple[quantize.Candidate, float]:
-    """The float file's small form that is best on val, and the float file's own score there, in %."""
+class Small(NamedTuple):
+    """What a float file becomes, and what that costs."""
+
+    form: quantize.Candidate
+    before: float  # the float file's score on val, in %
+
+    @property
+    def drop(self) -> float:
+        """Points on val."""
+        return self.before - self.form.val
+
+    def kind(self) -> dict[str, str]:
+        return {"form": quantize.FORMS[self.form.settings.mode], "weight_type": self.form.settings.weight_type}
+
+
+def smallest(path: Path, settings: QuantizeParams, scorer: quantize.ValScorer) -> Small:
+    """Of a float file's small forms the one that is best on val."""
     import onnx
 
     print(f"quantize: {path}, small", file=sys.stderr)
     model = onnx.load(path)
     before = scorer(model)
     with quantize.quantiser(model, settings, centred(path)) as ready:
-        return quantize.best(quantize.candidates(ready, scorer, before - settings.max_drop)), before
+        return Small(quantize.best(quantize.candidates(ready, scorer, before - settings.max_drop)), before)
 
 
 def centred(path: Path) -> bool:
     return onnx_model.open_model(path, 1).card.centred()
 
 
-def write_small(model, source: Path, chosen: quantize.Candidate, path: Path) -> None:
-    """model: an onnx.ModelProto that was made of the float file `source` as `chosen` was."""
+def write_small(model, source: Path, form: quantize.Candidate, path: Path) -> None:
+    """model: an onnx.ModelProto that was made of the float file `source` as `form` was."""
     card = onnx_model.open_model(source, 1).card
-    card = dataclasses.replace(card, form=quantize.FORMS[chosen.settings.mode], settings_sha256=digest(
-        card.settings_sha256, chosen.settings, chosen.excluded_nodes))
+    card = dataclasses.replace(card, form=quantize.FORMS[form.settings.mode], settings_sha256=digest(
+        card.settings_sha256, form.settings, form.excluded_nodes))
     onnx_model.write(model, card, path)
 
 
