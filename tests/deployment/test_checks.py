@@ -263,7 +263,7 @@ def test_sizes_and_cost_on_val(zoo, monkeypatch):
         name: round(val[name], 4) for name in ("student", "int8")} | {
             "drop": round(val["student"] - val["int8"], 4), "max_drop": 100.0},
         "teacher": {"form": "int8", "weight_type": "int8", "int8": round(val["teacher_int8"], 4),
-                    "drop": round(val["teacher"] - val["teacher_int8"], 4)}}
+                    "drop": round(val["teacher"] - val["teacher_int8"], 4)}, "val_images": 3}
 
 
 def test_ratios_are_the_teachers_numbers_over_the_small_students(tmp_path, monkeypatch):
