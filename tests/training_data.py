@@ -35,6 +35,12 @@ def torchvision_segmentation(architecture: str, weights: str = "none") -> factor
                                  options={"architecture": architecture})
 
 
+def unet_torchvision(depth: int, width: int, architecture: str = "mobilenet_v2", weights: str = "none"
+                     ) -> factory.NetworkParams:
+    return factory.NetworkParams(model="unet_torchvision", weights=weights,
+                                 options={"architecture": architecture, "depth": depth, "width": width})
+
+
 def build(params: factory.NetworkParams, classes: int = 4, size: int = 64, seed: int = 0) -> factory.Normalised:
     return factory.build(params, classes, (size, size), seed)
 

@@ -3,7 +3,9 @@
 Every network is wrapped in `Normalised`: images stay uint8 up to the model, so its normalisation can't be got wrong.
 """
 
+import functools
 import json
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Literal, Self
@@ -177,8 +179,12 @@ def _adopt(net: nn.Module, state: dict[str, torch.Tensor], classes: int, source:
     """Load `state` strictly, except heads for another number of classes, which stay as initialised.
 
     A head is a tensor whose shape differs in the first dimension alone, which is `classes` here. A hidden layer can't
-    be taken for one: the next layer's input would differ too.
+    be taken for one: the next layer's input would differ too. A network with an encoder takes the weights of a
+    classification network for that, and says so.
     """
+    if hasattr(net, "with_encoder") and (encoded := net.with_encoder(state)):
+        _tell_once(f"weights {source}: taken for the encoder; what follows it starts as drawn")
+        state = encoded
     heads = {key: own for key, own in net.state_dict().items() if key in state and state[key].ndim
              and state[key].shape[1:] == own.shape[1:] and own.shape[:1] == (classes,) != state[key].shape[:1]}
     try:
@@ -186,6 +192,12 @@ def _adopt(net: nn.Module, state: dict[str, torch.Tensor], classes: int, source:
     except RuntimeError as error:
         raise UserError(f"weights {source} don't fit {type(net).__name__}: {_first_line(error)}; "
                     "params.yaml's model and options must be those that the weights were made for") from None
+
+
+@functools.cache
+def _tell_once(line: str) -> None:
+    """In this process, however many networks it builds."""
+    print(line, file=sys.stderr)
 
 
 def _read(path: Path) -> tuple[dict[str, torch.Tensor], tuple]:

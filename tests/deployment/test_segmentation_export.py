@@ -6,9 +6,9 @@ import pytest
 import torch
 from conftest import to_int8
 from exported_networks import answers
-from training_data import LRASPP, build, torchvision_segmentation, unet
+from training_data import LRASPP, build, torchvision_segmentation, unet, unet_torchvision
 
-from stages.deployment import export
+from stages.deployment import export, opset
 from stages.models import factory
 from stages.training.losses import cross_entropy_loss
 
@@ -71,6 +71,19 @@ def test_int8_agrees_with_float_pixel_by_pixel(upsampling):
     assert len(np.unique(quantised)) > 1000
     kinds = [node.op_type for node in small.graph.node]
     assert kinds[-1] == "Conv" and kinds.count("Conv") == 11 and "Cast" not in kinds
+
+
+def test_a_unet_on_an_encoder_is_exported_as_the_other_is():
+    net = trained(unet_torchvision(2, 4), 36, steps=15)
+    model = export.to_onnx(net, 36)
+    agrees(net, model, 36)
+    assert opset.operator_set(model) == 15
+    small = to_int8(model, scenes(32, 36, seed=100)[0], centred=True, per_channel=True)
+    onnx.checker.check_model(small, full_check=True)
+    images, target = scenes(16, 36, seed=200)
+    floats, quantised = answers(model, images), answers(small, images)
+    assert (floats.argmax(1) == target).mean() > 0.9
+    assert (floats.argmax(1) == quantised.argmax(1)).mean() > 0.97
 
 
 def test_an_exported_network_of_torchvision_whose_logits_are_added_and_resized():
