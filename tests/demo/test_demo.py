@@ -22,11 +22,12 @@ import numpy as np
 import onnx
 import pytest
 from conftest import ROOT, Project
-from drawn import DIGITS, digits, nearest_network, picture
+from known_digits import digits, nearest_network
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image, PngImagePlugin
 from sources import saved
 
+from benchmarks.drawn_digits import DIGITS, picture
 from demo import __main__ as demo
 from stages.core import files
 from stages.data import tiling

@@ -1,29 +1,21 @@
 """Pen strokes brought to the form of the training images: what that form is, and what networks make of the result."""
 
-import json
 import shutil
-import subprocess
-from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 from conftest import ROOT
-from drawn import DIGITS, digits, nearest_network, picture
+from known_digits import digits, nearest_network
 
+from benchmarks.drawn_digits import DIGITS, as_trained, picture, rgb
 from demo import strokes
 from stages.deployment import onnx_model
 
-HERE, DEMO = Path(__file__).parent, ROOT / "demo"
 NODE = pytest.mark.skipif(not shutil.which("node"), reason="Node.js is not installed")
 # width of the pen, ink, ground, size, place, angle: thin and thick, dark and light, on white, black and grey
 PENS = [{"width": 4, "ink": 0, "ground": 255, "size": 0.7}, {"width": 14, "ink": 255, "ground": 0},
         {"width": 18, "ink": 60, "ground": 230, "shift": (9, -7)}, {"width": 9, "ink": 200, "ground": 90, "turn": 4}]
-
-
-def rgb(images: np.ndarray) -> np.ndarray:
-    """(N,H,W) → (N,H,W,3)."""
-    return np.repeat(images[..., None], 3, -1)
 
 
 def bars(width: int, ink: int, ground: int, side: int = 32) -> np.ndarray:
@@ -69,18 +61,6 @@ def test_photographs_have_no_form():
 def test_classes_that_are_words_have_none_and_nothing_is_read(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert strokes.training_form(["car", "truck"]) is None and strokes.training_form(["9", "10"]) is None
-
-
-def as_trained(folder: Path, pictures: list[np.ndarray], form: dict) -> list[np.ndarray | None]:
-    """What demo/strokes.js makes of grey pictures: uint8 (32,32,3) each."""
-    cases = {"form": form, "size": 32, "pictures": [{"name": str(number), "height": one.shape[0], "width": one.shape[1]}
-                                                    for number, one in enumerate(pictures)]}
-    (folder / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
-    for number, one in enumerate(pictures):
-        np.concatenate([rgb(one), np.full((*one.shape, 1), 255, np.uint8)], -1).tofile(folder / f"{number}.rgba")
-    subprocess.run(["node", HERE / "demo_strokes.mjs", DEMO / "resize.js", DEMO / "strokes.js", folder], check=True)
-    squares = [np.fromfile(folder / f"{number}.square", np.uint8) for number in range(len(pictures))]
-    return [square.reshape(32, 32, 3) if len(square) else None for square in squares]
 
 
 @NODE

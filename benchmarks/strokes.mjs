@@ -1,4 +1,4 @@
-// Runs demo/strokes.js outside a browser: node demo_strokes.mjs <resize.js> <strokes.js> <folder>
+// Runs demo/strokes.js outside a browser: node strokes.mjs <resize.js> <strokes.js> <folder>
 // In: cases.json, {form, size, pictures: [{name, height, width}]}, and for each <name>.rgba. Out: <name>.square
 // (size,size,3), which is empty where there are no strokes.
 import { readFileSync, writeFileSync } from "node:fs";
