@@ -36,7 +36,7 @@ def main() -> None:
         raise UserError("models/student.int8.onnx reads other things than digits of 32 pixels; run the preset digits")
     chance = np.random.default_rng(0)
     drawn = [picture(digit, **pen) for pen in map(random_pen, [chance] * rounds, range(rounds)) for digit in DIGITS]
-    sizing = tiling.Sizing(card.image_size, card.resize, card.scale, card.overlap)
+    sizing = tiling.Sizing(*card.input_size, card.resize, card.scale, card.overlap)
     plain = np.stack([tiling.cut_image(rgb(one), sizing)[0] for one in drawn])
     with tempfile.TemporaryDirectory() as folder:
         formed = np.stack(as_trained(Path(folder), drawn, strokes.training_form(card.classes)))
