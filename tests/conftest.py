@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
+import forked
 import pytest
 import yaml
 from sources import Server
@@ -60,12 +61,16 @@ class Project:
         return self
 
     def run(self, *stages: str, arguments: tuple[str, ...] = (), **options) -> subprocess.CompletedProcess:
-        """`python -m stages.<stage>` for each in turn, up to the first that fails. options go to subprocess.run."""
-        fixed = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-        environment = os.environ | fixed | options.pop("env", {})
+        """`python -m stages.<stage>` for each in turn, up to the first that fails. env: what differs from this
+        process's environment; other options go to subprocess.run.
+        """
+        environment = os.environ | {"PYTHONPATH": str(ROOT)} | forked.ENVIRONMENT | options.pop("env", {})
         for stage in stages:
-            done = subprocess.run([sys.executable, "-m", f"stages.{stage}", *arguments], cwd=self.folder,
-                                  env=environment, capture_output=True, text=True, **options)
+            if options or environment["OMP_NUM_THREADS"] != "1":  # which libraries read as they are loaded
+                done = subprocess.run([sys.executable, "-m", f"stages.{stage}", *arguments], cwd=self.folder,
+                                      env=environment, capture_output=True, text=True, **options)
+            else:
+                done = forked.run(stage, arguments, self.folder, environment)
             if done.returncode:
                 break
         return done
