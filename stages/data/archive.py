@@ -261,10 +261,12 @@ def _copy(source: str | Path, member: Member, out: BinaryIO, left: int, limit: i
 
 @contextmanager
 def _archive_errors(source: str | Path, member: str = "") -> Iterator[None]:
-    """Turns what broken archives make their readers raise, which is nearly everything, into UserErrors."""
+    """Turns what broken archives make their readers raise, which is nearly everything, into UserErrors: a MemoryError
+    too, where an LZMA header claims four gigabytes; what is read here is small.
+    """
     try:
         yield
-    except (UserError, MemoryError):
+    except UserError:
         raise
     except Exception as error:
         # The system's errors have a number; those that bz2 and gzip raise for broken data have none. EINVAL is a seek

@@ -5,6 +5,7 @@ import io
 import os
 import tarfile
 import zipfile
+from pathlib import Path
 
 import pytest
 from sources import pack, two_classes
@@ -124,6 +125,14 @@ def test_make_new_says_which_file_of_an_archive_is_broken(content, tmp_path, mon
     source.write_bytes(content)
     with pytest.raises(UserError, match=r"^data/source/a\.zip: 'cat/000\.png' is broken"):
         new.look(Source("a.zip", ""), tmp_path, "", {})
+
+
+def test_memory_that_a_damaged_header_claims_is_no_want_of_memory():
+    def claim() -> io.BytesIO:
+        raise MemoryError  # as lzma does for a dictionary of 4 GB
+
+    with pytest.raises(UserError, match=r"^a\.zip: 'cat/a\.jpg' is broken or cut off \(MemoryError\); copy "):
+        archive.read(Path("a.zip"), archive.Member("cat/a.jpg", 9, claim))
 
 
 @pytest.mark.parametrize("damaged", [flipped(WHOLE, 80), encrypted(WHOLE), misnamed(WHOLE), far_away(WHOLE), b""])
