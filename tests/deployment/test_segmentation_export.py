@@ -75,7 +75,7 @@ def test_int8_agrees_with_float_pixel_by_pixel(upsampling):
 
 def test_a_unet_on_an_encoder_is_exported_as_the_other_is():
     net = trained(unet_torchvision(2, 4), 36, steps=15)
-    model = export.to_onnx(net, 36)
+    model = export.to_onnx(net, (36, 36))
     agrees(net, model, 36)
     assert opset.operator_set(model) == 15
     small = to_int8(model, scenes(32, 36, seed=100)[0], centred=True, per_channel=True)
