@@ -157,18 +157,18 @@ def network(card: onnx_model.Card, seed: int, quantised: Path | None = None, sur
         ("GlobalAveragePool", ["8"], {}), ("Flatten", ["9"], {}), ("Gemm", ["10", "w3", "b3"], {})]
     nodes = [helper.make_node(kind, names, [str(at) if at < len(steps) else "logits"], **options)
              for at, (kind, names, options) in enumerate(steps, 1)]
-    side = card.image_size
+    size = card.input_size
     graph = helper.make_graph(
-        nodes, "small", [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", side, side, 3])],
+        nodes, "small", [helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", *size, 3])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT,
-                                       ["batch", number, *([side, side] if card.colours else [])])], weights)
+                                       ["batch", number, *(size if card.colours else ())])], weights)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
     if not quantised:
         return model
     from onnxruntime import quantization
 
     class Reader(quantization.CalibrationDataReader):
-        batches = iter([{"image": chance.integers(0, 256, (8, side, side, 3), dtype=np.uint8)}])
+        batches = iter([{"image": chance.integers(0, 256, (8, *size, 3), dtype=np.uint8)}])
 
         def get_next(self):
             return next(self.batches, None)
@@ -195,8 +195,8 @@ def save(path: Path, pixels: np.ndarray, mode: str | None = None, **options) -> 
 CARDS = {
     "squash": onnx_model.Card(("<cat> & co", "ape", "bee", "dög", "elk", "fox"), 32, "squash", 1.0, 0, "classification",
                               (128.0,) * 3, (64.0,) * 3, "small", "student", "int8", (), "ab" * 32, "cd" * 32),
-    "crop": onnx_model.Card(("ape", "bee", "cat"), 24, "crop", 1.0, 0, "classification", (128.0,) * 3, (64.0,) * 3,
-                            "small", "student", "int8", (), "ab" * 32, "cd" * 32),
+    "crop": onnx_model.Card(("ape", "bee", "cat"), (24, 40), "crop", 1.0, 0, "classification", (128.0,) * 3,
+                            (64.0,) * 3, "small", "student", "int8", (), "ab" * 32, "cd" * 32),
     # Sorted as text, which is how the pipeline numbers classes: 10 comes before 2.
     "twelve": onnx_model.Card(tuple(sorted(map(str, range(12)))), 32, "squash", 1.0, 0, "classification", (128.0,) * 3,
                               (64.0,) * 3, "small", "student", "int8", (), "ab" * 32, "cd" * 32),
@@ -217,7 +217,7 @@ def prepared(kind: str) -> dict[str, bytes]:
     """
     card = CARDS[kind]
     with tempfile.TemporaryDirectory() as folder:
-        project = preset(Path(folder), card).set("data.source", "own.zip").set("split.image_size", card.image_size)
+        project = preset(Path(folder), card).set("data.source", "own.zip").set("split.image_size", [*card.input_size])
         project.set("split.resize", card.resize).set("split.scale", card.scale).set("split.overlap", card.overlap)
         project.set("data.layout", "image_mask_pairs" if card.colours else "image_folder")
         if card.colours:
