@@ -78,7 +78,7 @@ def test_killed_download_goes_on_where_it_stopped(project, serve, ranges):
     first.wait()
     have = part.stat().st_size
     assert not (project.folder / "data/raw.zip").exists()
-    done(project.run("fetch"))
+    done(project.run("fetch", timeout=120))
     assert f"bytes={have}-" in server.asked
     assert zipfile.ZipFile(project.folder / "data/raw.zip").namelist() == ["cat/1.png", "dog/1.png"]
     assert not (project.folder / ".work/fetch").exists()

@@ -1,6 +1,8 @@
 """Several people, one set of images: DVC keeps it, a remote hands it on, and nobody runs anything twice."""
 
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -27,6 +29,8 @@ def git(folder: Path, *arguments: str) -> str:
 def machines(tmp_path_factory) -> Iterator[tuple[Path, Path]]:
     """The first has fetched its images and pushed them; the second has cloned and pulled."""
     space = tmp_path_factory.mktemp("team").resolve()
+    patch = pytest.MonkeyPatch()
+    patch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))  # DVC runs `python`
     one, two, remote = space / "one", space / "two", space / "remote"
     copies.make(one)
     (one / ".dvc/config.local").unlink()  # so that DVC asks git
@@ -49,6 +53,7 @@ def machines(tmp_path_factory) -> Iterator[tuple[Path, Path]]:
     with chdir(two), Repo() as second:
         second.pull(targets=["fetch", f"{MINE}.dvc"])  # no other stage has run
     yield one, two
+    patch.undo()
 
 
 def test_what_dvc_keeps_is_in_git_by_name_and_not_by_bytes(machines):
