@@ -518,6 +518,7 @@ def _end_of_data(jpeg: bytes, at: int) -> int:
 # ── stages/data/decode.py ──
 
 REFUSED = {"EPS"}  # would start Ghostscript, a program that runs what the file says
+LARGE = 2**24  # pixels of a picture that is never held twice
 STRIP = 2**20  # pixels that are converted to RGB at a time
 ORIENTATION = 0x0112  # EXIF's number for how the camera was held
 XMP = b"http://ns.adobe.com/xap/1.0/\0"  # how a JPEG's segment of XMP data begins
@@ -598,11 +599,27 @@ def _check_jpeg(content: bytes, image: Image.Image) -> None:
         raise Unreadable("the picture data have no end: the file is cut off, and filled up")
     if not scans.is_complete:
         raise Unreadable(f"the picture ends after {scans.count} scans, and more belong to it: the file is cut off")
-    if may_be_cut(image, scans):
-        with _loaded(with_more_data(content, scans)) as other:
-            if any(strip.tobytes() != other.crop((0, top, image.width, top + strip.height)).tobytes()
-                   for top, strip in _strips(image)):
-                raise Unreadable("the picture data end too early: the file is cut off, and an end was put to it")
+    if may_be_cut(image, scans) and _changes(image, content, with_more_data(content, scans)):
+        raise Unreadable("the picture data end too early: the file is cut off, and an end was put to it")
+
+
+def _changes(image: Image.Image, content: bytes, other_content: bytes) -> bool:
+    """Whether the pixels of two JPEGs differ. image: the first, loaded. Large ones are compared at half their size,
+    which takes a quarter of the memory.
+    """
+    is_large = image.width * image.height > LARGE
+    first = _halved(content) if is_large else image
+    with _halved(other_content) if is_large else _loaded(other_content) as other:
+        return any(strip.tobytes() != other.crop((0, top, first.width, top + strip.height)).tobytes()
+                   for top, strip in _strips(first))
+
+
+def _halved(jpeg: bytes) -> Image.Image:
+    """Of a file that has been decoded."""
+    image = Image.open(io.BytesIO(jpeg), formats=readable_formats())
+    image.draft(None, (image.width // 2, image.height // 2))
+    image.load()
+    return image
 
 
 def _check_strips(image: Image.Image) -> None:

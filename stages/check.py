@@ -141,19 +141,17 @@ def find_source() -> Path | None:
 
 def check_room(source: Path | None) -> None:
     """Before the first stage has run: raises UserError where the disk is too small for raw.zip and the prepared images,
-    and for DVC's copies of both. Of a tar the images are not counted; of pictures cut into squares one square each is.
+    and for DVC's copies of both. Of a tar the images are not counted; of pictures cut into tiles one tile each is.
+    Where there is a raw.zip, whose room the next one takes, nothing is checked.
     """
     if source is None or archive.RAW.exists():
         return
     size = params.load("split", split.SplitParams).image_size
     pixels = math.prod(height_and_width(size))
-    if source.is_dir():
-        sizes = {path.name: path.stat().st_size for path in source.rglob("*") if path.is_file()}
-    elif zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as packed:
-            sizes = {info.filename: info.file_size for info in packed.infolist()}
-    else:
-        sizes = {source.name: source.stat().st_size}
+    try:
+        sizes = _unpacked(source)
+    except Exception:  # a broken archive, of which fetch says what is wrong
+        return
     needed = 2 * (sum(sizes.values()) + sum(map(has_image_suffix, sizes)) * pixels * 3)
     free = shutil.disk_usage(".").free
     if free < needed:
@@ -162,11 +160,22 @@ def check_room(source: Path | None) -> None:
                         "or lower split.image_size")
 
 
+def _unpacked(source: Path) -> dict[str, int]:
+    """Bytes of each file, by its path."""
+    if source.is_dir():
+        return {str(path): path.stat().st_size for path in source.rglob("*") if path.is_file()}
+    if zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as packed:
+            return {info.filename: info.file_size for info in packed.infolist()}
+    return {source.name: source.stat().st_size}
+
+
 def downloads() -> Iterator[tuple[str, str]]:
     """Section and architecture of the weights that torchvision would download."""
-    teacher, labels = params.load("teacher", factory.TeacherParams), params.load("scan", scan.ScanParams)
-    if teacher.weights == "imagenet" and teacher.model == "torchvision":
-        yield "teacher", str(teacher.options["architecture"])
+    labels, teacher = params.load("scan", scan.ScanParams), params.load("teacher", factory.TeacherParams)
+    for role, network in (("teacher", teacher), ("student", params.load("student", factory.NetworkParams))):
+        if network.weights == "imagenet" and "architecture" in network.options:
+            yield role, str(network.options["architecture"])
     if labels.weights == "imagenet":
         yield "scan", labels.backbone
 

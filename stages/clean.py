@@ -64,14 +64,14 @@ def clean() -> None:
     in_groups = {"groups": groups.counted(kept)} if any(row["group"] for row in kept) else {}
     skipped_files = {"skipped": leftover.counts(skipped)} if skipped else {}
     files.write_json(METRICS, counts | skipped_files | {"before": before, "after": after} | in_groups)
-    unit = "images"
+    balance, unit = (before, after), "images"
     if not has_classes:
         unit = "% of the pixels"
         with Raw() as raw:
-            before, after = pixel_shares(rows, {row["path"] for row in kept}, labels, raw.read, _split)
+            balance = pixel_shares(rows, {row["path"] for row in kept}, labels, raw.read, _split)
     are_telling = context.accuracy is None or context.accuracy >= policy.min_accuracy  # doubts about labels
     shown = [finding for finding in findings if are_telling or finding.issue != "label_suspect"]
-    figures.draw(rows, shown, before, after, unit, PLOTS)
+    figures.draw(rows, shown, *balance, unit, PLOTS)
     together = f"; {len({row['group'] for row in kept} - {''})} groups that split keeps whole" if in_groups else ""
     print(f"clean: {len(rows)} images, {len(rows) - len(kept)} taken out, {len(findings)} findings in {DECISIONS}"
           f"{together}", file=sys.stderr)

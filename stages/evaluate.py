@@ -156,7 +156,7 @@ def interval(name: str, draws: np.ndarray, limits: tuple[float, float]) -> dict[
 def distillation(quality: dict[str, dict], draws: dict[str, np.ndarray], primary: str,
                  shipped: str) -> dict[str, float]:
     """gain and int8_drop: points between means; gap_recovered: in %; their intervals. shipped: the network that the
-    int8 files were made of, baseline or student.
+    int8 files were made of: baseline, student or teacher.
 
     gap_recovered is absent where the teacher isn't ahead of the baseline: there is no gap to recover. Its interval is
     absent where the teacher isn't surely ahead.

@@ -96,8 +96,9 @@ def make_small(settings: QuantizeParams, task: str) -> dict[str, object]:
 
     scorer = quantize.ValScorer(task)
     role, on_val = shipped_role(settings.ship, scorer.score.primary)
-    # The teacher's is there to be compared: its network may be too large to rank each of its layers.
-    own = settings if settings.remedy == "none" else settings.model_copy(update={"remedy": "forms"})
+    # Where the teacher's is only there to be compared: its network may be too large to rank each of its layers.
+    is_compared = role != "teacher" and settings.remedy != "none"
+    own = settings.model_copy(update={"remedy": "forms"}) if is_compared else settings
     teacher = smallest(DEPLOYED["teacher"], own, scorer)
     write_small(teacher.form.model, DEPLOYED["teacher"], teacher.form, DEPLOYED["teacher_int8"])
 

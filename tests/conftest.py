@@ -64,13 +64,14 @@ class Project:
         """`python -m stages.<stage>` for each in turn, up to the first that fails. env: what differs from this
         process's environment; other options go to subprocess.run.
         """
-        environment = os.environ | {"PYTHONPATH": str(ROOT)} | forked.ENVIRONMENT | options.pop("env", {})
+        changes = {"PYTHONPATH": str(ROOT)} | forked.ENVIRONMENT | options.pop("env", {})
+        is_usual = not options and changes == {"PYTHONPATH": str(ROOT)} | forked.ENVIRONMENT
         for stage in stages:
-            if options or environment["OMP_NUM_THREADS"] != "1":  # which libraries read as they are loaded
-                done = subprocess.run([sys.executable, "-m", f"stages.{stage}", *arguments], cwd=self.folder,
-                                      env=environment, capture_output=True, text=True, **options)
+            if is_usual:
+                done = forked.run(stage, arguments, self.folder, os.environ | changes)
             else:
-                done = forked.run(stage, arguments, self.folder, environment)
+                done = subprocess.run([sys.executable, "-m", f"stages.{stage}", *arguments], cwd=self.folder,
+                                      env=os.environ | changes, capture_output=True, text=True, **options)
             if done.returncode:
                 break
         return done

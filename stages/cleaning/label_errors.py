@@ -23,7 +23,6 @@ GAMMA = 0.3  # of the kernel: exp(−0.3 · mean squared difference of standardi
 PENALTY = 0.1  # on the squared weights
 TOLERANCE = 1e-3  # of the largest gradient, at which the classifier is done, for up to 10 classes
 ROUNDS = 2  # divisions into folds, whose probabilities are averaged
-TELLING = 0.7  # accuracy below which suspicions are mostly the classifier's own errors
 Row = Mapping[str, object]  # of data/scan.csv
 
 
@@ -82,9 +81,8 @@ def find_label_errors(rows: Sequence[Row], thumbnails: np.ndarray, deep: Batched
     accuracy, guess = (result.predicted == labels[chosen]).mean(), np.bincount(labels[chosen]).max() / chosen.sum()
     unlearnt = ("; nothing was learnt, since naming the most frequent class is right as often: take these labels as "
                 "unchecked, or set scan.backbone") if accuracy <= guess else ""
-    few = "" if accuracy >= TELLING or unlearnt else ", most of them because so few were predicted right"
     return columns, (f"{100 * accuracy:.1f} % of {chosen.sum()} labels predicted "
-                     f"from other images, {result.suspect.sum()} suspect{few}{left_out}{unlearnt}")
+                     f"from other images, {result.suspect.sum()} suspect{left_out}{unlearnt}")
 
 
 class LabelScores(NamedTuple):

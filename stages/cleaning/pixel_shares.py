@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import ModuleType
 
 import numpy as np
+from tqdm import tqdm
 
 from stages.cleaning.findings import Row
 from stages.data.prepared import IGNORED, evenly_spaced
@@ -24,7 +25,7 @@ def pixel_shares(rows: Iterable[Row], kept: Collection[str], labels: ModuleType,
     names, found, left = [*labels.classes(()), REST], {}, {}
     for split, members in _by_split(rows, split_of).items():
         found[split], left[split] = np.zeros((2, len(names)), np.int64)
-        for number in evenly_spaced(len(members), MOST):
+        for number in tqdm(evenly_spaced(len(members), MOST), desc=f"shares in {split}", unit=" masks", disable=None):
             mask = labels.target(members[number], names, read)
             counts = np.bincount(np.where(mask == IGNORED, len(names) - 1, mask).ravel(), minlength=len(names))
             found[split] += counts

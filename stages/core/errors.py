@@ -53,7 +53,7 @@ def run(main: Callable[[], object]) -> None:
         elif full_disk(error):
             message = f"the disk is full ({message}); free some space and run the same command again"
         elif not isinstance(error, (UserError, OSError)):
-            if not (changed := altered()):
+            if not (changed := altered(stage)):
                 raise
             message = (f"{', '.join(changed)} {'is' if len(changed) == 1 else 'are'} not what dvc.lock says was made "
                        f"({type(error).__name__}: {message[:200]}); run dvc repro to make it anew "

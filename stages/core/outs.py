@@ -9,17 +9,19 @@ LOCK = Path("dvc.lock")
 SMALL = 2**24  # bytes that are hashed where a command failed; larger outs are arrays and networks
 
 
-def altered() -> list[str]:
-    """Small outs in the current folder that a stage reads and that are another file than was made; none without a
+def altered(command: str) -> list[str]:
+    """Small outs in the current folder that are another file than was made, of those that `command` reads: a stage its
+    deps, but never an out of its own, which it is making; another command any that a stage reads. None without a
     dvc.lock that can be read.
     """
     import yaml
 
     try:
-        stages = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"].values()
-        made = [(Path(out["path"]), out["md5"]) for stage in stages for out in stage.get("outs", ())
-                if out["size"] <= SMALL]
-        read = {place for stage in stages for dep in stage.get("deps", ()) for place in _and_above(Path(dep["path"]))}
+        stages = yaml.safe_load(LOCK.read_text(encoding="utf-8"))["stages"]
+        made = [(Path(out["path"]), out["md5"]) for name, stage in stages.items() for out in stage.get("outs", ())
+                if name != command and out["size"] <= SMALL]
+        readers = [stages[command]] if command in stages else stages.values()
+        read = {place for stage in readers for dep in stage.get("deps", ()) for place in _and_above(Path(dep["path"]))}
         return [path.as_posix() for path in damaged(dict(made), lambda path: True) if path in read]
     except Exception:  # a command has failed already, and what it says is to be read
         return []

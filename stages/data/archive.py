@@ -262,7 +262,7 @@ def _copy(source: str | Path, member: Member, out: BinaryIO, left: int, limit: i
 @contextmanager
 def _archive_errors(source: str | Path, member: str = "") -> Iterator[None]:
     """Turns what broken archives make their readers raise, which is nearly everything, into UserErrors: a MemoryError
-    too, where an LZMA header claims four gigabytes; what is read here is small.
+    too, where an LZMA header claims four gigabytes.
     """
     try:
         yield
@@ -274,7 +274,9 @@ def _archive_errors(source: str | Path, member: str = "") -> Iterator[None]:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         place = f"{source}: {member!r}" if member else f"{source}"
-        raise UserError(f"{place} is broken or cut off ({one_line(error)}); copy or download the archive again, or "
+        fault = "asks for more memory than there is, or is broken" if isinstance(error, MemoryError) else (
+            "is broken or cut off")
+        raise UserError(f"{place} {fault} ({one_line(error)}); copy or download the archive again, or "
                         "unpack what can be unpacked into a folder there") from None
 
 

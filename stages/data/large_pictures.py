@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from stages.core import workdir
 from stages.data.annotations import outlines
 from stages.data.archive import Raw
-from stages.data.decode import pixel_count
+from stages.data.decode import LARGE, pixel_count
 
-LARGE = 2**24  # pixels
 LARGE_FILE = 2**26  # bytes
 
 
@@ -36,4 +35,7 @@ def room_for(raw: Raw, *names: str) -> Iterator[None]:
 def _is_large(raw: Raw, name: str) -> bool:
     if name not in raw.NameToInfo or outlines.is_outlines(name):
         return False
-    return raw.getinfo(name).file_size > LARGE_FILE or pixel_count(raw.read(name)) > LARGE
+    if raw.getinfo(name).file_size > LARGE_FILE:
+        return True
+    with raw.open(name) as file:
+        return pixel_count(file) > LARGE

@@ -22,7 +22,7 @@ PACKAGES = ("torch", "torchvision", "numpy", "pillow", "scikit-learn", "scipy", 
             "ImageHash", "cleanvision", "cleanlab", "dvc")
 # What is measured, its file below metrics/, its key, and the command that makes it; {primary}: the primary metric.
 SOURCES = (
-    ("scores of the four models", "quality.json", "{model}.{primary}", "dvc repro evaluate"),
+    ("scores of the models", "quality.json", "{model}.{primary}", "dvc repro evaluate"),
     ("their standard deviation over seeds", "quality.json", "student.{primary}_std", "dvc repro evaluate"),
     ("scores of the deployed files", "quality.json", "{model}.deployed", "dvc repro evaluate"),
     ("all scores of the small student's file", "quality.json", "shipped.{primary}", "dvc repro evaluate"),
@@ -77,8 +77,8 @@ def limits(quality: Mapping, classes: Sequence[str]) -> list[str]:
 def devices(quantisation: Mapping, has_masks: bool) -> list[tuple[str, str]]:
     """(runtime, whether the small file is right there): what its graph decides, and what was seen of such files."""
     oldest = quantisation["oldest_onnxruntime"]
-    unless = ", unless the first layer is in float" if quantisation["float_layers"] else ""
-    in_opencv4 = f"**wrong**{unless}: ship the float file to it" if quantisation["form"] == "int8" else "right"
+    unless = " unless its first layer is in float" if quantisation["float_layers"] else ""
+    in_opencv4 = f"**wrong**{unless}; ship the float file there" if quantisation["form"] == "int8" else "right"
     return [
         (f"onnxruntime {oldest} or newer on arm64 and on x86 with VNNI or without AVX2", "right; older ones refuse it"),
         ("the same on x86 with AVX2 and without VNNI (Haswell to Skylake, the first EPYC)",

@@ -79,7 +79,7 @@ def sizing(split: Mapping) -> str:
     side = pixels_text(split["image_size"])
     height, width = height_and_width(split["image_size"])
     cropped = (f"The central square of each image is resized to {side}." if height == width else
-               f"The largest central part of each image that has the shape of {side} is resized to that.")
+               f"The largest central part of each image with the aspect ratio {width}:{height} is resized to {side}.")
     if split["resize"] == "tiles":
         scale = "" if split["scale"] == 1 else f"scaled to {100 * split['scale']:g} % of their size, then "
         return (f"Images are {scale}cut into tiles of {side}, which overlap by at least {split['overlap']} pixels; the "

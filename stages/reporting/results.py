@@ -177,8 +177,9 @@ def small_teacher(quality: Mapping, size: Mapping, speed: Mapping) -> str:
     """What one would ship without distilling, beside what ships."""
     if quality["test"]["shipped_role"] == "teacher":
         return ""
-    lead = quality["teacher_int8"][quality["test"]["primary"]] - quality["int8"][quality["test"]["primary"]]
-    where = f"{points(lead)} {'above' if lead > 0 else 'below'}" if round(lead, 2) else "level with"
+    primary = quality["test"]["primary"]
+    lead = round(quality["teacher_int8"][primary] - quality["int8"][primary], 2)
+    where = f"{points(lead)} {'above' if lead > 0 else 'below'}" if lead else "level with"
     larger, slower = (table["teacher_int8"][key] / table["int8"][key] for table, key in (
         (size, "size_mb"), (speed, "latency_ms")))
     advice = " (`quantize.ship: teacher` ships it, where the device has room and time for it)" if lead > 0 else ""

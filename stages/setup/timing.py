@@ -16,7 +16,7 @@ from stages.data import augmentation
 from stages.data.parallel import WORKERS
 from stages.distillation import teacher_logits
 
-MODELS = 4  # teacher, baseline, student, int8
+MODELS = 5  # teacher, baseline, student, and two small ones
 WITHOUT_TORCH = ("fetch", "clean", "split", "evaluate", "benchmark", "report")
 LABEL_CHECK = 4.0  # seconds of the classifiers that predict labels out of fold, in a set of some hundred images
 SHARES = (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)  # of the epochs, which are tried for a first look
@@ -54,7 +54,7 @@ def by_stage(rates: Rates, amounts: Amounts, settings: Mapping, device: torch.de
     """Seconds of each stage. settings: all of params.yaml."""
     teacher, student = (settings[f"{role}_training"] for role in ("teacher", "student"))
     seeds, benchmark = len(student["seeds"]), settings["benchmark"]
-    answers = rates.teacher_image + (1 + 3 * seeds) * rates.student_image  # one for each file, of each seed
+    answers = 2 * rates.teacher_image + (1 + 3 * seeds) * rates.student_image  # one for each file, of each seed
     online = settings["targets"]["mode"] == "online"
     passes = student["epochs"] * seeds if online else _passes(settings)
     asked = passes * (amounts.train + amounts.unlabelled) * rates.teacher_image
@@ -68,7 +68,8 @@ def by_stage(rates: Rates, amounts: Amounts, settings: Mapping, device: torch.de
         "teacher_targets": 0.0 if online else asked,
         "train_baseline": _training(student, rates.baseline_step, rates.student_image, amounts, device),
         "distill": _training(student, rates.student_step, rates.student_image, amounts, device) + online * asked,
-        "quantize": rates.teacher_export + 2 * seeds * rates.student_export + seeds * rates.student_image
+        "quantize": rates.teacher_export + 2 * seeds * rates.student_export
+                    + (rates.teacher_image + seeds * rates.student_image)
                     * 4 * (settings["quantize"]["calibration_images"] + amounts.val),
         "verify": settings["verify"]["images"] * answers,
         "evaluate": amounts.test * answers,

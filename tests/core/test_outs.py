@@ -70,6 +70,14 @@ def test_a_command_that_fails_on_an_altered_out_says_so_in_one_line(locked, garb
     assert end.value.code.endswith("; run dvc repro to make it anew (if that doesn't help: make check)")
 
 
+def test_what_a_stage_is_making_itself_is_not_altered(locked, monkeypatch):
+    """Its error is a bug of its own, though another stage reads what it has written."""
+    monkeypatch.setattr(sys, "argv", ["stages/evaluate.py"])
+    files.write_json("metrics/size.json", {})
+    with pytest.raises(KeyError):
+        errors.run(size)
+
+
 def test_where_nothing_is_altered_it_is_a_bug_and_keeps_its_traceback(locked):
     def fails():
         raise KeyError("size_mb")

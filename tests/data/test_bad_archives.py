@@ -131,7 +131,7 @@ def test_memory_that_a_damaged_header_claims_is_no_want_of_memory():
     def claim() -> io.BytesIO:
         raise MemoryError  # as lzma does for a dictionary of 4 GB
 
-    with pytest.raises(UserError, match=r"^a\.zip: 'cat/a\.jpg' is broken or cut off \(MemoryError\); copy "):
+    with pytest.raises(UserError, match=r"^a\.zip: 'cat/a\.jpg' asks for more memory than there is, or is broken"):
         archive.read(Path("a.zip"), archive.Member("cat/a.jpg", 9, claim))
 
 

@@ -178,7 +178,7 @@ def test_weights_that_can_not_be_downloaded_are_told_and_stop_nothing(folder, mo
     assert last == "check: params.yaml holds together"
 
 
-@pytest.mark.parametrize("kind", ["zip", "folder", "tar"])
+@pytest.mark.parametrize("kind", ["zip", "folder", "classes", "tar"])
 def test_room_on_the_disk(folder, monkeypatch, kind):
     """10 + 20 bytes and one picture at 32×32, twice: 6204 bytes; of a tar its 30 bytes, twice."""
     path = folder / f"set.{kind}"
@@ -190,9 +190,13 @@ def test_room_on_the_disk(folder, monkeypatch, kind):
         path.mkdir()
         (path / "a.png").write_bytes(b"x" * 10)
         (path / "b.txt").write_bytes(b"x" * 20)
+    elif kind == "classes":  # names that repeat in each folder
+        for name in ("cat", "dog"):
+            (path / name).mkdir(parents=True)
+            (path / name / "1.png").write_bytes(b"x" * 10)
     else:
         path.write_bytes(b"x" * 30)
-    needed = 60 if kind == "tar" else 6204
+    needed = {"tar": 60, "classes": 2 * (20 + 2 * 32 * 32 * 3)}.get(kind, 6204)
     for free in (needed, needed - 1):
         monkeypatch.setattr(check.shutil, "disk_usage", lambda place, free=free: SimpleNamespace(free=free))
         if free == needed:
@@ -201,6 +205,8 @@ def test_room_on_the_disk(folder, monkeypatch, kind):
             with pytest.raises(UserError, match=r"GB of disk: what it holds, its images at 32×32 pixels"):
                 check.check_room(path)
     check.check_room(None)
+    (folder / "broken.zip").write_bytes(b"PK\5\6" + bytes(10) + b"\xff" * 8)
+    check.check_room(folder / "broken.zip")  # of which fetch says what is wrong
     (folder / "data").mkdir()
     (folder / "data/raw.zip").touch()
     check.check_room(path)  # what fetch writes is here

@@ -84,7 +84,7 @@ class Case(NamedTuple):
         return tuple(map(np.concatenate, zip(*self.units(path), strict=True)))
 
     def seeds(self, name: str) -> list:
-        return [onnx_model.DEPLOYED[name]] if name == "teacher" else [
+        return [onnx_model.DEPLOYED[name]] if name in evaluate.SINGLE else [
             onnx_model.SEEDS / f"{name}-{seed}.onnx" for seed in SEEDS]
 
     def stats(self, path) -> np.ndarray:
@@ -109,8 +109,8 @@ def case(request, tmp_path_factory) -> Iterator[Case]:
               "colours": ((0, 0, 0), (230, 159, 0), (86, 180, 233)), "weights_sha256": "0" * 64,
               "settings_sha256": "1" * 64}
     card = onnx_model.Card(**{field.name: values[field.name] for field in dataclasses.fields(onnx_model.Card)})
-    spread = {"teacher": 0.001, "baseline": 0.01, "student": 0.005, "int8": 0.008}
-    networks = {onnx_model.DEPLOYED["teacher"]: "teacher"} | {
+    spread = {"teacher": 0.001, "baseline": 0.01, "student": 0.005, "int8": 0.008, "teacher_int8": 0.002}
+    networks = {onnx_model.DEPLOYED[name]: name for name in evaluate.SINGLE} | {
         onnx_model.SEEDS / f"{name}-{seed}.onnx": name for name in ("baseline", "student", "int8") for seed in SEEDS}
     for path, name in networks.items():
         onnx_model.write(network(truth + spread[name] * random.normal(size=truth.shape), task), card,
@@ -214,6 +214,8 @@ def test_accuracy_where_the_teacher_errs_is_a_mean_over_seeds(case):
         values = [100 * (case.pooled(path)[1] == actual)[actual != teacher].mean() for path in case.seeds(name)]
         assert case.quality[name]["where_teacher_errs"] == near(np.mean(values))
         assert case.quality[name]["where_teacher_errs_std"] == near(np.std(values, ddof=1))
+    small = case.pooled(onnx_model.DEPLOYED["teacher_int8"])[1]
+    assert case.quality["teacher_int8"]["where_teacher_errs"] == near(100 * (small == actual)[actual != teacher].mean())
     assert "where_teacher_errs" not in case.quality["teacher"]
 
 
@@ -230,11 +232,11 @@ def test_the_table_tells_of_the_test(case):
     assert {"images": images, "seeds": 3, "resamples": 200, **words}.items() <= case.quality["test"].items()
     key = words["primary"]
     assert case.printed == "evaluate: " + ", ".join(
-        f"{name} {case.quality[name][key]:.2f} %" for name in ("teacher", "baseline", "student", "int8"))
+        f"{name} {case.quality[name][key]:.2f} %" for name in onnx_model.DEPLOYED)
 
 
 def test_plots_are_of_the_deployed_files(case):
-    for name, path in onnx_model.DEPLOYED.items():
+    for name, path in ((name, onnx_model.DEPLOYED[name]) for name in evaluate.DRAWN):
         counts = metrics.confusion_matrix(*case.pooled(path), labels=range(4))
         rows = [row for row in files.read_csv(evaluate.PLOTS / "classes.csv") if row["model"] == name]
         recall = [100 * counts[label, label] / max(1, counts[label].sum()) for label in range(4)]

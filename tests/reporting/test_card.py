@@ -16,7 +16,7 @@ def test_each_number_is_where_the_card_says():
     tables = {name: facts[name] for name in ("quality", "quantisation", "size", "speed", "data")}
     rows = list(card.sources(tables | {"timing/distill": facts["timing"]["distill"]}, "accuracy"))
     assert [(what, key) for what, _, key, _ in rows] == [
-        ("scores of the four models", "int8.accuracy"), ("their standard deviation over seeds", "student.accuracy_std"),
+        ("scores of the models", "int8.accuracy"), ("their standard deviation over seeds", "student.accuracy_std"),
         ("scores of the deployed files", "int8.deployed"),
         ("all scores of the small student's file", "shipped.accuracy"),
         ("gain of distillation", "distillation.gain"), ("gap recovered", "distillation.gap_recovered"),
@@ -42,14 +42,14 @@ def test_a_number_that_is_missing_has_no_source():
     assert list(card.sources(tables, "miou")) == []
     tables["quality"] = {"int8": {"miou": 0.0}, "student": {"miou_std": 1.0}, "distillation": 3}
     assert list(card.sources(tables, "miou")) == [
-        ("scores of the four models", "metrics/quality.json", "int8.miou", "dvc repro evaluate"),
+        ("scores of the models", "metrics/quality.json", "int8.miou", "dvc repro evaluate"),
         ("their standard deviation over seeds", "metrics/quality.json", "student.miou_std", "dvc repro evaluate")]
 
 
 @pytest.mark.parametrize(("form", "saturates", "expected"), [
-    ("int8", False, ["right; older ones refuse it", "right", "**wrong**: ship the float file to it"]),
+    ("int8", False, ["right; older ones refuse it", "right", "**wrong**; ship the float file there"]),
     ("int8", True, ["right; older ones refuse it", "**wrong**, but by `predict.py`, which computes exactly there",
-                    "**wrong**: ship the float file to it"]),
+                    "**wrong**; ship the float file there"]),
     ("int8 weights", False, ["right; older ones refuse it", "right", "right"])])
 def test_the_card_says_where_the_file_is_right(form, saturates, expected):
     quantisation = {"form": form, "saturates": saturates, "oldest_onnxruntime": "1.10", "float_layers": []}

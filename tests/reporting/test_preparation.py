@@ -82,8 +82,8 @@ SPLIT = {"image_size": 32, "overlap": 8, "scale": 1, "val_fraction": 0.15, "test
     ({"resize": "crop"}, "The central square of each image is resized to 32×32 pixels."),
     ({"resize": "squash", "image_size": [24, 40]}, "Each image is resized to 40×24 pixels (width × height), whatever "
                                                    "its aspect ratio."),
-    ({"resize": "crop", "image_size": [24, 40]}, "The largest central part of each image that has the shape of 40×24 "
-                                                 "pixels (width × height) is resized to that."),
+    ({"resize": "crop", "image_size": [24, 40]}, "The largest central part of each image with the aspect ratio 40:24 "
+                                                 "is resized to 40×24 pixels (width × height)."),
     ({"resize": "tiles"}, "Images are cut into tiles of 32×32 pixels, which overlap by at least 8 pixels; the tiles' "
                           "predictions are joined again, so that whole images are scored."),
     ({"resize": "tiles", "scale": 0.5}, "Images are scaled to 50 % of their size, then cut into tiles of 32×32 pixels, "
