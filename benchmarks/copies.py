@@ -62,6 +62,15 @@ def finish(run: subprocess.Popen, log: Path) -> None:
         raise UserError("dvc repro failed")
 
 
+def cpu_seconds(pid: int) -> float:
+    """The processor time that a process took, with that of its children that ended; 0 where there is no such one."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")  # user, system; the same of children that ended
+
+
 def md5s(folder: Path) -> dict[str, str]:
     """The md5 of each file below the outs in dvc.lock."""
     lock = yaml.safe_load((folder / "dvc.lock").read_text(encoding="utf-8"))

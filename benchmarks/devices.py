@@ -38,6 +38,7 @@ from stages.evaluation import confusion
 SCRIPT = Path(__file__).with_name("answer.py")
 EQUAL = 0.2  # points of accuracy or mean IoU
 LACKS_RUNTIME = 3  # answer.py's exit status
+LIMIT = 3600  # seconds that a process may take, for all its files
 
 
 class Answer(NamedTuple):
@@ -144,16 +145,25 @@ def answers(python: Sequence[str], tried: Sequence[tuple[Path, Path]], runtime: 
     while rest := tried[len(given):]:  # a crash ends the process; what comes after it gets another
         command = [*python, str(SCRIPT), runtime, *(str(path) for pair in rest for path in pair)]
         try:
-            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+            done = subprocess.run(command, capture_output=True, timeout=LIMIT)
+        except subprocess.TimeoutExpired as late:
+            done = subprocess.CompletedProcess(command, None, late.stdout or b"", late.stderr or b"")
         except OSError as error:
             raise UserError(f"{python[0]} can't be run ({error.strerror}); name a Python with --pythons") from None
         if done.returncode == LACKS_RUNTIME:
             break
-        told = map(json.loads, done.stdout.splitlines())
+        told = map(json.loads, done.stdout.rpartition(b"\n")[0].splitlines())  # whole lines only
         given += [Answer(**answer | {"classes": np.array(answer["classes"])}) for answer in told]
         if len(given) < len(tried):
-            given.append(Answer(runtime, "", np.array([]), 0.0, f"it crashed, with status {done.returncode}"))
+            given.append(Answer(runtime, "", np.array([]), 0.0, _fault(done)))
     return given
+
+
+def _fault(done: subprocess.CompletedProcess) -> str:
+    """Why it ended early, and its last line on stderr. returncode: None where its time was up."""
+    why = f"no answer within {LIMIT} s" if done.returncode is None else f"it crashed, with status {done.returncode}"
+    lines = done.stderr.decode(errors="replace").strip().splitlines()
+    return ": ".join([why, *(errors.printable(line[:300]) for line in lines[-1:])])
 
 
 def line(place: str, subjects: Sequence[Subject], given: Sequence[Answer]) -> str:

@@ -80,7 +80,7 @@ def kill_all(stage: str, outs: list[Path], seconds: float, count: int, moments: 
     expected, ends = digests(outs), Counter()
     for _ in range(count):
         process, moment = start(stage, outs), moments.uniform(0, seconds)
-        while process.is_alive() and cpu_seconds(process.pid) < moment:
+        while process.is_alive() and copies.cpu_seconds(process.pid) < moment:
             time.sleep(0.002)
         if process.is_alive():
             os.kill(process.pid, signal.SIGKILL)
@@ -171,11 +171,6 @@ def work(stage: str) -> None:
 def digests(outs: list[Path]) -> dict[str, str]:
     files = (path for out in outs for path in (out, *out.rglob("*")) if path.is_file())
     return {str(path): sha256(path) for path in files}
-
-
-def cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")  # user, system; the same of children that ended
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ class Repro:
 
     def cpu_seconds(self) -> float:
         """Of DVC, of what it started, and of what these started, ended ones included."""
-        return sum(map(_cpu_seconds, _family(self.process.pid)))
+        return sum(map(copies.cpu_seconds, _family(self.process.pid)))
 
     def kill(self, orphan: bool) -> str:
         """orphan: DVC alone. Returns what was at work: the stage, or `dvc` where it had not begun or had ended."""
@@ -175,14 +175,6 @@ def _family(pid: int) -> list[int]:
     except (FileNotFoundError, ProcessLookupError):
         return []
     return [pid, *(member for child in below for member in _family(child))]
-
-
-def _cpu_seconds(pid: int) -> float:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0.0
-    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")  # user, system; the same of children that ended
 
 
 if __name__ == "__main__":

@@ -237,7 +237,6 @@ class Worker:
 def serve(pipe) -> None:
     from stages import new, scan  # noqa: F401  imported before the memory is limited
 
-    read = {"archive": read_archive, "raw.zip": read_raw, "picture": read_picture}
     with tempfile.TemporaryDirectory() as folder, open(os.devnull, "w") as nowhere:
         os.chdir(folder)
         sys.stderr = nowhere
@@ -250,7 +249,7 @@ def serve(pipe) -> None:
             Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
             before, started = _memory("VmRSS"), time.process_time()
             signal.setitimer(signal.ITIMER_PROF, SECONDS)
-            outcome, message = _outcome(read[what], content)
+            outcome, message = _outcome(READERS[what], content)
             signal.setitimer(signal.ITIMER_PROF, 0)
             pipe.send((outcome, message, _memory("VmHWM") - before, time.process_time() - started))
 
@@ -308,15 +307,16 @@ def read_raw(content: bytes) -> None:
 
 def read_picture(content: bytes) -> None:
     """As scan and split decode it, as an image and as a mask."""
-    from stages.data import decode, large_pictures
+    from stages.data import decode
 
-    with large_pictures.room_for(content):
-        decode.decode_with_header(content)
-        try:
-            decode.decode_mask(content, colours=False)
-        except decode.OtherKind:
-            decode.decode_mask(content, colours=True)
+    decode.decode_with_header(content)
+    try:
+        decode.decode_mask(content, colours=False)
+    except decode.OtherKind:
+        decode.decode_mask(content, colours=True)
 
+
+READERS = {"archive": read_archive, "raw.zip": read_raw, "picture": read_picture}
 
 if __name__ == "__main__":
     errors.run(main)

@@ -83,7 +83,7 @@ def _same_masks(subject: ModelUnderTest, answered: Iterable[tuple[Picture, dict]
         expected = tiling.blend(subject.sample.windows[picture.rows], logits).argmax(0)  # (H,W), as the model saw it
         with Image.open(folder / record["mask"]) as file:
             mask = np.asarray(file)
-        rows, columns = _nearest(mask.shape, expected.shape, card.resize == "crop")
+        rows, columns = _nearest(mask.shape, expected.shape, card.resize)
         inside = np.ix_(rows >= 0, columns >= 0)
         same = 100 * float(np.mean(mask[inside] == expected[np.ix_(rows[rows >= 0], columns[columns >= 0])]))
         given = {entry["class"]: entry["share"] for entry in record["shares"]}
@@ -99,9 +99,9 @@ def _same_masks(subject: ModelUnderTest, answered: Iterable[tuple[Picture, dict]
                        {"images": count, "percent": round(lowest, 2)})
 
 
-def _nearest(shape: tuple[int, int], shape_seen: tuple[int, int], is_cropped: bool) -> Iterator[np.ndarray]:
+def _nearest(shape: tuple[int, int], shape_seen: tuple[int, int], resize: str) -> Iterator[np.ndarray]:
     """For each row, then for each column, of a picture: that of what the model saw; -1 where it saw nothing."""
-    for axis, (length, length_seen) in enumerate(zip(shape, shape_seen, strict=True)):
-        side = min(length, round(shape[1 - axis] * length_seen / shape_seen[1 - axis])) if is_cropped else length
+    used = tiling.used_shape(*shape, tiling.Sizing(*shape_seen, resize, scale=1.0, overlap=0))
+    for length, length_seen, side in zip(shape, shape_seen, used, strict=True):
         at = np.floor((np.arange(length) + 0.5 - (length - side) / 2) * length_seen / side).astype(int)
         yield np.where((at >= 0) & (at < length_seen), at, -1)

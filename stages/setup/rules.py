@@ -265,8 +265,9 @@ def _mask_teacher(weights: Weights | None, squares: float) -> Iterator[Choice]:
                      "(data/weights/README.md).")
         yield from _mask_recipe("teacher", squares, MASK_PRESENTATIONS[0], MASK_RATES[0])
         return
-    yield Choice("teacher.model", "unet_torchvision", f"Pre-trained weights are at hand for its encoder: "
-                 f"{weights.source}.")
+    reason = ("ImageNet weights start its encoder." if weights.source == "imagenet" else
+              f"Pre-trained weights are at hand for its encoder: {weights.source}.")
+    yield Choice("teacher.model", "unet_torchvision", reason)
     yield Choice("teacher.options", {"architecture": weights.architecture} | ENCODER, "")
     yield Choice("teacher.weights", weights.source, "")
     yield Choice("teacher.mode", "finetune", "")

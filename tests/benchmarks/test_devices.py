@@ -101,6 +101,24 @@ def test_a_crash_costs_one_file_its_answer(tmp_path, images):
     assert devices.told(given, ["a", "b", "c"]) == ["onnxruntime, b: it crashed, with status -11"]
 
 
+def test_what_takes_too_long_or_fails_says_so(tmp_path, images, monkeypatch):
+    monkeypatch.setattr(devices, "LIMIT", 2)
+    python = tmp_path / "python"
+    python.write_text("""#!/bin/sh
+        if test $# -gt 4; then
+            echo '{"runtime": "x 1", "machine": "m", "classes": [0], "ms": 1.0, "refusal": ""}'
+            printf '{"runtime": "x'
+            exec sleep 60
+        fi
+        echo 'loading' >&2
+        echo 'no memory' >&2
+        exit 1
+        """)
+    python.chmod(0o755)
+    given = devices.answers([str(python)], [(images, images)] * 3, "onnxruntime")
+    assert [answer.refusal for answer in given] == ["", "no answer within 2 s", "it crashed, with status 1: no memory"]
+
+
 def test_a_python_that_is_none_is_one_line(images):
     with pytest.raises(UserError, match=r"no/python can't be run \(No such file or directory\); name a Python"):
         devices.answers(["no/python"], [(images, images)], "onnxruntime")

@@ -35,6 +35,14 @@ def test_a_seed_gives_the_same_damage():
     assert some[0] == some[1] and len(set(some)) == 3
 
 
+@pytest.mark.parametrize(("what", "kind"), [("archive", "zip"), ("raw.zip", "zip"), ("picture", "png palette")])
+def test_what_is_whole_is_read(tmp_path, monkeypatch, what, kind):
+    monkeypatch.chdir(tmp_path)
+    whole = mutation_seeds.pictures()[kind] if what == "picture" else mutation_seeds.pack(
+        *mutation_seeds.archives()[kind])
+    assert mutations._outcome(mutations.READERS[what], whole) == (mutations.READ, "")
+
+
 @pytest.mark.parametrize("error, outcome", [
     (None, mutations.READ), (UserError("a: broken; get it again"), mutations.REFUSED),
     (Unreadable("cut"), mutations.REFUSED), (UserError("two\nlines"), mutations.RAISED),

@@ -1,5 +1,7 @@
 """A JPEG that was cut and got an end marker is told from a whole one, of any coding; no whole one is refused."""
 
+import functools
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,10 +20,15 @@ MODES = ("RGB", "L", "CMYK")
 
 def content(coding: str, mode: str = "RGB", size: tuple[int, int] = (90, 70)) -> bytes:
     """A JPEG of clouds and noise."""
+    return saved(noisy_clouds(size).convert(mode), "JPEG", **CODINGS[coding])
+
+
+@functools.cache
+def noisy_clouds(size: tuple[int, int]) -> Image.Image:
     random = np.random.default_rng(0)
     clouds = Image.fromarray(random.integers(0, 256, (4, 5, 3), np.uint8)).resize(size, Image.Resampling.BICUBIC)
     noisy = (np.asarray(clouds) + random.integers(-9, 10, (*size[::-1], 3))).clip(0, 255).astype(np.uint8)
-    return saved(Image.fromarray(noisy).convert(mode), "JPEG", **CODINGS[coding])
+    return Image.fromarray(noisy)
 
 
 def scan_ends(whole: bytes) -> list[int]:

@@ -726,8 +726,11 @@ def test_originals_that_the_arrays_were_not_made_of(zoo, spoilt):
     assert "probabilities differ by" in failure("int8", "predict")
 
 
-@pytest.mark.parametrize("crop", [True, False])
-def test_where_a_mask_was_seen(crop):
-    rows, columns = predict_check._nearest((4, 8), (2, 2), crop)
-    assert rows.tolist() == [0, 0, 1, 1]
-    assert columns.tolist() == ([-1, -1, 0, 0, 1, 1, -1, -1] if crop else [0, 0, 0, 0, 1, 1, 1, 1])
+@pytest.mark.parametrize(("shape", "shape_seen", "resize", "expected_rows", "expected_columns"), [
+    ((4, 8), (2, 2), "crop", [0, 0, 1, 1], [-1, -1, 0, 0, 1, 1, -1, -1]),
+    ((4, 8), (2, 2), "squash", [0, 0, 1, 1], [0, 0, 0, 0, 1, 1, 1, 1]),
+    ((5, 7), (2, 1), "crop", [0, 0, 1, 1, 1], [-1, -1, 0, 0, 0, -1, -1]),  # 2.5 columns are used: 3
+    ((1, 3), (4, 1), "crop", [2], [-1, 0, -1])])  # of a quarter of one: 1
+def test_where_a_mask_was_seen(shape, shape_seen, resize, expected_rows, expected_columns):
+    rows, columns = predict_check._nearest(shape, shape_seen, resize)
+    assert (rows.tolist(), columns.tolist()) == (expected_rows, expected_columns)

@@ -67,6 +67,16 @@ def test_the_encoder_is_taken_from_a_classifier_and_the_rest_is_drawn(depth, the
     assert torch.allclose(x, features, rtol=1e-3, atol=1e-6)
 
 
+def test_a_classifier_of_old_counts_no_batches(monkeypatch):
+    theirs = {key: value for key, value in models.resnet18(weights=None).state_dict().items()
+              if not key.endswith("num_batches_tracked")}
+    monkeypatch.setattr(models.WeightsEnum, "get_state_dict", lambda weights, **how: theirs)
+    state = build(unet_torchvision(5, 2, "resnet18", "imagenet")).net.state_dict()
+    assert torch.equal(state["encoder.0.bn1.running_var"], theirs["bn1.running_var"])
+    assert torch.equal(state["encoder.0.conv1.weight"], theirs["conv1.weight"])
+    assert state["encoder.0.bn1.num_batches_tracked"] == 0
+
+
 def test_its_own_weights_are_taken_whole_but_for_the_head_of_other_classes(theirs, capsys):
     params = unet_torchvision(2, 2, weights="own.safetensors")
     other = build(unet_torchvision(2, 2), classes=7, seed=1)
@@ -87,7 +97,8 @@ def test_imagenet_weights_are_those_of_the_architecture(theirs, monkeypatch):
     (unet_torchvision(2, 2, "resnet18", FILE), f"weights {FILE} don't fit UNetTorchvision: .*Missing key"),
     (unet_torchvision(5, 2, "convnext_atto"), "architecture 'convnext_atto' is no network of torchvision that can"),
     (unet_torchvision(5, 2, "shufflenet_v2_x0_5"), "some that can: mobilenet_v2, resnet18"),
-    (unet_torchvision(6, 2), "depth is 6"), (unet_torchvision(5, 2, "squeezenet1_1"), "halves a picture 4 times")])
+    (unet_torchvision(6, 2), "depth is 6"),
+    (unet_torchvision(5, 2, "squeezenet1_1"), "params.yaml: options.depth is 5, but .* halves a picture 4 times")])
 def test_what_can_not_be_built_is_one_line(params, message, theirs):
     with pytest.raises(UserError, match=message) as refusal:
         build(params)

@@ -130,6 +130,14 @@ def test_masks():
     assert found["split.overlap"] < found["split.image_size"]
 
 
+@pytest.mark.parametrize(("weights", "reason"), [
+    (WEIGHTS, f"Pre-trained weights are at hand for its encoder: {WEIGHTS.source}."),
+    (Weights("mobilenet_v2", "imagenet"), "ImageNet weights start its encoder.")])
+def test_why_a_teacher_of_masks_has_an_encoder(weights, reason):
+    choices = rules.choose(FACTS._replace(**MASKS, teacher=weights))
+    assert [choice.reason for choice in choices if choice.key == "teacher.model"] == [reason]
+
+
 def test_a_teacher_of_masks_starts_from_the_weights_at_hand():
     found = chosen(**MASKS)
     assert (found["teacher.model"], found["teacher.weights"]) == ("unet_torchvision", WEIGHTS.source)

@@ -51,10 +51,12 @@ class UNetTorchvision(nn.Module):
         """A state dict of this network, its encoder from torchvision's `state` of the architecture, the rest as it is.
 
         None where `state` lacks some of the encoder's tensors: it is then a whole network's, or one's that doesn't fit.
+        Only counts of batches may be missing, as in the files of torchvision's first years.
         """
         own = self.state_dict()
         names = {key: key.split(".", 2)[2] for key in own if key.startswith("encoder.")}  # encoder.<level>.<name>
-        found = {key: state.get(f"features.{name}", state.get(name)) for key, name in names.items()}
+        counts = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
+        found = {key: state.get(f"features.{name}", state.get(name, counts.get(key))) for key, name in names.items()}
         return None if any(value is None for value in found.values()) else own | found
 
 
@@ -91,8 +93,8 @@ def _encoder(options: Options) -> tuple[list[nn.Sequential], list[int]]:
         levels[-1].add_module(name, layer.train())
         x = y
     if len(levels) < options.depth:
-        raise UserError(f"params.yaml: depth is {options.depth}, but {options.architecture} halves a picture "
-                        f"{len(levels)} times")
+        raise UserError(f"params.yaml: options.depth is {options.depth}, but {options.architecture} halves a "
+                        f"picture {len(levels)} times")
     return levels, [*channels, x.shape[1]]
 
 
