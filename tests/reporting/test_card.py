@@ -56,7 +56,7 @@ def test_the_card_says_where_the_file_is_right(form, saturates, expected):
     rows, with_masks = card.devices(quantisation, False), card.devices(quantisation, True)
     assert rows[0][0].startswith("onnxruntime 1.10 or newer") and [verdict for _, verdict in rows] == expected
     with_layers = card.devices(quantisation | {"float_layers": ["conv"]}, False)[2][1]
-    assert ("unless the first layer is in float" in with_layers) == (form == "int8")
+    assert ("unless its first layer is in float" in with_layers) == (form == "int8")
     assert with_masks[:2] == rows[:2] and with_masks[2][1].startswith("refuses it, and the float file too")
 
 
