@@ -10,6 +10,7 @@ import argparse
 import json
 import subprocess
 import tempfile
+from collections.abc import Callable
 from math import cos, radians, sin
 from pathlib import Path
 
@@ -32,20 +33,27 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     models = {name: onnx_model.open_model(onnx_model.DEPLOYED[name], 1) for name in ("teacher", "student", "int8")}
     card = models["int8"].card
-    if list(card.classes) != list("0123456789") or card.image_size != 32:
-        raise UserError("models/student.int8.onnx reads other things than digits of 32 pixels; run the preset digits")
+    if list(card.classes) != list("0123456789"):
+        raise UserError("models/student.int8.onnx reads other things than digits; run the preset digits")
     chance = np.random.default_rng(0)
     drawn = [picture(digit, **pen) for pen in map(random_pen, [chance] * rounds, range(rounds)) for digit in DIGITS]
     sizing = tiling.Sizing(*card.input_size, card.resize, card.scale, card.overlap)
-    plain = np.stack([tiling.cut_image(rgb(one), sizing)[0] for one in drawn])
+    plain = [tiling.cut_image(rgb(one), sizing)[0] for one in drawn]
     with tempfile.TemporaryDirectory() as folder:
-        formed = np.stack(as_trained(Path(folder), drawn, strokes.training_form(card.classes)))
+        formed = as_trained(Path(folder), drawn, strokes.training_form(card.classes), *card.input_size)
     truth = np.tile(np.arange(10), rounds)
     print(f"{10 * rounds} digits, % read{'':<4}  " + "".join(f"{digit:>5}" for digit in range(10)) + "  all")
     for name, model in models.items():
         for form, images in (("as they are", plain), ("brought to form", formed)):
-            right = (model(images).argmax(1) == truth).reshape(rounds, 10)
+            right = are_read(model, images, truth).reshape(rounds, 10)
             print(f"{name:<8}{form:<17}" + "".join(f"{100 * share:5.0f}" for share in (*right.mean(0), right.mean())))
+
+
+def are_read(model: Callable[[np.ndarray], np.ndarray], images: list[np.ndarray | None],
+             truth: np.ndarray) -> np.ndarray:
+    """bool (N,): which images, uint8 (H,W,3), are read as what they show; None, without strokes, never is."""
+    return np.array([image is not None and model(image[None]).argmax() == label
+                     for image, label in zip(images, truth, strict=True)])
 
 
 def random_pen(chance: np.random.Generator, number: int) -> dict:
@@ -101,16 +109,18 @@ def rgb(images: np.ndarray) -> np.ndarray:
     return np.repeat(images[..., None], 3, -1)
 
 
-def as_trained(folder: Path, pictures: list[np.ndarray], form: dict) -> list[np.ndarray | None]:
-    """What demo/strokes.js makes of grey pictures: uint8 (32,32,3) each, None where it finds no strokes."""
-    cases = {"form": form, "size": 32, "pictures": [{"name": str(number), "height": one.shape[0], "width": one.shape[1]}
-                                                    for number, one in enumerate(pictures)]}
+def as_trained(folder: Path, pictures: list[np.ndarray], form: dict, height: int,
+               width: int) -> list[np.ndarray | None]:
+    """What demo/strokes.js makes of grey pictures: uint8 (height,width,3) each, None where it finds no strokes."""
+    cases = {"form": form, "tile": {"height": height, "width": width},
+             "pictures": [{"name": str(number), "height": one.shape[0], "width": one.shape[1]}
+                          for number, one in enumerate(pictures)]}
     (folder / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
     for number, one in enumerate(pictures):
         np.concatenate([rgb(one), np.full((*one.shape, 1), 255, np.uint8)], -1).tofile(folder / f"{number}.rgba")
     subprocess.run(["node", HERE / "strokes.mjs", DEMO / "resize.js", DEMO / "strokes.js", folder], check=True)
-    squares = [np.fromfile(folder / f"{number}.square", np.uint8) for number in range(len(pictures))]
-    return [square.reshape(32, 32, 3) if len(square) else None for square in squares]
+    formed = [np.fromfile(folder / f"{number}.formed", np.uint8) for number in range(len(pictures))]
+    return [one.reshape(height, width, 3) if len(one) else None for one in formed]
 
 
 if __name__ == "__main__":

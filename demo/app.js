@@ -284,7 +284,7 @@ function showPad() {
 async function render(result, image, stored) {
   if (stored) result.answers.teacher ??= stored.labels ? await restored(stored) : stored;
   caption(image);
-  showPhotograph(image);
+  showPhotograph(image, result.image.part);
   showPad();
   (config.task === "classification" ? showClasses : showMasks)(result);
   for (const name of ["student", "teacher"]) showStatus(name, result.answers[name], result.done);
@@ -305,10 +305,10 @@ function caption(image) {
   $(".caption").textContent = name + (current.id === "draw" ? "" : size) + (truth === undefined ? "" : `, labelled ${truth}`);
 }
 
-// Shows the photograph in each frame; a mask covers the part of it that the networks get.
-function showPhotograph(image) {
-  const { naturalWidth: width, naturalHeight: height } = image, side = Math.min(width, height);
-  const cropped = config.sizing.resize === "crop";
+// Shows the photograph in each frame; a mask covers the part of it that the networks get, all of it by default.
+function showPhotograph(image, part) {
+  const { naturalWidth: width, naturalHeight: height } = image;
+  const [left, top, right, bottom] = part ?? [0, 0, width, height];
   for (const photo of $$(".photo")) {
     const shown = $("img", photo), style = photo.style;
     shown.src = image.src;
@@ -316,10 +316,10 @@ function showPhotograph(image) {
     shown.hidden = false;
     shown.className = Math.max(width, height) < 100 ? "tiny" : "";
     style.setProperty("--ratio", width / height);
-    style.setProperty("--wide", cropped ? `${(100 * side) / width}%` : "100%");
-    style.setProperty("--high", cropped ? `${(100 * side) / height}%` : "100%");
-    style.setProperty("--left", cropped ? `${(50 * (width - side)) / width}%` : "0");
-    style.setProperty("--top", cropped ? `${(50 * (height - side)) / height}%` : "0");
+    style.setProperty("--wide", `${(100 * (right - left)) / width}%`);
+    style.setProperty("--high", `${(100 * (bottom - top)) / height}%`);
+    style.setProperty("--left", `${(100 * left) / width}%`);
+    style.setProperty("--top", `${(100 * top) / height}%`);
   }
 }
 

@@ -2,6 +2,7 @@
 // The camera. On touch screens the system's own takes the picture, by a file input; elsewhere the page shows its video.
 
 let film; // the camera's stream, while it is open
+let isOpening = false; // the user is asked, or the camera starts: a second stream would never be stopped
 
 function listenToCamera() {
   const dialog = $("#lens"), input = $("#capture");
@@ -17,6 +18,8 @@ function listenToCamera() {
 }
 
 async function openCamera() {
+  if (isOpening) return;
+  isOpening = true;
   clearError();
   try {
     if (!navigator.mediaDevices) throw new Error("this page has to be opened as a file, or served by https");
@@ -24,6 +27,8 @@ async function openCamera() {
   } catch (error) {
     showError(`The camera can't be used: ${REASONS[error.name] ?? error.message}.`);
     return;
+  } finally {
+    isOpening = false;
   }
   $("#lens video").srcObject = film;
   $("#lens").showModal();

@@ -23,6 +23,7 @@ function listenToPad() {
   };
   $("#clear").onclick = () => {
     strokes.length = 0;
+    pointer = null; // by keyboard, it is clicked in the middle of a stroke, too
     openPad();
   };
 }

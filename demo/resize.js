@@ -47,14 +47,14 @@ function filters(side, from, to, count) {
   });
 }
 
-// picture: {height, width, rows(top, count): its pixels, RGBA} → {height, width, pixels: RGB}, resized.
+// picture: {height, width, rows(top, count): its pixels, RGBA} → {height, width, pixels: RGB, part: the box}, resized.
 function resized(picture, sizing) {
   const [height, width] = scaled(picture.height, picture.width, sizing);
-  const [left, top, right, bottom] = box(picture.height, picture.width, sizing);
+  const part = box(picture.height, picture.width, sizing), [left, top, right, bottom] = part;
   const across = filters(picture.width, left, right, width), down = filters(picture.height, top, bottom, height);
   const pixels = new Uint8Array(height * width * 3);
   (isDownFirst(picture, height, width) ? downAcross : acrossDown)(picture, across, down, pixels);
-  return { height, width, pixels };
+  return { height, width, pixels, part };
 }
 
 // The order affects the last bit. Pillow's since 13 (before, it was always horizontal first): vertical first if the

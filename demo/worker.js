@@ -1,8 +1,10 @@
 "use strict";
 // Runs the networks in a web worker, so that the page stays responsive. One script with onnxruntime-web, resize.js and
-// strokes.js. In: {load: …} once, then {picture, number, isStrokes: it is brought to the training images' form, isDrawn: it is not
-// timed, so that answers keep up with the pen} each. Out: {ready, failed: {network: reason}}, then {number, image,
-// answers, done} or {number, refused: reason}. The student's answer comes alone, with done: false, if the teacher is slow.
+// strokes.js.
+// In: {load: {module, binary, models, config}} once, then {picture, number, isStrokes, isDrawn} each. Strokes are brought
+// to the training images' form; what is drawn is not timed, so that answers keep up with the pen.
+// Out: {ready, failed: {network: reason}, coarse}, then {number, image, answers, done} or {number, refused: reason}. The
+// student's answer comes alone, with done: false, if the teacher is slow.
 
 // To time it, a network runs for a block of BLOCK ms: TURNS of them when it is loaded, one for each picture; once, if that
 // takes TOO_SLOW ms. A single short run would be 0 ms by some browsers' clocks: they tick once a millisecond, where asked

@@ -53,18 +53,34 @@ const actions = {
     }
   },
   pad: (tab) => tab.click("#draw"),
+  // Clears the pad by keyboard while the mouse draws on it.
+  interrupt: async (tab) => {
+    const { x, y } = await tab.locator("#pad").boundingBox();
+    await tab.mouse.move(x + 40, y + 40);
+    await tab.mouse.down();
+    await tab.mouse.move(x + 60, y + 60);
+    await tab.press("#clear", "Enter");
+    await tab.mouse.move(x + 80, y + 40);
+    await tab.mouse.up();
+  },
   clear: (tab) => tab.click("#clear"),
   strokes: (tab) => tab.click("#strokes"),
   size: (tab, { width, height }) => tab.setViewportSize({ width, height }),
-  camera: async (tab, { denied }) => {
+  camera: async (tab, { denied, clicks = 1 }) => {
     if (denied) await tab.evaluate(() => {
       navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("", "NotAllowedError"); };
     });
-    await tab.click("#camera");
+    await tab.evaluate((times) => {
+      const media = navigator.mediaDevices, ask = media.getUserMedia.bind(media);
+      window.films = []; // the streams that were opened
+      media.getUserMedia = async (wish) => window.films[window.films.push(await ask(wish)) - 1];
+      while (times--) document.querySelector("#camera").click();
+    }, clicks);
     if (denied) return tab.waitForTimeout(100);
     await tab.waitForFunction(() => document.querySelector("#lens video").videoWidth);
     await tab.click("#take");
     await tab.waitForFunction(() => document.querySelector(".caption").textContent.startsWith("photograph"));
+    return tab.evaluate(() => ({ films: window.films.map((film) => film.active) }));
   },
   // What axe finds that is serious or critical: [[rule, the first element's HTML], …].
   axe: async (tab) => {
@@ -185,10 +201,16 @@ function shown(tab) {
     };
     const both = (what) => ({ student: what("student"), teacher: what("teacher") });
     const box = (selector) => document.querySelector(selector)?.getBoundingClientRect().toJSON();
+    // [left, top, right, bottom] of a network's mask, as shares of the photograph beneath it.
+    const part = (name) => {
+      const photo = box(`.${name} .photo img`), over = box(`.${name} .mask`);
+      return over && [(over.left - photo.left) / photo.width, (over.top - photo.top) / photo.height,
+        (over.right - photo.left) / photo.width, (over.bottom - photo.top) / photo.height];
+    };
     return {
       state: document.body.dataset.state, hint: said("#hint"), wrong: document.querySelector("#hint").className === "wrong",
       verdict: said("#verdict"), caption: said(".caption"), absent: document.querySelector(".teacher .absent").hidden
-        ? null : said(".teacher .absent"), bars: both(bars), masks: both(mask),
+        ? null : said(".teacher .absent"), bars: both(bars), masks: both(mask), parts: both(part),
       shares: [...document.querySelectorAll(".legend tbody tr")].map((row) => [...row.children].map((cell) =>
         cell.textContent)), times: both((name) => said(`.answer.${name} .time`)),
       unsure: both((name) => document.querySelector(`.${name} .unsure`)?.hidden === false),

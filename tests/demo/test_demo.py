@@ -204,6 +204,7 @@ def save(path: Path, pixels: np.ndarray, mode: str | None = None, **options) -> 
     return path
 
 
+COLOURS = tuple(map(tuple, palette(3).tolist()))
 CARDS = {
     "squash": onnx_model.Card(("<cat> & co", "ape", "bee", "dög", "elk", "fox"), 32, "squash", 1.0, 0, "classification",
                               (128.0,) * 3, (64.0,) * 3, "small", "student", "int8", (), "ab" * 32, "cd" * 32),
@@ -215,8 +216,9 @@ CARDS = {
     "digits": onnx_model.Card(tuple("0123456789"), 32, "squash", 1.0, 0, "classification", (128.0,) * 3, (64.0,) * 3,
                               "nearest", "student", "int8", (), "ab" * 32, "cd" * 32),
     "tiles": onnx_model.Card(("land", "sea", "road"), 32, "tiles", 0.5, 8, "segmentation", (128.0,) * 3, (64.0,) * 3,
-                             "small", "student", "int8", tuple(map(tuple, palette(3).tolist())), "ab" * 32,
-                             "cd" * 32),
+                             "small", "student", "int8", COLOURS, "ab" * 32, "cd" * 32),
+    "middle": onnx_model.Card(("land", "sea", "road"), (24, 40), "crop", 1.0, 0, "segmentation", (128.0,) * 3,
+                              (64.0,) * 3, "small", "student", "int8", COLOURS, "ab" * 32, "cd" * 32),
 }
 
 
@@ -284,8 +286,12 @@ def write_teacher(folder: Path, card: onnx_model.Card, **changes) -> None:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> str:
-    """The page of a small classifier, without the runtime that npm would fetch."""
-    project = make(tmp_path_factory.mktemp("page"), "squash")
+    """The page of a small classifier."""
+    return without_runtime(make(tmp_path_factory.mktemp("page"), "squash"))
+
+
+def without_runtime(project: Project) -> str:
+    """Its page, without what npm would fetch."""
     (project.folder / "package.json").write_text('{"version": "1.0.0"}', encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "web_runtime", lambda: dict.fromkeys(("script", "module", "binary"), b""))
@@ -349,6 +355,19 @@ def test_the_numbers_are_those_that_were_measured(page):
     for name in ("teacher", "baseline", "student", "int8"):
         assert f"<td>{quality[name]['deployed']:.2f} %</td>" in text
     assert f"on {quality['test']['images']} test pictures" in text
+
+
+@pytest.mark.parametrize(("role", "shipped"), [
+    ("student", "small student, distilled, int8"), ("baseline", "small student, taught by labels alone, int8"),
+    ("teacher", "small teacher, int8")])
+def test_the_table_names_the_models(tmp_path, role, shipped):
+    project, card = make(tmp_path, "crop"), replace(CARDS["crop"], role=role)
+    onnx_model.write(network(card, 1), card, tmp_path / onnx_model.DEPLOYED["int8"])
+    quality = files.read_json(tmp_path / "metrics/quality.json")
+    quality["test"]["shipped_role"] = role
+    files.write_json(tmp_path / "metrics/quality.json", quality)
+    assert re.findall(r'<th scope="row">([^<]*)</th><td>', without_runtime(project)) == [
+        "teacher", "student, taught by labels alone", "student, distilled", shipped, "small teacher"]
 
 
 def test_the_gallery_shows_test_pictures_of_each_class_in_turn(page):
@@ -616,6 +635,22 @@ def test_masks_in_the_browser_are_python_s(pages, drive, tmp_path, browser):
 
 
 @in_browser
+def test_a_mask_covers_what_the_networks_get_of_the_picture(pages, drive, tmp_path):
+    """Of 24 × 40 pixels' shape: 75 × 125 pixels in the middle of 75 × 250 and of 150 × 125; tiles cover all."""
+    own = [str(save(tmp_path / f"{width}.png", pattern(height, width, 1))) for height, width in ((75, 250), (150, 125))]
+    drops = [{"do": "drop", "files": [path]} for path in own]
+    _, wide, high = drive(pages("middle"), drops)["steps"]
+    for step, path, part in ((wide, own[0], [0.25, 0, 0.75, 1]), (high, own[1], [0, 0.25, 1, 0.75])):
+        for name, deployed in (("student", "int8"), ("teacher", "teacher")):
+            expected, mask = python_says(pages("middle"), deployed, Path(path).read_bytes()), step["masks"][name]
+            drawn = np.frombuffer(base64.b64decode(mask["rgba"]), np.uint8).reshape(24, 40, 4)
+            assert (drawn[..., :3] == np.array(COLOURS, np.uint8)[expected]).all(-1).mean() > 0.99
+            assert step["parts"][name] == pytest.approx(part, abs=0.005)
+    tiled = drive(pages("tiles"), drops[:1])["steps"][1]
+    assert tiled["parts"]["student"] == pytest.approx([0, 0, 1, 1], abs=0.005)
+
+
+@in_browser
 def test_bad_pictures_are_one_line_and_the_last_good_one_stays(pages, drive, tmp_path):
     whole = save(tmp_path / "good.png", pattern(60, 60, 1))
     (tmp_path / "cut.png").write_bytes(save(tmp_path / "noise.png", pattern(200, 200, 2)).read_bytes()[:3000])
@@ -788,6 +823,15 @@ def test_digits_drawn_on_the_pad_are_read(pages, drive, browser):
     assert drawn[0]["caption"] == "Your drawing" and not found["problems"]
 
 
+@in_both
+def test_clearing_the_pad_ends_the_stroke_that_is_being_drawn(pages, drive, browser):
+    steps = [{"do": "pad"}, {"do": "interrupt"}, {"do": "draw", "strokes": DIGITS[1]}]
+    found = drive(pages("digits"), steps, browser=browser)
+    _, _, interrupted, drawn = found["steps"]
+    assert interrupted["caption"] == "an empty pad" and drawn["caption"] == "Your drawing"
+    assert not found["problems"]
+
+
 @in_browser
 def test_own_pictures_of_strokes_are_brought_to_form_unless_that_is_switched_off(pages, drive, tmp_path):
     project = pages("digits")
@@ -806,8 +850,9 @@ def test_own_pictures_of_strokes_are_brought_to_form_unless_that_is_switched_off
 
 @in_both
 def test_the_camera_s_picture_is_answered_and_where_there_is_none_one_line_says_why(pages, drive, browser):
-    _, taken, denied = drive(pages("squash"), [{"do": "camera"}, {"do": "camera", "denied": True}],
+    _, taken, denied = drive(pages("squash"), [{"do": "camera", "clicks": 2}, {"do": "camera", "denied": True}],
                              browser=browser)["steps"]
+    assert taken["films"] == [False]  # two quick clicks open it once, and it is stopped
     assert re.fullmatch(r"photograph.png, \d+ × \d+", taken["caption"]) and not taken["wrong"]
     assert denied["wrong"] and denied["hint"] == "The camera can't be used: it isn't allowed to this page."
     assert denied["bars"] == taken["bars"]

@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 from known_digits import digits, nearest_network
 
-from benchmarks.drawn_digits import DIGITS, as_trained, picture, rgb
+from benchmarks.drawn_digits import DIGITS, are_read, as_trained, picture, rgb
 from demo import strokes
 from stages.deployment import onnx_model
 
@@ -67,7 +67,7 @@ def test_classes_that_are_words_have_none_and_nothing_is_read(tmp_path, monkeypa
 def test_pen_paper_size_and_place_make_no_difference(tmp_path):
     form = strokes.form(rgb(digits(30)[0]))
     pens = PENS[:3]
-    squares = as_trained(tmp_path, [picture(DIGITS[digit], **pen) for digit in (2, 8) for pen in pens], form)
+    squares = as_trained(tmp_path, [picture(DIGITS[digit], **pen) for digit in (2, 8) for pen in pens], form, 32, 32)
     for same in (squares[:3], squares[3:]):
         assert np.ptp(np.stack(same).astype(int), 0).mean() < 12  # of 255 levels
     assert np.abs(squares[0].astype(int) - squares[3]).mean() > 40
@@ -77,7 +77,7 @@ def test_pen_paper_size_and_place_make_no_difference(tmp_path):
 def test_what_is_in_that_form_already_stays(tmp_path):
     form = {"ground": 0, "ink": 255, "edge": 1, "stroke": 5.2, "height": 20, "width": 20, "centre": "box"}
     upright = bars(6, 255, 0)[0]
-    square, = as_trained(tmp_path, [upright[..., 0]], form)
+    square, = as_trained(tmp_path, [upright[..., 0]], form, 32, 32)
     assert np.abs(square.astype(int) - upright).mean() < 6
 
 
@@ -88,9 +88,26 @@ def test_a_picture_without_strokes_is_none_and_a_dot_is_one(tmp_path):
     dot[20:24, 30:34] = 10
     empty, faint, dotted, tiny = as_trained(
         tmp_path, [np.zeros((40, 30), np.uint8), np.tile(np.arange(30, dtype=np.uint8), (20, 1)), dot,
-                   np.array([[255]], np.uint8)], form)
+                   np.array([[255]], np.uint8)], form, 32, 32)
     assert empty is None and faint is None and tiny is None
     assert dotted.max() > 200 > 50 > dotted.min()
+
+
+@NODE
+def test_the_form_fits_into_an_oblong_too(tmp_path):
+    form = {"ground": 0, "ink": 255, "edge": 1, "stroke": 6, "height": 20, "width": 20, "centre": "box"}
+    formed, = as_trained(tmp_path, [bars(6, 255, 0)[0][..., 0]], form, 24, 40)
+    assert formed.shape == (24, 40, 3)
+    rows, columns = np.nonzero(formed[..., 0] > 127)
+    assert rows.min() + rows.max() == 23 and columns.min() + columns.max() == 39  # in the middle
+
+
+def test_a_picture_without_strokes_is_not_read():
+    def model(images):
+        return np.eye(10)[images[:, 0, 0, 0]]  # reads the level of the first pixel
+
+    images = [np.full((24, 40, 3), 3, np.uint8), None, np.full((24, 40, 3), 5, np.uint8)]
+    assert are_read(model, images, np.array([3, 0, 4])).tolist() == [True, False, False]
 
 
 def drawn_with(pens: list[dict]) -> list[np.ndarray]:
@@ -101,7 +118,7 @@ def drawn_with(pens: list[dict]) -> list[np.ndarray]:
 @NODE
 def test_digits_drawn_with_any_pen_are_read(tmp_path):
     form = strokes.form(rgb(digits(30)[0]))
-    squares = as_trained(tmp_path, drawn_with(PENS), form)
+    squares = as_trained(tmp_path, drawn_with(PENS), form, 32, 32)
     network = onnxruntime.InferenceSession(nearest_network(100).SerializeToString())
     answers = network.run(None, {"image": np.stack(squares)})[0].argmax(1).reshape(-1, 10)
     assert ((answers == np.arange(10)).sum(1) >= 9).all(), answers
@@ -115,5 +132,6 @@ def test_the_pipelines_student_reads_them(tmp_path, monkeypatch):
         pytest.skip("the student is one for other images than digits")
     monkeypatch.chdir(ROOT)
     form = strokes.training_form(model.card.classes)
-    answers = model(np.stack(as_trained(tmp_path, drawn_with(PENS), form))).argmax(1).reshape(-1, 10)
+    formed = as_trained(tmp_path, drawn_with(PENS), form, *model.card.input_size)
+    answers = model(np.stack(formed)).argmax(1).reshape(-1, 10)
     assert ((answers == np.arange(10)).sum(1) >= 9).all(), answers
