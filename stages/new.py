@@ -10,6 +10,8 @@ import argparse
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
+
 from stages.core import device, errors, params, workdir
 from stages.data import archive, leftover
 from stages.setup import draft, mask_codes, presets, rules, settings, summary, survey
@@ -72,6 +74,10 @@ def set_up(source: Source, scratch: Path, layout: str, layout_options: dict) -> 
     print("\nwhat only you know:", *(f"  {errors.printable(question)}" for question in questions), sep="\n")
     print("", *summary.time(seconds, sum(shorter.values()), first_look, watch.device.type, device.thread_count(),
                             watch.busy), sep="\n")
+    if watch.device.type == "cpu":
+        side_by_side = timing.side_by_side(len(values["student_training"]["seeds"]), watch.device)
+        # As measured: a few steps of teacher and student are as large as all of them.
+        print(summary.memory(device.peak_memory_mb() / 1e3, side_by_side, psutil.virtual_memory().available / 1e9))
 
 
 def look(source: Source, scratch: Path, layout: str, layout_options: dict) -> Found:

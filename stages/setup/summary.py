@@ -92,6 +92,18 @@ def time(seconds: Mapping[str, float], with_one_seed: float, first_look: tuple[M
         yield f"  for a first look, with one seed and {changes}, about {duration(shorter)}"
 
 
+def memory(peak: float, processes: int, free: float) -> str:
+    """What one process of those that train side by side takes at most, and what to do where that is more than there is.
+
+    peak, free: GB.
+    """
+    several = f", of which {processes} train side by side" if processes > 1 else ""
+    enough = ("" if processes * peak <= free else
+              "; with OMP_NUM_THREADS=1 one trains after the other" if peak <= free else
+              ", which is too little: take a smaller teacher, batch_size or split.image_size")
+    return f"  with up to {peak:.1f} GB of memory in a process{several}; {free:.1f} GB are free here{enough}"
+
+
 def duration(seconds: float) -> str:
     """Rounded to what an estimate is worth: 40 s, 12 min, 3 h 20 min, 2.5 days."""
     if seconds >= DAYS:

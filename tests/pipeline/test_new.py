@@ -60,7 +60,8 @@ def test_an_archive_becomes_a_run(project, setup):
     said = setup("my_pets.zip")
     for words in ("50 files", "image_folder", "classification, 2 classes: cat 12, dog 12", "20 train, 4 val, 24 test",
                   "val (20 %) will be drawn from train", "all 40×40 px, colour (48 looked at)", "2 files skipped",
-                  ".cr3 1", "bird", "split.image_size: 32", "report.licence", "make will take about"):
+                  ".cr3 1", "bird", "split.image_size: 32", "report.licence", "make will take about",
+                  "GB of memory in a process"):
         assert words in said, said
     written = project.params()
     assert written["data"] | {"masks": None} == {

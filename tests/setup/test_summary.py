@@ -46,3 +46,12 @@ def test_days_are_said_to_be_days_and_a_night_is_offered():
     assert len(list(summary.time(days, 28_000.0, LOOK, "cpu", 2, busy=1.0))) == 2  # a night already
     hopeless = ({"teacher_training": 5, "student_training": 4}, 100_000.0)
     assert len(list(summary.time(days, 100_000.0, hopeless, "cpu", 2, busy=1.0))) == 2
+
+
+@pytest.mark.parametrize(("peak", "processes", "free", "end"), [
+    (2.65, 2, 13.0, "2.6 GB of memory in a process, of which 2 train side by side; 13.0 GB are free here"),
+    (2.65, 2, 5.0, "5.0 GB are free here; with OMP_NUM_THREADS=1 one trains after the other"),
+    (2.65, 1, 2.0, "in a process; 2.0 GB are free here, which is too little: take a smaller teacher, batch_size or "
+                   "split.image_size")])
+def test_memory(peak, processes, free, end):
+    assert summary.memory(peak, processes, free).endswith(end)
