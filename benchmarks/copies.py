@@ -48,7 +48,11 @@ def make_fresh(folder: Path, params: Path | None, sources: bool = True) -> None:
 
 
 def start_repro(folder: Path, log: Path) -> subprocess.Popen:
-    """`dvc repro` in a process group of its own, its output appended to `log`."""
+    """What `make` does: DVC's notes are cleared up, then `dvc repro` in a process group of its own, its output appended
+    to `log`.
+    """
+    subprocess.run([sys.executable, "-m", "tools.dvc_state"], cwd=folder, check=True, stderr=subprocess.DEVNULL,
+                   env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[1])})
     paths = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     with open(log, "ab") as output:
         return subprocess.Popen([sys.executable, "-m", "dvc", "repro"], cwd=folder, env={**os.environ, "PATH": paths},

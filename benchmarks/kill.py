@@ -3,9 +3,10 @@
     python -m benchmarks.kill [--rounds 7] [--orphans 1] [--seed 0] [--params FILE]
 
 A round is a run of its own: as each stage begins, a share of its processor time is drawn, and once that is used,
-SIGKILL goes to DVC and all that it started; then `dvc repro` is given again, and the next stage's turn comes. What DVC
-does after a stage (hashing, caching, dvc.lock) belongs to its time. In rounds of `--orphans` DVC alone is killed, the
-stage lives on, and `dvc repro` is given again at once. A round ends with a whole run, whose outs are compared.
+SIGKILL goes to DVC and all that it started; then what `make` does is given again (DVC's notes are cleared up, then
+`dvc repro`), and the next stage's turn comes. What DVC does after a stage (hashing, caching, dvc.lock) belongs to its
+time. In rounds of `--orphans` DVC alone is killed, the stage lives on, and the same is given again at once. A round
+ends with a whole run, whose outs are compared.
 
 Out: a line a kill on stderr, and a table on stdout after each round; exit status 1 if a file differs, or if `dvc repro`
 ever failed (but for the line that an orphan is still at work): then somebody would have had to do something.
