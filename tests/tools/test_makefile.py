@@ -3,8 +3,23 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 from conftest import ROOT
+
+
+def set_up(project: Path, command: str) -> None:
+    """A folder in which make finds everything set up, and whose Python is this shell command."""
+    (project / ".venv/bin").mkdir(parents=True)
+    (project / ".dvc").mkdir()
+    shutil.copy(ROOT / "Makefile", project)
+    for number, name in enumerate(("requirements.txt", "constraints.txt", ".venv/ready", ".dvc/local.py",
+                                   ".dvc/config.local")):  # each as new as those before it, or newer
+        (project / name).touch()
+        os.utime(project / name, (number, number))
+    python = project / ".venv/bin/python"
+    python.write_text(f"#!/bin/sh\n{command}\n")
+    python.chmod(0o755)
 
 
 def test_an_environment_that_is_a_link_is_refused_and_left_alone(tmp_path):
@@ -21,14 +36,7 @@ def test_an_environment_that_is_a_link_is_refused_and_left_alone(tmp_path):
 
 def test_a_source_reaches_the_command_as_it_is_named(tmp_path):
     """No shell and no make acts on what stands in a file's name."""
-    for name in ("requirements.txt", "constraints.txt", ".dvc/local.py", ".venv/ready", ".dvc/config.local"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    shutil.copy(ROOT / "Makefile", tmp_path)
-    python = tmp_path / ".venv/bin/python"
-    python.parent.mkdir()
-    python.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
-    python.chmod(0o755)
+    set_up(tmp_path, 'printf "%s|" "$@"')
     for arguments, words in ((["SOURCE=my cats' $(touch x) `y`.zip"], "-m|stages.new|--|my cats' $(touch x) `y`.zip|"),
                              (["SOURCE=a", "FORCE=1"], "-m|stages.new|--force|--|a|"), ([], "-m|stages.new|--||"),
                              (["SOURCE=a", "LAYOUT=b", "OPTIONS={c: ['d']}"],
@@ -41,16 +49,7 @@ def test_a_source_reaches_the_command_as_it_is_named(tmp_path):
 def test_a_folder_may_have_any_name(tmp_path):
     """The shell must not act on it."""
     project = tmp_path / 'it\'s "a" $(touch acted) `touch acted` folder'
-    (project / ".venv/bin").mkdir(parents=True)
-    (project / ".dvc").mkdir()
-    shutil.copy(ROOT / "Makefile", project)
-    for number, name in enumerate(("requirements.txt", "constraints.txt", ".venv/ready", ".dvc/local.py",
-                                   ".dvc/config.local")):  # each as new as those before it, or newer
-        (project / name).touch()
-        os.utime(project / name, (number, number))
-    python = project / ".venv/bin/python"
-    python.write_text('#!/bin/sh\necho "$@"\n')
-    python.chmod(0o755)
+    set_up(project, 'echo "$@"')
     done = subprocess.run(["make", "--no-print-directory", "check"], cwd=project, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "-m stages.check\n-m tools.check_outs\n"), done.stderr
     assert not list(tmp_path.rglob("acted"))
@@ -58,14 +57,7 @@ def test_a_folder_may_have_any_name(tmp_path):
 
 def test_a_user_without_a_home_gets_one_in_the_project(tmp_path):
     """DVC ends where there is neither $HOME nor an entry for the user."""
-    for name in ("requirements.txt", "constraints.txt", ".dvc/local.py", ".venv/ready", ".dvc/config.local"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).touch()
-    shutil.copy(ROOT / "Makefile", tmp_path)
-    python = tmp_path / ".venv/bin/python"
-    python.parent.mkdir()
-    python.write_text('#!/bin/sh\necho "$HOME"\n')
-    python.chmod(0o755)
+    set_up(tmp_path, 'echo "$HOME"')
     own = tmp_path / ".dvc/tmp"
     for given, expected in (({}, own), ({"HOME": ""}, own), ({"HOME": "/a b"}, "/a b")):
         done = subprocess.run(["make", "--silent", "preset"], cwd=tmp_path, capture_output=True, text=True,
