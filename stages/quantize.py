@@ -100,17 +100,18 @@ def make_small(settings: QuantizeParams, task: str) -> dict[str, object]:
     is_compared = role != "teacher" and settings.remedy != "none"
     own = settings.model_copy(update={"remedy": "forms"}) if is_compared else settings
     teacher = smallest(DEPLOYED["teacher"], own, scorer)
-    write_small(teacher.form.model, DEPLOYED["teacher"], teacher.form, DEPLOYED["teacher_int8"])
+    write_small(teacher.form.model, teacher.card, teacher.form, DEPLOYED["teacher_int8"])
 
     trained = seeds.read(role)
     best = str(trained["best"])
     small = teacher if role == "teacher" else smallest(seed_file(role, best), settings, scorer)
     for seed in [best] if role == "teacher" else trained["val"]:
-        path, model = seed_file(role, seed), small.form.model
+        path, model, card = seed_file(role, seed), small.form.model, small.card
         if seed != best:
-            with quantize.quantiser(onnx.load(path), small.form.settings, centred(path)) as ready:
+            card = onnx_model.open_model(path, 1).card
+            with quantize.quantiser(onnx.load(path), small.form.settings, card.centred()) as ready:
                 model = ready.quantised(small.form.excluded_nodes)
-        write_small(model, path, small.form, seed_file("int8", seed))
+        write_small(model, card, small.form, seed_file("int8", seed))
     shutil.copyfile(seed_file("int8", best), DEPLOYED["int8"])
     if small.drop > settings.max_drop:
         print(f"quantize: on val the small network is {small.drop:.2f} points behind the float one, and "
@@ -130,6 +131,7 @@ class Small(NamedTuple):
 
     form: quantize.Candidate
     before: float  # the float file's score on val, in %
+    card: Card  # the float file's
 
     @property
     def drop(self) -> float:
@@ -145,19 +147,14 @@ def smallest(path: Path, settings: QuantizeParams, scorer: quantize.ValScorer) -
     import onnx
 
     print(f"quantize: {path}, small", file=sys.stderr)
-    model = onnx.load(path)
+    model, card = onnx.load(path), onnx_model.open_model(path, 1).card
     before = scorer(model)
-    with quantize.quantiser(model, settings, centred(path)) as ready:
-        return Small(quantize.best(quantize.candidates(ready, scorer, before - settings.max_drop)), before)
+    with quantize.quantiser(model, settings, card.centred()) as ready:
+        return Small(quantize.best(quantize.candidates(ready, scorer, before - settings.max_drop)), before, card)
 
 
-def centred(path: Path) -> bool:
-    return onnx_model.open_model(path, 1).card.centred()
-
-
-def write_small(model, source: Path, form: quantize.Candidate, path: Path) -> None:
-    """model: an onnx.ModelProto that was made of the float file `source` as `form` was."""
-    card = onnx_model.open_model(source, 1).card
+def write_small(model, card: Card, form: quantize.Candidate, path: Path) -> None:
+    """model: an onnx.ModelProto that was made as `form` was. card: of the float file that it was made of."""
     card = dataclasses.replace(card, form=quantize.FORMS[form.settings.mode], settings_sha256=digest(
         card.settings_sha256, form.settings, form.excluded_nodes))
     onnx_model.write(model, card, path)
