@@ -28,7 +28,9 @@ STUDENT = {"depth": 10, "width": 32}  # of small_resnet, 1.2 M parameters
 STUDENT_STRIDES = ((64, 4), (48, 2), (0, 1))  # from this size on: by how much the picture shrinks before stage two
 PRESENTATIONS = 200_000
 EPOCHS = (30, 300)  # at least, at most
-# One that starts from pre-trained weights needs half of that, and smaller steps (benchmarks/RESULTS.md).
+# One that starts from pre-trained weights needs half of that, smaller steps, and pictures as large as those that it
+# learned from: smaller ones are enlarged (benchmarks/RESULTS.md).
+STARTED_SIZE = 96
 STARTED_PRESENTATIONS = 100_000
 STARTED_EPOCHS = (15, 150)
 STARTED_RATE = 0.05
@@ -167,7 +169,7 @@ def imbalance(classes: Mapping[str, int]) -> float:
 
 
 def _classes(facts: Facts) -> Iterator[Choice]:
-    size = image_size(facts.short_side)
+    size = max(image_size(facts.short_side), STARTED_SIZE if facts.student_weights else 0)
     yield Choice("scan.backbone", facts.teacher.architecture,
                  "Features of a pre-trained network find wrong labels better than pixels do.")
     yield Choice("scan.weights", facts.teacher.source, "")
@@ -195,7 +197,10 @@ def input_sides(facts: Facts, size: int) -> list[int]:
 def _input_size(facts: Facts, size: int) -> Choice:
     if facts.aspect == 1:
         return Choice("split.image_size", size,
-                      f"The size nearest to the images' median short side, {facts.short_side} px.")
+                      f"The size nearest to the images' median short side, {facts.short_side} px."
+                      if size == image_size(facts.short_side) else
+                      f"The images' median short side is {facts.short_side} px; they are enlarged to the size that the "
+                      "student's start learned from.")
     times, long, short = ((facts.aspect, "wide", "high") if facts.aspect > 1 else (1 / facts.aspect, "high", "wide"))
     return Choice("split.image_size", input_sides(facts, size),
                   f"Height and width. Most images are about {times:.2f} times as {long} as {short}, and so is this; it "

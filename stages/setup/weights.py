@@ -7,7 +7,7 @@ from pathlib import Path
 from stages.core import efficientnet_lite
 from stages.core.errors import UserError
 from stages.models import factory
-from stages.setup.rules import ENCODER, STUDENT, Weights
+from stages.setup.rules import ENCODER, STARTED_SIZE, STUDENT, Weights, student_options
 
 FIRST = "mobilenet_v2"  # of several files: small, quick to fine-tune
 STUDENT_FILE = f"small_resnet_{STUDENT['depth']}_{STUDENT['width']}.safetensors"
@@ -40,9 +40,9 @@ def teacher(task: str) -> Weights | None:
     return Weights("torchvision", FIRST, "imagenet") if can_be_had(FIRST) else None
 
 
-def student(options: dict) -> str:
-    """The name of the file that fits the student of the rules, with these options; "" where there is none."""
-    is_there = (factory.WEIGHTS / STUDENT_FILE).is_file()
+def student() -> str:
+    """The name of the file that fits the student of the rules; "" where there is none."""
+    is_there, options = (factory.WEIGHTS / STUDENT_FILE).is_file(), student_options(STARTED_SIZE)
     return STUDENT_FILE if is_there and not _problem("small_resnet", options, STUDENT_FILE) else ""
 
 

@@ -33,6 +33,14 @@ def test_networks_and_crops_follow_the_size(short_side, stride, stem, padding):
     assert found["student_training.augment.padding"] == found["teacher_training.augment.padding"] == padding
 
 
+def test_pictures_are_no_smaller_than_those_that_the_students_start_learned_from():
+    found = chosen(short_side=32, student_weights="a.safetensors")
+    assert found["split.image_size"] == 96 and found["student.options"]["stride"] == 4
+    assert chosen(short_side=150, student_weights="a.safetensors")["split.image_size"] == 150
+    oblong = chosen(short_side=32, aspect=16 / 9, student_weights="a.safetensors")
+    assert oblong["split.image_size"] == [72, 128]
+
+
 @pytest.mark.parametrize(("train", "student", "teacher", "batch"), [
     (100, 300, 30, 32), (1000, 200, 14, 32), (3400, 59, 6, 64), (100_000, 30, 6, 64)])
 def test_epochs_follow_the_number_of_images(train, student, teacher, batch):

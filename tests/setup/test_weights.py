@@ -34,7 +34,7 @@ def store(path: Path, architecture: str) -> None:
 def test_without_a_file_and_a_network_a_package_has_weights(here):
     assert weights.teacher("classification") == rules.Weights("timm", "tf_efficientnet_lite0", "imagenet")
     assert weights.teacher("segmentation") is None
-    assert weights.student(rules.student_options(96)) == ""
+    assert weights.student() == ""
 
 
 def test_a_file_that_is_named_like_a_network_and_fits(here, capsys):
@@ -78,5 +78,4 @@ def test_what_torchvision_has(here, monkeypatch):
 def test_a_student_to_start_from(here):
     own = factory.NetworkParams(model="small_resnet", options=rules.student_options(96), weights="none")
     factory.save(factory.build(own, 7, (64, 64), seed=0), here / "small_resnet_10_32.safetensors")
-    assert weights.student(rules.student_options(150)) == "small_resnet_10_32.safetensors"
-    assert weights.student(rules.student_options(32)) == ""  # of another stride, so with other layers
+    assert weights.student() == "small_resnet_10_32.safetensors"
