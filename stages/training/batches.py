@@ -5,13 +5,15 @@ In: the prepared arrays. Out: `Batch`, the same ones for the same seed and epoch
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from stages.core.device import thread_count
 from stages.core.errors import UserError
-from stages.data import augmentation, prepared, rng
+from stages.data import augmentation, parallel, prepared, rng
 from stages.data.augmentation import ImageArrays
 from stages.data.prepared import UNLABELLED
 from stages.training.optim import Recipe
@@ -29,16 +31,18 @@ class Batch(NamedTuple):
 class Batches:
     """The order of samples, epoch by epoch. Subclasses make batches of them."""
 
-    def __init__(self, samples: int, labelled: int, recipe: Recipe, seed: int, weights: np.ndarray | None = None):
+    def __init__(self, samples: int, labelled: int, recipe: Recipe, seed: int, weights: np.ndarray | None = None,
+                 threads: int = 0):
         """samples: how many there are, N. labelled: how many of them have labels; an epoch is as long as these.
-        weights: float64 (N,), relative sampling weights; None: every sample once in a pass.
+        weights: float64 (N,), relative sampling weights; None: every sample once in a pass. threads: that make the
+        next batches while the network learns from this one, the same ones as without.
 
         Raises UserError where there are too few labelled images for BatchNorm.
         """
         if labelled < 2:
             raise UserError(f"there is {labelled} labelled training image, but BatchNorm needs two at once; add "
                             "images, or raise split.labelled_fraction")
-        self.samples, self.recipe, self.seed, self.weights = samples, recipe, seed, weights
+        self.samples, self.recipe, self.seed, self.weights, self.threads = samples, recipe, seed, weights, threads
         self.size = min(recipe.batch_size, labelled)
         self.steps = max(1, labelled // recipe.batch_size)  # of an epoch
 
@@ -47,14 +51,19 @@ class Batches:
         count = self.steps * self.size
         order = (rng.permutation(self.seed, number, self.samples)[:count] if self.weights is None
                  else rng.weighted_sample(self.weights, self.seed, number, count))
-        for samples in order.reshape(self.steps, self.size):
-            yield self.batch(samples, number)
+        yield from parallel.prefetch(partial(self.batch, epoch=number), order.reshape(self.steps, self.size),
+                                     self.threads)
 
     def batch(self, samples: np.ndarray, epoch: int) -> Batch:
         raise NotImplementedError
 
     def validation(self) -> Iterator[Batch]:
         raise NotImplementedError
+
+
+def prefetch_threads(device: torch.device) -> int:
+    """How many threads make batches ahead: some beside a GPU, none on a CPU, whose cores all compute the network."""
+    return 0 if device.type == "cpu" else min(4, thread_count())
 
 
 class ImageBatches(Batches):
@@ -67,7 +76,7 @@ class ImageBatches(Batches):
         """
         self.images = images or ImageArrays(prepared.images("train"))
         self.labels, self.device, self.teacher = prepared.targets("train"), device, teacher
-        super().__init__(len(self.images), len(self.labels), recipe, seed, weights)
+        super().__init__(len(self.images), len(self.labels), recipe, seed, weights, prefetch_threads(device))
 
     def epoch(self, number: int) -> Iterator[Batch]:
         if self.teacher:

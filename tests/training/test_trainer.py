@@ -11,8 +11,9 @@ from training_data import NET, image_batches, label_loss, recipe
 from stages.core.errors import UserError
 from stages.models import factory
 from stages.tasks.classification.metric import Score
+from stages.training import batches
 from stages.training.optim import build_optimizer, learning_rate
-from stages.training.trainer import Trainer, evaluate, update_average
+from stages.training.trainer import READ_EVERY, LossSums, Trainer, evaluate, update_average
 
 
 def learn(folder: Path, loss=None, net=None, **changes) -> tuple[nn.Module, list[dict]]:
@@ -62,6 +63,16 @@ def test_a_run_that_was_stopped_ends_in_the_same_bytes(prepared_folder, changes)
     resumed, again = learn(prepared_folder / "stopped", epochs=5, **changes)
     assert steps == 15  # six steps an epoch: two epochs were done, and are not done again
     assert fingerprint(resumed) == fingerprint(whole)
+    times = {"seconds": 0, "cpu_seconds": 0}
+    assert [row | times for row in again] == [row | times for row in history]
+
+
+@pytest.mark.parametrize("changes", [{}, {"imbalance": "weighted_sampler"}], ids=["plain", "weighted_sampler"])
+def test_batches_made_ahead_give_the_same_bytes(prepared_folder, monkeypatch, changes):
+    alone, history = learn(prepared_folder / "alone", **changes)
+    monkeypatch.setattr(batches, "prefetch_threads", lambda device: 2)
+    ahead, again = learn(prepared_folder / "ahead", **changes)
+    assert fingerprint(ahead) == fingerprint(alone)
     times = {"seconds": 0, "cpu_seconds": 0}
     assert [row | times for row in again] == [row | times for row in history]
 
@@ -163,3 +174,22 @@ def test_a_loss_part_that_is_not_finite_stops_with_the_step(prepared_folder):
 
     with pytest.raises(UserError, match=r"taught is nan at epoch 2, step 2 \(learning rate .*lower learning_rate"):
         learn(prepared_folder / "w", broken)
+
+
+def test_a_gpu_is_asked_for_the_loss_every_few_steps_and_the_first_step_that_is_not_finite_is_named():
+    """Its sums are those of a CPU, which is asked at every step."""
+    refused, values = [], torch.rand(READ_EVERY + 5)
+    sums = {kind: LossSums(torch.device(kind), lambda *about: refused.append(about)) for kind in ("cpu", "cuda")}
+    for step, value in enumerate(values):
+        for own in sums.values():
+            own.add({"loss": value, "part": 2 * value}, step, 0.5)
+        if step == 3:
+            assert "loss" in sums["cpu"].sums and not sums["cuda"].sums
+    assert sums["cuda"].values() == sums["cpu"].values() == {
+        "loss": sum(values.tolist()), "part": sum((2 * values).tolist())}
+    assert not refused
+    for step, value in enumerate([1.0, float("inf"), float("nan")]):
+        sums["cuda"].add({"loss": torch.tensor(1.0), "part": torch.tensor(value)}, step, 0.5)
+    assert not refused
+    sums["cuda"].values()
+    assert refused[0] == ("part", float("inf"), 1, 0.5)
