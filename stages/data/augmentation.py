@@ -82,7 +82,7 @@ def view(images: ImageArrays, samples: np.ndarray, augment: Augment, seed: int, 
 
 def _view(images: ImageArrays, samples: np.ndarray, augment: Augment, seed: int, number: int) -> np.ndarray:
     draws = rng.uniform(seed, samples, number, DRAWS)
-    rows, columns, turned = _geometry(augment, images.size, draws)
+    rows, columns, turned = geometry(augment, images.size, draws)
     gather = partial(_bilinear, images) if augment.crop == "resized" else images.gather
     batch = _turned(gather(samples, rows, columns), turned)
     return _coloured(batch, augment.colour * (2 * draws[:, 5:8] - 1)) if augment.colour else batch
@@ -95,7 +95,7 @@ def transform_targets(targets: np.ndarray, samples: np.ndarray, augment: Augment
     """
     if targets.ndim == 1:
         return targets[samples]
-    rows, columns, turned = _geometry(augment, targets.shape[1:], rng.uniform(seed, samples, number, DRAWS))
+    rows, columns, turned = geometry(augment, targets.shape[1:], rng.uniform(seed, samples, number, DRAWS))
     nearest = (np.floor(part + 0.5).astype(int) for part in (rows, columns))
     return _turned(_gather(targets, samples, *nearest), turned)
 
@@ -113,7 +113,8 @@ def check_turns(augment: Augment, size: Sequence[int], where: str = "augment") -
                         "degrees; set it to false, or split.image_size to one number, for squares")
 
 
-def _geometry(augment: Augment, size: Sequence[int], draws: np.ndarray) -> Geometry:
+def geometry(augment: Augment, size: Sequence[int], draws: np.ndarray) -> Geometry:
+    """Of views of images (H, W). draws: float64 (B,DRAWS) in [0, 1). Raises UserError as `check_turns`."""
     check_turns(augment, size)
     height, width = size
     rows, columns = np.tile(np.arange(height), (len(draws), 1)), np.tile(np.arange(width), (len(draws), 1))

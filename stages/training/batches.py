@@ -14,12 +14,14 @@ import torch
 from stages.core.device import thread_count
 from stages.core.errors import UserError
 from stages.data import augmentation, parallel, prepared, rng
-from stages.data.augmentation import ImageArrays
+from stages.data.augmentation import Augment, ImageArrays
 from stages.data.prepared import UNLABELLED
+from stages.training.device_images import DeviceImages, room, sent
 from stages.training.optim import Recipe
 
 VALIDATION_BATCH = 256
 VALIDATION_PIXELS = 2**18  # in a batch at most: it bounds memory where images are large
+GPU_VALIDATION_PIXELS = 2**23
 
 
 class Batch(NamedTuple):
@@ -76,6 +78,7 @@ class ImageBatches(Batches):
         """
         self.images = images or ImageArrays(prepared.images("train"))
         self.labels, self.device, self.teacher = prepared.targets("train"), device, teacher
+        self.on_gpu = DeviceImages(self.images, device, room(device)) if device.type == "cuda" else None
         super().__init__(len(self.images), len(self.labels), recipe, seed, weights, prefetch_threads(device))
 
     def epoch(self, number: int) -> Iterator[Batch]:
@@ -86,12 +89,18 @@ class ImageBatches(Batches):
     def batch(self, samples: np.ndarray, epoch: int) -> Batch:
         augment = self.recipe.augment
         key = self.teacher.view_key(self.seed, epoch) if self.teacher else (self.seed, epoch)
-        images = augmentation.view(self.images, samples, augment, *key)  # uint8 (B,H,W,3)
+        images = self.views(samples, augment, *key)  # uint8 (B,H,W,3)
         rows = np.minimum(samples, len(self.labels) - 1)
         labels = augmentation.transform_targets(self.labels, rows, augment, *key).astype(np.int64)
         labels[samples >= len(self.labels)] = UNLABELLED
-        logits = self.teacher and torch.from_numpy(self.teacher.logits(samples, self.seed, epoch)).to(self.device)
-        return Batch(to_tensor(images, self.device), torch.from_numpy(labels).to(self.device), logits)
+        logits = self.teacher and sent(self.teacher.logits(samples, self.seed, epoch), self.device)
+        return Batch(images.permute(0, 3, 1, 2), sent(labels, self.device), logits)
+
+    def views(self, samples: np.ndarray, augment: Augment, seed: int, number: int) -> torch.Tensor:
+        """uint8 (B,H,W,3) on the device, computed there where that is a GPU."""
+        if self.on_gpu:
+            return self.on_gpu.view(samples, augment, seed, number)
+        return torch.from_numpy(augmentation.view(self.images, samples, augment, seed, number)).to(self.device)
 
     def validation(self) -> Iterator[Batch]:
         return in_order("val", self.device)
@@ -100,16 +109,19 @@ class ImageBatches(Batches):
 def in_order(split: str, device: torch.device) -> Iterator[Batch]:
     """The split's images as stored, with their targets."""
     images, targets = prepared.images(split), prepared.targets(split)
-    size = max(1, min(VALIDATION_BATCH, VALIDATION_PIXELS // math.prod(images.shape[1:3])))
-    for start in range(0, len(images), size):
+    pixels = VALIDATION_PIXELS if device.type == "cpu" else GPU_VALIDATION_PIXELS
+    size = max(1, min(VALIDATION_BATCH, pixels // math.prod(images.shape[1:3])))
+
+    def batch(start: int) -> Batch:
         rows = slice(start, start + size)
-        yield Batch(to_tensor(np.array(images[rows]), device),
-                    torch.from_numpy(targets[rows].astype(np.int64)).to(device))
+        return Batch(to_tensor(np.array(images[rows]), device), sent(targets[rows].astype(np.int64), device))
+
+    return parallel.prefetch(batch, range(0, len(images), size), prefetch_threads(device))
 
 
 def to_tensor(images: np.ndarray, device: torch.device) -> torch.Tensor:
     """uint8 (B,H,W,3) → (B,3,H,W) on the device; a permuted NHWC array *is* channels_last."""
-    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
+    return sent(images, device).permute(0, 3, 1, 2)
 
 
 def sample_weights(section: str, recipe: Recipe, class_counts: np.ndarray | None,
