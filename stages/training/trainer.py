@@ -25,6 +25,7 @@ from stages.training.optim import Recipe, build_optimizer, learning_rate
 
 # (logits float32 (B,C,*S), batch) → scalar parts by name; "loss" is what is minimised.
 Loss = Callable[[torch.Tensor, Batch], dict[str, torch.Tensor]]
+SAVING = 0.02  # share of the time that checkpoints may take, beside those of the first and the last epoch
 READ_EVERY = 32  # steps: how many may follow on one whose loss is not finite, on a GPU
 History = list[dict[str, float]]  # a row an epoch; "seconds" and "cpu_seconds" differ between any two runs
 
@@ -51,19 +52,22 @@ class Trainer:
         Raises UserError when the loss, on a training batch or on val, is not finite.
         """
         best, history = self._restore()
+        due = 0.0  # when the next checkpoint is: saving one waits for the disk, which may take as long as a short epoch
         with tqdm(total=self.recipe.epochs * self.batches.steps, initial=len(history) * self.batches.steps,
                   desc=f"{self.name} seed {self.seed}", unit="step", disable=None,
                   position=parallel.worker_number()) as bar:
-            for epoch in range(len(history), self.recipe.epochs):
-                if self._is_out_of_patience(history):
-                    break
+            while not self._is_done(history):
+                epoch = len(history)
                 started, cpu_started = time.perf_counter(), time.process_time()
                 row = {"epoch": epoch + 1} | self.train_epoch(epoch, bar) | self.validate(epoch)
                 history.append(row | {"seconds": time.perf_counter() - started,
                                       "cpu_seconds": time.process_time() - cpu_started})
                 if self.recipe.keep == "best" and self._best_epoch(history) == epoch:
                     best = {key: value.detach().clone() for key, value in self.averaged.state_dict().items()}
-                checkpoint.save(self.checkpoint, self.networks, self.optimizer, best, {"history": history})
+                if time.perf_counter() >= due or self._is_done(history):
+                    saving = time.perf_counter()
+                    checkpoint.save(self.checkpoint, self.networks, self.optimizer, best, {"history": history})
+                    due = time.perf_counter() + (time.perf_counter() - saving) / SAVING
                 tqdm.write(self._summary(history[-1]), sys.stderr)
         self.network.load_state_dict(best or self.averaged.state_dict())
         self.network.to(self.device).eval()
@@ -121,9 +125,11 @@ class Trainer:
         scores = [row[f"val_{self.metric.primary}"] for row in history]
         return scores.index(max(scores))
 
-    def _is_out_of_patience(self, history: History) -> bool:
-        patience = self.recipe.patience
-        return bool(patience and history and len(history) - 1 - self._best_epoch(history) >= patience)
+    def _is_done(self, history: History) -> bool:
+        """After all epochs, or out of patience."""
+        epochs, patience = self.recipe.epochs, self.recipe.patience
+        return len(history) >= epochs or bool(
+            patience and history and len(history) - 1 - self._best_epoch(history) >= patience)
 
     def _check_shapes(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
         if logits.shape[2:] != labels.shape[1:]:

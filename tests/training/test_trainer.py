@@ -11,7 +11,7 @@ from training_data import NET, image_batches, label_loss, recipe
 from stages.core.errors import UserError
 from stages.models import factory
 from stages.tasks.classification.metric import Score
-from stages.training import batches
+from stages.training import batches, trainer
 from stages.training.optim import build_optimizer, learning_rate
 from stages.training.trainer import READ_EVERY, LossSums, Trainer, evaluate, update_average
 
@@ -19,8 +19,8 @@ from stages.training.trainer import READ_EVERY, LossSums, Trainer, evaluate, upd
 def learn(folder: Path, loss=None, net=None, **changes) -> tuple[nn.Module, list[dict]]:
     net = net or factory.build(NET, 3, (16, 16), seed=0)
     folder.mkdir(exist_ok=True)
-    trainer = Trainer("test", net, image_batches(**changes), loss or label_loss(), Score, recipe(**changes), 0, folder)
-    return net, trainer.fit()
+    own = Trainer("test", net, image_batches(**changes), loss or label_loss(), Score, recipe(**changes), 0, folder)
+    return net, own.fit()
 
 
 def val_accuracy(net: nn.Module) -> float:
@@ -65,6 +65,17 @@ def test_a_run_that_was_stopped_ends_in_the_same_bytes(prepared_folder, changes)
     assert fingerprint(resumed) == fingerprint(whole)
     times = {"seconds": 0, "cpu_seconds": 0}
     assert [row | times for row in again] == [row | times for row in history]
+
+
+@pytest.mark.parametrize("share, epochs", [(1e9, [1, 2, 3, 4]), (1e-9, [1, 4])], ids=["cheap", "dear"])
+def test_the_first_and_the_last_epoch_are_kept_and_those_between_where_that_costs_little(
+        prepared_folder, monkeypatch, share, epochs):
+    kept, save = [], trainer.checkpoint.save
+    monkeypatch.setattr(trainer, "SAVING", share)
+    monkeypatch.setattr(trainer.checkpoint, "save",
+                        lambda *state: kept.append(len(state[-1]["history"])) or save(*state))
+    learn(prepared_folder / "w", epochs=4)
+    assert kept == epochs
 
 
 @pytest.mark.parametrize("changes", [{}, {"imbalance": "weighted_sampler"}], ids=["plain", "weighted_sampler"])
