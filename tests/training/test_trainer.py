@@ -1,10 +1,14 @@
 """The training loop on a tiny net: it learns, repeats itself, resumes to the same bytes, and stops where it must."""
 
 import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT
 from torch import nn
 from training_data import NET, image_batches, label_loss, recipe
 
@@ -130,8 +134,33 @@ def test_the_learning_rate_by_hand():
 def test_the_optimizer_is_the_one_that_the_recipe_names():
     net = nn.Linear(2, 2)
     sgd, adamw = (build_optimizer(net, recipe(optimizer=name, learning_rate=0.25)) for name in ("sgd", "adamw"))
-    assert type(sgd) is torch.optim.SGD and sgd.defaults["nesterov"] and sgd.defaults["momentum"] == 0.9
-    assert type(adamw) is torch.optim.AdamW and adamw.defaults["lr"] == sgd.defaults["lr"] == 0.25
+    assert isinstance(sgd, torch.optim.SGD) and sgd.defaults["nesterov"] and sgd.defaults["momentum"] == 0.9
+    assert isinstance(adamw, torch.optim.AdamW) and adamw.defaults["lr"] == sgd.defaults["lr"] == 0.25
+
+
+@pytest.mark.parametrize("name, of_torch", [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
+def test_the_optimizer_takes_the_steps_of_torchs_own(name, of_torch):
+    own, other = (nn.Linear(3, 2) for _ in range(2))
+    other.load_state_dict(own.state_dict())
+    first = build_optimizer(own, recipe(optimizer=name, learning_rate=0.25))
+    groups = [group | {"params": [other.weight] if number == 0 else [other.bias]}
+              for number, group in enumerate(first.param_groups)]
+    for optimizer, net in ((first, own), (of_torch(groups), other)):
+        for step in range(3):
+            optimizer.zero_grad()
+            net(torch.arange(6.0).view(2, 3) + step).square().sum().backward()
+            optimizer.step()
+    assert torch.equal(own.weight, other.weight) and torch.equal(own.bias, other.bias)
+
+
+def test_training_imports_no_compiler():
+    code = ("import sys, torch; from training_data import recipe; from stages.training.optim import build_optimizer\n"
+            "net = torch.nn.Linear(2, 2); optimizer = build_optimizer(net, recipe(optimizer='adamw'))\n"
+            "net(torch.ones(1, 2)).sum().backward(); optimizer.step(); optimizer.zero_grad()\n"
+            "sys.exit(str([name for name in ('torch._dynamo', 'torch._inductor') if name in sys.modules]))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"})
+    assert done.stderr.strip() == "[]"
 
 
 def test_all_epochs_may_be_warm_up_and_no_more():
