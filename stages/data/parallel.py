@@ -29,6 +29,23 @@ def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) ->
         yield from _in_order(partial(pool.submit, function), items)
 
 
+def prefetch(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """function(item) for each item, in order, as many of them ahead of the caller's work as there are threads.
+
+    threads: 0 computes each when it is asked for.
+    """
+    if not threads:
+        yield from map(function, items)
+        return
+    items = iter(items)
+    with ThreadPoolExecutor(threads) as pool:
+        ahead = deque(pool.submit(function, item) for item in islice(items, threads))
+        while ahead:
+            result = ahead.popleft().result()
+            ahead.extend(pool.submit(function, item) for item in islice(items, 1))
+            yield result
+
+
 def map_in_processes(function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None,
                      chunk: int = CHUNK) -> Iterator[Result]:
     """function(item) for each item, in order. Few items are in memory at a time; with one core, no process is started.

@@ -16,7 +16,7 @@ from stages.core.errors import UserError
 from stages.core.files import write_array
 from stages.data import augmentation, prepared
 from stages.models import factory
-from stages.training.batches import VALIDATION_BATCH, Batch, Batches, to_tensor
+from stages.training.batches import VALIDATION_BATCH, Batch, Batches, prefetch_threads, to_tensor
 from stages.training.optim import Recipe
 
 
@@ -77,7 +77,8 @@ class FeatureBatches(Batches):
 
     def __init__(self, probe: LinearProbe, seed: int, weights: np.ndarray | None):
         self.probe, self.labels = probe, prepared.targets("train")
-        super().__init__(len(self.labels), len(self.labels), probe.recipe, seed, weights)
+        super().__init__(len(self.labels), len(self.labels), probe.recipe, seed, weights,
+                         prefetch_threads(probe.device))
 
     def batch(self, samples: np.ndarray, epoch: int) -> Batch:
         is_flipped = augmentation.is_flipped(samples, self.recipe.augment, self.seed, epoch)
