@@ -27,11 +27,13 @@ from stages.models import factory
 from stages.setup import weights
 from stages.tasks.segmentation.mask_params import MaskParams
 from stages.training import batches, linear_probe
+from stages.training.launch import TrainingParams
 from stages.training.optim import Recipe
 
 SECTIONS = (("data", fetch.DataParams), ("data", scan.LayoutParams), ("data", report.DataName),
             ("data.masks", MaskParams),
             ("scan", scan.ScanParams), ("clean", CleanParams), ("split", split.SplitParams),
+            ("training", TrainingParams),
             ("teacher", factory.TeacherParams), ("teacher_training", Recipe), ("targets", teacher_logits.TargetParams),
             ("student", factory.NetworkParams), ("student_training", Recipe), ("distill", kd_losses.DistillParams),
             ("quantize", QuantizeParams), ("verify", VerifyParams), ("evaluate", evaluate.EvaluateParams),

@@ -15,11 +15,12 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from stages.core import ranks
 from stages.core.device import autocast
 from stages.core.errors import UserError
 from stages.data import parallel
 from stages.data.prepared import IGNORED
-from stages.training import checkpoint
+from stages.training import checkpoint, distributed
 from stages.training.batches import Batch, Batches
 from stages.training.optim import Recipe, build_optimizer, learning_rate
 
@@ -37,6 +38,8 @@ class Trainer:
         """metric: a task's `Score`: update(logits, labels), values() in %, and which of them is `primary`.
         folder: where the checkpoint is kept.
         """
+        distributed.check_size(batches.size)
+        distributed.set_up(network)
         self.name, self.seed, self.recipe = name, seed, recipe
         self.network, self.batches, self.loss, self.metric = network, batches, loss, metric
         self.device = next(network.parameters()).device
@@ -60,10 +63,11 @@ class Trainer:
                 started, cpu_started = time.perf_counter(), time.process_time()
                 row = {"epoch": epoch + 1} | self.train_epoch(epoch, bar) | self.validate(epoch)
                 history.append(row | {"seconds": time.perf_counter() - started,
-                                      "cpu_seconds": time.process_time() - cpu_started})
+                                      "cpu_seconds": sum(ranks.numbers(time.process_time() - cpu_started))})
                 if self.recipe.keep == "best" and self._best_epoch(history) == epoch:
                     best = {key: value.detach().clone() for key, value in self.averaged.state_dict().items()}
-                checkpoint.save(self.checkpoint, self.networks, self.optimizer, best, {"history": history})
+                if ranks.is_main():
+                    checkpoint.save(self.checkpoint, self.networks, self.optimizer, best, {"history": history})
                 tqdm.write(self._summary(history[-1]), sys.stderr)
         self.network.load_state_dict(best or self.averaged.state_dict())
         self.network.to(self.device).eval()
@@ -72,8 +76,8 @@ class Trainer:
     def train_epoch(self, epoch: int, bar: tqdm) -> dict[str, float]:
         """One pass; returns the means of the loss's parts and the score on the training batches."""
         # Dropout and stochastic depth draw from torch's own generator: reseeded each epoch, so that a resumed run draws
-        # the same.
-        torch.manual_seed(self.seed * 1_000_003 + epoch)
+        # the same. Several processes draw apart.
+        torch.manual_seed(self.seed * 1_000_003 + epoch + ranks.rank() * 2**40)
         self.network.train()
         sums, score, steps = LossSums(self.device, self._refuse), self.metric(), self.batches.steps
         for step, batch in enumerate(self.batches.epoch(epoch), epoch * steps):
@@ -83,15 +87,18 @@ class Trainer:
             with autocast(self.device, self.recipe.precision):
                 logits = self.network(batch.images)  # (B,C,*S)
             self._check_shapes(logits, batch.labels)
-            parts = self.loss(logits.float(), batch)
+            logits, batch = distributed.whole(logits.float(), batch)
+            parts = self.loss(logits, batch)
             sums.add(parts, step, rate)
             self.optimizer.zero_grad(set_to_none=True)
             parts["loss"].backward()
+            distributed.add_gradients(self.network)
             self.optimizer.step()
             if self.recipe.ema_decay:
                 update_average(self.averaged, self.network, self.recipe.ema_decay, step)
             score.update(logits.detach(), batch.labels)
             bar.update()
+        distributed.average_buffers(self.networks.values())
         return {"learning_rate": rate, **{part: value / steps for part, value in sums.values().items()},
                 **{f"train_{key}": value for key, value in score.values().items()}}
 
@@ -107,6 +114,13 @@ class Trainer:
 
         A checkpoint that is damaged counts as none.
         """
+        best, history = self._restore_own()
+        if len(set(ranks.numbers(len(history)))) > 1:
+            raise UserError(f"the processes find different checkpoints in {self.checkpoint.parent}: several machines "
+                            "need one folder that they share")
+        return best, history
+
+    def _restore_own(self) -> tuple[dict[str, torch.Tensor], History]:
         if not self.checkpoint.exists():
             return {}, []
         try:
@@ -186,7 +200,7 @@ def evaluate(network: nn.Module, batches: Batches, metric: type, precision: str)
     score, losses, counts = metric(), [], []  # read once, at the end: on a GPU each reading waits for it
     for batch in batches.validation():
         with autocast(device, precision):
-            logits = network(batch.images).float()
+            logits, batch = distributed.whole(network(batch.images).float(), batch)
         score.update(logits, batch.labels)
         is_labelled = batch.labels >= 0
         labels = batch.labels.masked_fill(~is_labelled, IGNORED)
