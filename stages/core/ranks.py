@@ -7,9 +7,11 @@ All of them run the same code on the same files. Only the main one writes: see c
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
+from datetime import timedelta
 
-from stages.core.errors import UserError
+from stages.core.errors import UserError, one_line, out_of_memory
 
+TIMEOUT = timedelta(hours=2)  # while the main process hashes a large set, the others wait for it
 _rank, _world = 0, 1
 
 
@@ -55,7 +57,7 @@ def joined(number: int, count: int, local: int, rendezvous: str) -> Iterator[Non
         raise UserError("several processes can't share Apple's GPU; set training.processes to 1 in params.yaml")
     with _or_lost():
         distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpus else "gloo", init_method=rendezvous,
-                                       rank=number, world_size=count)
+                                       rank=number, world_size=count, timeout=TIMEOUT)
     _rank, _world = number, count
     try:
         if is_main():
@@ -144,7 +146,7 @@ def _or_lost() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "out of memory" in str(error):
+        if out_of_memory(error):
             raise
-        raise Lost("another process of this run has ended or can't be reached, so this one stops; run the same command "
-                   "again (training resumes from its checkpoint)") from error
+        raise Lost(f"another process of this run has ended or can't be reached ({one_line(error)[:200]}), so this one "
+                   "stops; run the same command again (training resumes from its checkpoint)") from error

@@ -22,10 +22,10 @@ from stages.training.launch import TrainingParams
 from stages.training.sync_batch_norm import SyncBatchNorm
 
 
-def check_size(batch_size: int) -> None:
+def check_size(batch_size: int, processes: int) -> None:
     """Raises UserError where a batch can't be shared, each process having two images of it for its BatchNorm."""
-    if batch_size < 2 * ranks.world() > 2:
-        raise UserError(f"params.yaml: a batch of {batch_size} images is too small to be shared by {ranks.world()} "
+    if batch_size < 2 * processes > 2:
+        raise UserError(f"params.yaml: a batch of {batch_size} images is too small to be shared by {processes} "
                         "processes, two images each; raise batch_size, or lower training.processes")
 
 

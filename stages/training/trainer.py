@@ -38,7 +38,7 @@ class Trainer:
         """metric: a task's `Score`: update(logits, labels), values() in %, and which of them is `primary`.
         folder: where the checkpoint is kept.
         """
-        distributed.check_size(batches.size)
+        distributed.check_size(batches.size, ranks.world())
         distributed.set_up(network)
         self.name, self.seed, self.recipe = name, seed, recipe
         self.network, self.batches, self.loss, self.metric = network, batches, loss, metric
