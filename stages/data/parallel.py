@@ -4,6 +4,7 @@ lock needs processes; decoding, resizing and hashing release it, so threads do, 
 
 import multiprocessing
 import os
+import re
 import signal
 import threading
 from collections import deque
@@ -98,8 +99,8 @@ def _pool(workers: int, remedy: str) -> Iterator[ProcessPoolExecutor]:
 
 def worker_number() -> int:
     """Of this process among those of `map_in_processes`, from 0; 0 too where there are no others."""
-    name = multiprocessing.current_process().name  # SpawnProcess-1, SpawnProcess-2 …
-    return int(name.rpartition("-")[2]) - 1 if multiprocessing.parent_process() else 0
+    name = multiprocessing.current_process().name  # SpawnProcess-1, SpawnProcess-2 …; below Process-5 SpawnProcess-5:1
+    return int(re.search(r"\d+$", name)[0]) - 1 if multiprocessing.parent_process() else 0
 
 
 def _in_order(submit: Callable[[Item], Future], items: Iterable[Item]) -> Iterator:

@@ -56,7 +56,7 @@ class Trainer:
         best, history = self._restore()
         with tqdm(total=self.recipe.epochs * self.batches.steps, initial=len(history) * self.batches.steps,
                   desc=f"{self.name} seed {self.seed}", unit="step", disable=None,
-                  position=parallel.worker_number()) as bar:
+                  position=parallel.worker_number() if ranks.world() == 1 else 0) as bar:
             for epoch in range(len(history), self.recipe.epochs):
                 if self._is_out_of_patience(history):
                     break
