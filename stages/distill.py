@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-from stages.core import errors, params, plugins, workdir
+from stages.core import errors, params, plugins, ranks, workdir
 from stages.core.device import choose_device, thread_count
 from stages.data import augmentation, prepared
 from stages.distillation import kd_losses, teacher_logits
@@ -19,7 +19,7 @@ from stages.distillation.objective import DistillationLoss, debias_hint
 from stages.distillation.teacher import Teacher
 from stages.evaluation import hints, seeds
 from stages.models import factory
-from stages.training import batches, multi_seed
+from stages.training import batches, launch, multi_seed
 from stages.training.optim import Recipe
 from stages.training.trainer import History, Trainer
 
@@ -46,10 +46,13 @@ def main() -> None:
     say(hints.weak_teacher(**rivals, primary=primary, started=started))
     inputs = [*(prepared.FOLDER / split for split in ("train", "val", "unlabelled")),
               factory.WEIGHTS / own.student.weights, factory.TEACHER, teacher_logits.LOGITS]
-    key = [own.student, own.recipe, own.distill, own.targets, len(prepared.classes()), thread_count(), device]
+    key = [own.student, own.recipe, own.distill, own.targets, len(prepared.classes()), thread_count(), device,
+           launch.key()]
     with workdir.folder("distill", key, inputs) as folder:
         load_teacher(own, device, folder).check_cache()
         trained = multi_seed.train(partial(train_seed, folder, device), own.recipe.seeds, device)
+        if not ranks.is_main():
+            return
         multi_seed.write_results("student", "distill", trained, own.recipe, primary, device)
     train_score = fmean(history[-1][f"train_{primary}"] for history in trained.histories.values())
     say(hints.no_gain(**rivals, student=seeds.read("student"), train_score=train_score, primary=primary,
@@ -97,4 +100,4 @@ def say(hint: str) -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    errors.run(partial(launch.run, main))

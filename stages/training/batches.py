@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from stages.core import ranks
 from stages.core.device import thread_count
 from stages.core.errors import UserError
 from stages.data import augmentation, parallel, prepared, rng
@@ -28,6 +29,7 @@ class Batch(NamedTuple):
     images: torch.Tensor  # uint8 (B,3,H,W); for a linear probe float32 features (B,F)
     labels: torch.Tensor  # int64 (B,*S), below 0 where there is no label
     teacher_logits: torch.Tensor | None = None  # float16 (B,C,*S), or every stride-th row and column of it
+    total: int = 0  # rows of the whole batch, of which these are this process's share
 
 
 class Batches:
@@ -49,12 +51,13 @@ class Batches:
         self.steps = max(1, labelled // recipe.batch_size)  # of an epoch
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """`steps` batches; they depend on seed and epoch alone."""
+        """`steps` batches, or this process's share of each; they depend on seed and epoch alone."""
         count = self.steps * self.size
         order = (rng.permutation(self.seed, number, self.samples)[:count] if self.weights is None
                  else rng.weighted_sample(self.weights, self.seed, number, count))
-        yield from parallel.prefetch(partial(self.batch, epoch=number), order.reshape(self.steps, self.size),
-                                     self.threads)
+        shares = order.reshape(self.steps, self.size)[:, ranks.share(self.size)]
+        for batch in parallel.prefetch(partial(self.batch, epoch=number), shares, self.threads):
+            yield batch._replace(total=self.size)
 
     def batch(self, samples: np.ndarray, epoch: int) -> Batch:
         raise NotImplementedError
@@ -107,16 +110,17 @@ class ImageBatches(Batches):
 
 
 def in_order(split: str, device: torch.device) -> Iterator[Batch]:
-    """The split's images as stored, with their targets."""
+    """The split's images as stored, with their targets, or this process's share of them."""
     images, targets = prepared.images(split), prepared.targets(split)
     pixels = VALIDATION_PIXELS if device.type == "cpu" else GPU_VALIDATION_PIXELS
     size = max(1, min(VALIDATION_BATCH, pixels // math.prod(images.shape[1:3])))
 
-    def batch(start: int) -> Batch:
-        rows = slice(start, start + size)
-        return Batch(to_tensor(np.array(images[rows]), device), sent(targets[rows].astype(np.int64), device))
+    def batch(share: tuple[slice, int]) -> Batch:
+        rows, total = share
+        labels = sent(targets[rows].astype(np.int64), device)
+        return Batch(to_tensor(np.array(images[rows]), device), labels, total=total)
 
-    return parallel.prefetch(batch, range(0, len(images), size), prefetch_threads(device))
+    return parallel.prefetch(batch, ranks.shares(len(images), size), prefetch_threads(device))
 
 
 def to_tensor(images: np.ndarray, device: torch.device) -> torch.Tensor:

@@ -15,11 +15,12 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from stages.core import ranks
 from stages.core.device import autocast
 from stages.core.errors import UserError
 from stages.data import parallel
 from stages.data.prepared import IGNORED
-from stages.training import checkpoint
+from stages.training import checkpoint, distributed
 from stages.training.batches import Batch, Batches
 from stages.training.optim import Recipe, build_optimizer, learning_rate
 
@@ -38,6 +39,8 @@ class Trainer:
         """metric: a task's `Score`: update(logits, labels), values() in %, and which of them is `primary`.
         folder: where the checkpoint is kept.
         """
+        distributed.check_size(batches.size, ranks.world())
+        distributed.set_up(network)
         self.name, self.seed, self.recipe = name, seed, recipe
         self.network, self.batches, self.loss, self.metric = network, batches, loss, metric
         self.device = next(network.parameters()).device
@@ -55,16 +58,16 @@ class Trainer:
         due = 0.0  # when the next checkpoint is: saving one waits for the disk, which may take as long as a short epoch
         with tqdm(total=self.recipe.epochs * self.batches.steps, initial=len(history) * self.batches.steps,
                   desc=f"{self.name} seed {self.seed}", unit="step", disable=None,
-                  position=parallel.worker_number()) as bar:
+                  position=parallel.worker_number() if ranks.world() == 1 else 0) as bar:
             while not self._is_done(history):
                 epoch = len(history)
                 started, cpu_started = time.perf_counter(), time.process_time()
                 row = {"epoch": epoch + 1} | self.train_epoch(epoch, bar) | self.validate(epoch)
                 history.append(row | {"seconds": time.perf_counter() - started,
-                                      "cpu_seconds": time.process_time() - cpu_started})
+                                      "cpu_seconds": sum(ranks.numbers(time.process_time() - cpu_started))})
                 if self.recipe.keep == "best" and self._best_epoch(history) == epoch:
                     best = {key: value.detach().clone() for key, value in self.averaged.state_dict().items()}
-                if time.perf_counter() >= due or self._is_done(history):
+                if ranks.is_main() and (time.perf_counter() >= due or self._is_done(history)):
                     saving = time.perf_counter()
                     checkpoint.save(self.checkpoint, self.networks, self.optimizer, best, {"history": history})
                     due = time.perf_counter() + (time.perf_counter() - saving) / SAVING
@@ -76,8 +79,8 @@ class Trainer:
     def train_epoch(self, epoch: int, bar: tqdm) -> dict[str, float]:
         """One pass; returns the means of the loss's parts and the score on the training batches."""
         # Dropout and stochastic depth draw from torch's own generator: reseeded each epoch, so that a resumed run draws
-        # the same.
-        torch.manual_seed(self.seed * 1_000_003 + epoch)
+        # the same. Several processes draw apart.
+        torch.manual_seed(self.seed * 1_000_003 + epoch + ranks.rank() * 2**40)
         self.network.train()
         sums, score, steps = LossSums(self.device, self._refuse), self.metric(), self.batches.steps
         for step, batch in enumerate(self.batches.epoch(epoch), epoch * steps):
@@ -87,15 +90,18 @@ class Trainer:
             with autocast(self.device, self.recipe.precision):
                 logits = self.network(batch.images)  # (B,C,*S)
             self._check_shapes(logits, batch.labels)
-            parts = self.loss(logits.float(), batch)
+            logits, batch = distributed.whole(logits.float(), batch)
+            parts = self.loss(logits, batch)
             sums.add(parts, step, rate)
             self.optimizer.zero_grad(set_to_none=True)
             parts["loss"].backward()
+            distributed.add_gradients(self.network)
             self.optimizer.step()
             if self.recipe.ema_decay:
                 update_average(self.averaged, self.network, self.recipe.ema_decay, step)
             score.update(logits.detach(), batch.labels)
             bar.update()
+        distributed.average_buffers(self.networks.values())
         return {"learning_rate": rate, **{part: value / steps for part, value in sums.values().items()},
                 **{f"train_{key}": value for key, value in score.values().items()}}
 
@@ -111,6 +117,13 @@ class Trainer:
 
         A checkpoint that is damaged counts as none.
         """
+        best, history = self._restore_own()
+        if len(set(ranks.numbers(len(history)))) > 1:
+            raise UserError(f"the processes find different checkpoints in {self.checkpoint.parent}: several machines "
+                            "need one folder that they share")
+        return best, history
+
+    def _restore_own(self) -> tuple[dict[str, torch.Tensor], History]:
         if not self.checkpoint.exists():
             return {}, []
         try:
@@ -192,7 +205,7 @@ def evaluate(network: nn.Module, batches: Batches, metric: type, precision: str)
     score, losses, counts = metric(), [], []  # read once, at the end: on a GPU each reading waits for it
     for batch in batches.validation():
         with autocast(device, precision):
-            logits = network(batch.images).float()
+            logits, batch = distributed.whole(network(batch.images).float(), batch)
         score.update(logits, batch.labels)
         is_labelled = batch.labels >= 0
         labels = batch.labels.masked_fill(~is_labelled, IGNORED)
