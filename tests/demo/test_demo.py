@@ -16,8 +16,10 @@ import time
 import zipfile
 from dataclasses import replace
 from functools import cache
+from html import unescape
 from pathlib import Path
 
+import finished
 import numpy as np
 import onnx
 import pytest
@@ -268,7 +270,7 @@ def make(folder: Path, kind: str) -> Project:
     """
     card = CARDS[kind]
     project = preset(folder, card)
-    shutil.copytree(ROOT / "metrics", folder / "metrics")
+    shutil.copytree(finished.run("masks" if card.colours else "classes").folder / "metrics", folder / "metrics")
     (folder / "models").mkdir()
     for path, content in prepared(kind).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -286,17 +288,17 @@ def write_teacher(folder: Path, card: onnx_model.Card, **changes) -> None:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> str:
-    """The page of a small classifier."""
-    return without_runtime(make(tmp_path_factory.mktemp("page"), "squash"))
+    """The page of a finished run, with eight pictures."""
+    return without_runtime(finished.copied("classes", tmp_path_factory.mktemp("page")), "--gallery", "8")
 
 
-def without_runtime(project: Project) -> str:
+def without_runtime(project: Project, *arguments: str) -> str:
     """Its page, without what npm would fetch."""
     (project.folder / "package.json").write_text('{"version": "1.0.0"}', encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "web_runtime", lambda: dict.fromkeys(("script", "module", "binary"), b""))
         patch.setattr(demo, "RUNTIME", project.folder)
-        patch.setattr(sys, "argv", ["demo"])
+        patch.setattr(sys, "argv", ["demo", *arguments])
         patch.chdir(project.folder)
         demo.main()
     return html(project)
@@ -345,13 +347,13 @@ def test_names_and_titles_are_text_and_no_html(page):
     text = page
     assert "<cat>" not in text and "&lt;cat&gt; &amp; co" in text
     config = re.search(r'id="config">(.*?)</script>', text).group(1)
-    assert json.loads(config)["classes"] == list(CARDS["squash"].classes)
+    assert json.loads(config)["classes"] == list(finished.CLASSES)
 
 
 def test_the_numbers_are_those_that_were_measured(page):
     text = re.sub(r"\s+", " ", page.partition('<script type="application/json"')[0])
-    size, quality = (files.read_json(ROOT / f"metrics/{name}.json") for name in ("size", "quality"))
-    assert f"<strong>{size['ratio']['size']:.0f}<i>×</i></strong> <span>smaller" in text
+    size, quality = (finished.read("classes", f"metrics/{name}.json") for name in ("size", "quality"))
+    assert f"<strong>{demo.times(size['ratio']['size'])}<i>×</i></strong> <span>smaller" in text
     for name in ("teacher", "baseline", "student", "int8"):
         assert f"<td>{quality[name]['deployed']:.2f} %</td>" in text
     assert f"on {quality['test']['images']} test pictures" in text
@@ -371,11 +373,13 @@ def test_the_table_names_the_models(tmp_path, role, shipped):
 
 
 def test_the_gallery_shows_test_pictures_of_each_class_in_turn(page):
-    truths = re.findall(r'data-name="(\d+).png" data-truth="([^"]*)"', page)
-    assert len(truths) == demo.GALLERY == len(set(truths))
-    assert {int(name) % 2 for name, _ in truths} == {1}, "a training picture"
-    classes = ["&lt;cat&gt; &amp; co", "ape", "bee", "dög", "elk", "fox"]
-    assert [truth for _, truth in truths] == 2 * classes == [classes[int(name) // 2 % 6] for name, _ in truths]
+    truths = re.findall(r'data-name="(\d)(\d+).png" data-truth="([^"]*)"', page)
+    shown = [unescape(truth) for *_, truth in truths]
+    assert shown == 2 * ["<cat> & co", "=a|b", "gull", "gull_std"]  # none of `dög` is there to test on
+    assert shown == [finished.CLASSES[int(label)] for label, *_ in truths] and len(set(truths)) == 8
+    tested = {row["path"] for row in files.read_csv(finished.run("classes").folder / "data/prepared/index.csv")
+              if row["split"] == "test"}
+    assert {f"test/{unescape(truth)}/{label}{number}.png" for label, number, truth in truths} <= tested
 
 
 def test_truths_are_the_classes_own_names_whatever_their_order(tmp_path, monkeypatch):
