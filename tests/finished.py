@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from conftest import Project
 from PIL import Image
-from sources import done, pack
+from sources import pack
 
 from stages.core import files
 
@@ -37,12 +37,14 @@ QUICK = {"teacher_training.epochs": 6, "student_training.epochs": 3, "student_tr
 def run(kind: str) -> Project:
     """kind: classes | masks. Whichever worker asks first makes it; the others wait for it."""
     folder = Path(os.environ["FINISHED_RUNS"], kind)
+    errors = folder.with_suffix(".errors")
     with open(folder.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            made = {"classes": small_classes, "masks": small_masks}[kind](folder.with_suffix(".part"))
-            done(made.run(*STAGES))
-            made.folder.rename(folder)
+        if not errors.exists():
+            project = {"classes": small_classes, "masks": small_masks}[kind](folder)
+            result = project.run(*STAGES)
+            errors.write_text(result.stderr if result.returncode else "", encoding="utf-8")
+    assert not (text := errors.read_text(encoding="utf-8")), text
     return Project(folder, preset=None)
 
 
