@@ -343,15 +343,6 @@ def test_without_intervals_only_the_test_speaks_of_chance():
     assert "recovers 40 % of the gap between baseline and teacher." in text
 
 
-def test_class_names_are_shown_unchanged():
-    facts = measurements.facts()
-    facts["classes"] = ["<b>bold</b>", "a|b", "_back_ground_"]
-    facts["confused"] = [{"actual": "<b>bold</b>", "predicted": "a|b", "images": 2, "percent_of_actual": 20.0}]
-    text = page.html(page.markdown(facts), "<i>title</i>", Path())
-    assert "<td>&lt;b&gt;bold&lt;/b&gt;</td>\n<td>a|b</td>" in text and "_back_ground_" in text
-    assert "<b>" not in text and "<i>" not in text
-
-
 def test_pictures_of_the_page_are_png_files_and_broad_ones_scroll(tmp_path):
     Image.new("RGB", (page.BROAD + 1, 30)).save(tmp_path / "wide.png")
     Image.new("RGB", (page.BROAD, 30)).save(tmp_path / "narrow.png")
