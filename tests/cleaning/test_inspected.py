@@ -51,7 +51,8 @@ def test_a_killed_scan_goes_on_after_its_last_whole_part(tmp_path):
     assert looks == [*range(7), *range(4, 10)]
 
 
-@pytest.mark.parametrize("damage", [lambda content: b"", lambda content: content[:-9], lambda content: content.swapcase()])
+@pytest.mark.parametrize("damage", [
+    lambda content: b"", lambda content: content[:-9], lambda content: content.swapcase()])
 def test_a_damaged_part_and_what_follows_are_made_anew(tmp_path, capsys, damage):
     inspect(tmp_path, [])
     path = tmp_path / "000000004.npz"
