@@ -113,6 +113,7 @@ def score_labels(inputs: np.ndarray | Inputs, labels: np.ndarray, groups: np.nda
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
     from sklearn.kernel_approximation import Nystroem
+    from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedGroupKFold
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -130,8 +131,11 @@ def score_labels(inputs: np.ndarray | Inputs, labels: np.ndarray, groups: np.nda
         probabilities += _out_of_fold(columns, own, list(division))
     probabilities /= ROUNDS
     if len(sample) < len(given):
-        del seen
-        return _with_all_others(inputs, given, groups, sample, kernel, columns, probabilities, classes, folder)
+        fitted = LogisticRegression(C=1 / PENALTY, tol=_tolerance(own), max_iter=500).fit(columns, own)
+        path = folder / "probabilities.npy"
+        files.write_array(path, (len(given), len(classes)), "float32", _of_all(
+            probabilities, sample, groups, lambda rows: fitted.predict_proba(kernel.transform(inputs[rows]))))
+        return _scored_in_parts(given, files.read_array(path, "float32", 2), classes)
     predicted = probabilities.argmax(1)
     score = get_label_quality_scores(given, probabilities, method="self_confidence")
     suspect = find_label_issues(given, probabilities, filter_by="low_self_confidence", n_jobs=1)
@@ -140,13 +144,14 @@ def score_labels(inputs: np.ndarray | Inputs, labels: np.ndarray, groups: np.nda
 
 def _sample(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
     """Which images the classifiers learn from, in order: all up to SAMPLE; of more, SAMPLE different ones drawn by lot,
-    and of each class 2 × folds, if it has so many.
+    of each class 2 × folds first, if it has so many.
 
     labels: 0 … C − 1 (N,). groups: (N,).
     """
     if len(labels) <= SAMPLE:
         return np.arange(len(labels))
-    different = np.random.default_rng(seed).permutation(np.unique(groups, return_index=True)[1])
+    different = np.unique(np.stack([labels, groups]), axis=1, return_index=True)[1]
+    different = np.random.default_rng(seed).permutation(different)
     by_class = different[np.argsort(labels[different], kind="stable")]
     counts = np.bincount(labels[different])
     rank = np.arange(len(by_class)) - np.repeat(np.cumsum(counts) - counts, counts)  # in its class
@@ -155,41 +160,41 @@ def _sample(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np
     return np.sort(np.concatenate([few, others[:max(0, SAMPLE - len(few))]]))
 
 
-def _with_all_others(inputs: np.ndarray | Inputs, given: np.ndarray, groups: np.ndarray, sample: np.ndarray, kernel,
-                     columns: np.ndarray, probabilities: np.ndarray, classes: np.ndarray, folder: Path) -> LabelScores:
-    """The scores of all N images from the probabilities of a sample, float64 (n,C), and its kernel columns (n,K).
+def _of_all(of_sample: np.ndarray, sample: np.ndarray, groups: np.ndarray,
+            predict: Callable[[np.ndarray], np.ndarray]) -> Iterator[np.ndarray]:
+    """Probabilities of all N images, (≤ ROWS,C) at a time, from those of a sample, (n,C), which are out of fold.
 
-    The others are predicted by one classifier that learns from the sample; a copy of one of the sample, from which it
-    would know the label, gets the probabilities of that one. Few rows of (N,C) are in memory.
+    predict: those of some images, from a classifier that learnt from the whole sample. Copies of the sample's images,
+    whose labels it would know, get what these have.
     """
-    from cleanlab.experimental.label_issues_batched import LabelInspector
-    from sklearn.linear_model import LogisticRegression
-
-    fitted = LogisticRegression(C=1 / PENALTY, tol=_tolerance(given[sample]), max_iter=500).fit(columns, given[sample])
     place = np.full(groups.max() + 1, -1)
     place[groups[sample]] = np.arange(len(sample))
-    parts = [np.arange(start, min(start + ROWS, len(given))) for start in range(0, len(given), ROWS)]
+    for rows in _parts(len(groups)):
+        probabilities, twin = np.empty((len(rows), of_sample.shape[1])), place[groups[rows]]
+        probabilities[twin >= 0] = of_sample[twin[twin >= 0]]
+        if (twin < 0).any():
+            probabilities[twin < 0] = predict(rows[twin < 0])
+        yield probabilities
 
-    def predictions() -> Iterator[np.ndarray]:
-        for part in parts:
-            rows, twin = np.empty((len(part), len(classes)), np.float32), place[groups[part]]
-            rows[twin >= 0] = probabilities[twin[twin >= 0]]
-            if (twin < 0).any():
-                rows[twin < 0] = fitted.predict_proba(kernel.transform(inputs[part[twin < 0]]))
-            yield rows
 
-    path = folder / "probabilities.npy"
-    files.write_array(path, (len(given), len(classes)), "float32", predictions())
-    stored = files.read_array(path, "float32", 2)
+def _scored_in_parts(given: np.ndarray, probabilities: np.ndarray, classes: np.ndarray) -> LabelScores:
+    """The scores of labels 0 … C − 1, (N,), by probabilities (N,C), of which ROWS are in memory at a time."""
+    from cleanlab.experimental.label_issues_batched import LabelInspector
+
     inspector = LabelInspector(num_class=len(classes), verbose=False)
-    for part in parts:
-        inspector.update_confident_thresholds(given[part], stored[part])
-    for part in parts:
-        inspector.score_label_quality(given[part], stored[part])
-    predicted = np.concatenate([stored[part].argmax(1) for part in parts])
+    for rows in _parts(len(given)):
+        inspector.update_confident_thresholds(given[rows], probabilities[rows])
+    for rows in _parts(len(given)):
+        inspector.score_label_quality(given[rows], probabilities[rows])
+    predicted = np.concatenate([probabilities[rows].argmax(1) for rows in _parts(len(given))])
     suspect = np.zeros(len(given), bool)
     suspect[inspector.get_label_issues()] = True
     return LabelScores(classes[predicted], inspector.get_quality_scores(), suspect & (predicted != given))
+
+
+def _parts(count: int) -> Iterator[np.ndarray]:
+    for start in range(0, count, ROWS):
+        yield np.arange(start, min(start + ROWS, count))
 
 
 def _tolerance(labels: np.ndarray) -> float:

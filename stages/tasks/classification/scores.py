@@ -13,7 +13,7 @@ PRIMARY = "accuracy"  # the metric of gains, gaps and drops
 WORDS = {"primary": PRIMARY, "named": "accuracy", "paired_test": "McNemar's exact test", "counted": "test images"}
 TOP5_FROM = 10  # classes: with fewer, being among the first five says nothing
 CELLS = 2**18  # logits at a time, of which float64 copies are in memory
-DECISIONS = 2**22  # behind a precision-recall curve at most: more images × classes, and images are left out evenly
+DECISIONS = 2**21  # behind a precision-recall curve at most: more images × classes, and images are left out evenly
 
 
 @dataclass(frozen=True)
