@@ -15,7 +15,7 @@ from pathlib import Path
 
 from stages import benchmark, evaluate, fetch, report, scan, split
 from stages.cleaning.findings import CleanParams
-from stages.core import errors, params, plugins
+from stages.core import efficientnet_lite, errors, params, plugins
 from stages.core.errors import UserError
 from stages.data import archive, augmentation, listing
 from stages.data.decode import has_image_suffix
@@ -174,9 +174,9 @@ def downloads() -> Iterator[tuple[str, str]]:
     """Section and architecture of the weights that torchvision would download."""
     labels, teacher = params.load("scan", scan.ScanParams), params.load("teacher", factory.TeacherParams)
     for role, network in (("teacher", teacher), ("student", params.load("student", factory.NetworkParams))):
-        if network.weights == "imagenet" and "architecture" in network.options:
+        if network.weights == "imagenet" and network.model != "timm" and "architecture" in network.options:
             yield role, str(network.options["architecture"])
-    if labels.weights == "imagenet":
+    if labels.weights == "imagenet" and labels.backbone != efficientnet_lite.ARCHITECTURE:
         yield "scan", labels.backbone
 
 

@@ -54,8 +54,7 @@ def set_up(source: Source, scratch: Path, layout: str, layout_options: dict) -> 
     print(f"{source.path}: {len(found.names)} files, {found.size_gb:.3g} GB")
     print(*map(errors.printable, summary.found(reading, found.others, counts, pictures, codes,
                                                leftover.summary(found.names, reading.used))), sep="\n")
-    own = rules.student_options(rules.image_size(pictures.short_side))
-    at_hand = weights.teacher(reading.task), weights.student(own) if reading.task == "classification" else ""
+    at_hand = weights.teacher(reading.task), weights.student() if reading.task == "classification" else ""
     choices = draft.choices(source, found.size_gb, reading, pictures, counts, codes, at_hand)
     classes, watch = len(codes.classes if codes else counts.classes), measuring.Stopwatch(device.choose_device("new"))
     choices += rules.precisions(measuring.bf16_gain(

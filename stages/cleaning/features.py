@@ -59,20 +59,17 @@ def _edges(pixels: np.ndarray) -> np.ndarray:
 def backbone(architecture: str, weights: str, size: int, device) -> Callable[[np.ndarray], np.ndarray]:
     """A function from images, uint8 (B,size,size,3), to float32 (B,D): the input of the network's last linear layer.
 
-    architecture: one of torchvision's classification networks. weights: imagenet, or a .safetensors file in
-    data/weights/, normalised by ImageNet's mean and deviation unless its metadata has others. device: of torch.
-    The mean over image and mirror image is taken. Memory grows with B; batching changes nothing but rounding.
+    architecture: one of torchvision's classification networks, or EfficientNet-Lite0. weights: imagenet, or a
+    .safetensors file in data/weights/, normalised by ImageNet's mean and deviation unless its metadata has others.
+    device: of torch. The mean over image and mirror image is taken. Memory grows with B; batching changes nothing but
+    rounding.
     Raises UserError, before any image is needed, for an unknown architecture, one without a linear layer, weights that
     are missing or don't fit, or a size that the network can't take.
     """
     # Cleaning has its own loader, so that an edit of stages/models does not rerun the scan.
     import torch
-    from torchvision import models
 
-    if architecture not in models.list_models(module=models):
-        raise UserError(f"params.yaml: scan.backbone: architecture {architecture!r} is unknown to torchvision; some "
-                        "that it knows: resnet18, resnet50, mobilenet_v2")
-    net = models.get_model(architecture, weights=None, **{"aux_logits": False} if architecture in AUXILIARY else {})
+    net = _network(architecture)
     linear = [name for name, module in net.named_modules() if isinstance(module, torch.nn.Linear)]
     if not linear:
         raise UserError(f"params.yaml: scan.backbone is {architecture}, which has no linear layer to take features "
@@ -103,11 +100,29 @@ def backbone(architecture: str, weights: str, size: int, device) -> Callable[[np
     return features
 
 
+def _network(architecture: str):
+    """The bare network, of 1000 classes."""
+    from torchvision import models
+
+    from stages.core import efficientnet_lite
+
+    if architecture == efficientnet_lite.ARCHITECTURE:
+        return efficientnet_lite.network()
+    if architecture not in models.list_models(module=models):
+        raise UserError(f"params.yaml: scan.backbone: architecture {architecture!r} is unknown to torchvision; some "
+                        f"that it knows: resnet18, resnet50, mobilenet_v2; or take {efficientnet_lite.ARCHITECTURE}")
+    return models.get_model(architecture, weights=None, **{"aux_logits": False} if architecture in AUXILIARY else {})
+
+
 def _load_weights(architecture: str, weights: str) -> tuple[dict, tuple]:
     """A state dict, and the mean and deviation of the images that it was trained on."""
     from safetensors import SafetensorError, safe_open
     from torchvision import models
 
+    from stages.core import efficientnet_lite
+
+    if weights == "imagenet" and architecture == efficientnet_lite.ARCHITECTURE:
+        return efficientnet_lite.state(), efficientnet_lite.NORMALISATION
     if weights == "imagenet":
         try:
             best = models.get_model_weights(architecture).DEFAULT

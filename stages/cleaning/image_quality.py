@@ -11,11 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageFilter
 
+from stages.data.decode import strips
+
 # cleanvision's names, which its scores require; and `grey`: 1 if red, green and blue are equal.
 COLUMNS = ("brightness_perc_5", "brightness_perc_99", "entropy", "blurriness", "blurriness_grayscale_std", "grey")
 ISSUES = ("dark", "light", "blurry", "low_information", "odd_size", "odd_aspect", "greyscale")
 CLEANVISION = {"odd_aspect": "odd_aspect_ratio", "greyscale": "grayscale"}  # its names where they differ
-STRIP = 2**20  # pixels whose brightness is computed at a time
 BLUR_SIDE = 64  # blur is measured with the longer side scaled down to this
 # 1000 × red², green², blue² by their weights in brightness: integers whose sum fits into int32.
 SQUARED_LIGHT = np.array([[241], [691], [68]], np.int32) * np.arange(256, dtype=np.int32) ** 2
@@ -65,8 +66,7 @@ def findings(rows: Sequence[Row]) -> Iterator[tuple[Row, str, float, float]]:
 def _brightness(pixels: np.ndarray, percents: Sequence[float]) -> Iterator[float]:
     """Percentiles of √(0.241 R² + 0.691 G² + 0.068 B²) ÷ 255 over the pixels, with linear interpolation."""
     light = np.empty(pixels.shape[:2], np.int32)
-    rows = max(1, STRIP // pixels.shape[1])
-    for strip in (slice(top, top + rows) for top in range(0, len(light), rows)):  # the sum's parts take memory too
+    for strip in strips(*light.shape):  # the sum's parts take memory too
         light[strip] = sum(weighted[pixels[strip, :, channel]] for channel, weighted in enumerate(SQUARED_LIGHT))
     light = light.ravel()
     places = [percent / 100 * (light.size - 1) for percent in percents]

@@ -18,7 +18,7 @@ from stages.data.jpeg import jpeg_scans, may_be_cut, with_more_data
 
 REFUSED = {"EPS"}  # would start Ghostscript, a program that runs what the file says
 LARGE = 2**24  # pixels of a picture that is never held twice
-STRIP = 2**20  # pixels that are converted to RGB at a time
+STRIP = 2**20  # pixels of a picture that are worked on at a time
 ORIENTATION = 0x0112  # EXIF's number for how the camera was held
 XMP = b"http://ns.adobe.com/xap/1.0/\0"  # how a JPEG's segment of XMP data begins
 TURNS = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -154,8 +154,8 @@ def _changes(image: Image.Image, content: bytes, other_content: bytes) -> bool:
     is_large = image.width * image.height > LARGE
     first = _halved(content) if is_large else image
     with _halved(other_content) if is_large else _loaded(other_content) as other:
-        return any(strip.tobytes() != other.crop((0, top, first.width, top + strip.height)).tobytes()
-                   for top, strip in _strips(first))
+        return any(_cut(first, rows).tobytes() != _cut(other, rows).tobytes()
+                   for rows in strips(first.height, first.width))
 
 
 def _halved(jpeg: bytes) -> Image.Image:
@@ -229,16 +229,20 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     convert, rgb = _rgb_converter(image), Image.new("RGB", image.size)
-    for top, strip in _strips(image):
-        rgb.paste(convert(strip), (0, top))
+    for rows in strips(image.height, image.width):
+        rgb.paste(convert(_cut(image, rows)), (0, rows.start))
     return rgb
 
 
-def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """(top, image) of each horizontal strip, so that no second full copy is made in converting."""
-    rows = max(1, STRIP // image.width)
-    for top in range(0, image.height, rows):
-        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+def strips(height: int, width: int) -> Iterator[slice]:
+    """The rows of a picture in pieces of about STRIP pixels: what is computed of one takes little memory."""
+    rows = max(1, STRIP // width)
+    for top in range(0, height, rows):
+        yield slice(top, min(top + rows, height))
+
+
+def _cut(image: Image.Image, rows: slice) -> Image.Image:
+    return image.crop((0, rows.start, image.width, rows.stop))
 
 
 def _rgb_converter(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
@@ -268,7 +272,8 @@ def _value_range(image: Image.Image) -> tuple[float, float]:
     """Black, and how far above it white is: the first of 0–1 (floats), 0–255, 0–65535 that holds all values; where none
     does, the range of the values.
     """
-    extremes = [(values.min(), values.max()) for values in (_finite(strip) for _, strip in _strips(image))]
+    extremes = [(values.min(), values.max()) for values in (_finite(_cut(image, rows)) for rows in
+                                                            strips(image.height, image.width))]
     low, high = min(low for low, _ in extremes), max(high for _, high in extremes)
     fitting = [scale for scale in ([1] if image.mode == "F" else []) + [255, 65535] if low >= 0 and high <= scale]
     return (0, fitting[0]) if fitting else (low, max(high - low, 1e-9))

@@ -19,11 +19,10 @@ from torch import nn
 from stages.core import plugins
 from stages.core.errors import UserError, one_line
 from stages.core.params import Section, parse
+from stages.models.pretrained import IMAGENET
 
-# Mean and standard deviation on the 0–255 scale. The centred pair makes int8's first step the identity on uint8;
-# ImageNet's is torchvision's (0.485, 0.456, 0.406), (0.229, 0.224, 0.225).
+# Mean and standard deviation on the 0–255 scale: they make int8's first step the identity on uint8.
 CENTRED = ((128.0,) * 3, (64.0,) * 3)
-IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 NORMALISATION = "normalisation"  # its key in the metadata of a safetensors file
 TEACHER = Path("models/teacher.safetensors")
 WEIGHTS = Path("data/weights")  # dvc.yaml names the file in it that a stage starts from
@@ -34,7 +33,7 @@ class NetworkParams(Section):
 
     model: str  # a module of stages/models/zoo
     options: dict[str, int | float | str | bool | list[int]]  # what that module's Options declare
-    weights: str  # none, imagenet (downloaded by torchvision), or the name of a .safetensors file in data/weights/
+    weights: str  # none, imagenet (torchvision's or timm's), or the name of a .safetensors file in data/weights/
 
 
 class TeacherParams(NetworkParams):
@@ -163,7 +162,7 @@ def _weights(params: NetworkParams) -> tuple[dict[str, torch.Tensor], tuple]:
     if params.weights != "imagenet":
         return _read(WEIGHTS / params.weights)
     module = _with_imagenet(params)
-    return module.imagenet(parse(module.Options, params.options, f"params.yaml: options of {params.model}")), IMAGENET
+    return module.imagenet(parse(module.Options, params.options, f"params.yaml: options of {params.model}"))
 
 
 def _with_imagenet(params: NetworkParams) -> ModuleType:
@@ -171,7 +170,7 @@ def _with_imagenet(params: NetworkParams) -> ModuleType:
     module = plugins.module("models/zoo/*", params.model, "model")
     if not hasattr(module, "imagenet"):
         raise UserError(f"params.yaml: weights is 'imagenet', but {params.model} has none; "
-                        "use weights: none, or a model of torchvision that has them")
+                        "use weights: none, or a model of torchvision or timm that has them")
     return module
 
 

@@ -1,6 +1,10 @@
-"""What our own networks are built of."""
+"""What networks are built of."""
 
+from functools import partial
+
+import torch
 from torch import nn
+from torch.nn import functional
 
 
 def conv_bn_relu(inside: int, outside: int, stride: int = 1, kernel: int = 3) -> nn.Sequential:
@@ -15,3 +19,17 @@ def init_convolutions(net: nn.Module) -> nn.Module:
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     return net
+
+
+def resize_input(net: nn.Module, size: tuple[int, int] | None) -> nn.Module:
+    """The network itself, which from now on resizes its images (N,3,H,W) to (N,3,*size) first; None: as they are.
+
+    By a hook, so that the weights keep their names.
+    """
+    if size:
+        net.register_forward_pre_hook(partial(_resized, size=size))
+    return net
+
+
+def _resized(net: nn.Module, inputs: tuple[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
+    return functional.interpolate(inputs[0], size, mode="bilinear", align_corners=False)

@@ -1,8 +1,11 @@
-"""torchvision's ImageNet weights."""
+"""torchvision's ImageNet weights, and what they expect of an image."""
 
 import sys
 
 from stages.core.errors import UserError, one_line
+
+# Mean and standard deviation on the 0–255 scale: torchvision's (0.485, 0.456, 0.406), (0.229, 0.224, 0.225).
+IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
 
 def imagenet_weights(architecture: str) -> dict:

@@ -13,7 +13,7 @@ LOSSES = {"kd": "the KL divergence from the teacher's soft targets (Hinton et al
           "dist": "(1 − the correlation with the teacher's probabilities, between and within classes; Huang et al., "
                   "2022)",
           "cwd": "channel-wise distillation (Shu et al., 2021)"}
-WEIGHTS = {"none": "random", "imagenet": "torchvision's, pre-trained on ImageNet"}
+WEIGHTS = {"none": "random", "imagenet": "pre-trained on ImageNet"}
 MODES = {"scratch": "trained from scratch", "finetune": "fine-tuned as a whole", "frozen": "frozen except the new head"}
 
 

@@ -5,6 +5,7 @@ In: `Facts`, what is known of the images and of the weights. Out: `Choice`s, one
 names keeps the value of presets/defaults.yaml.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
@@ -27,23 +28,21 @@ STUDENT = {"depth": 10, "width": 32}  # of small_resnet, 1.2 M parameters
 STUDENT_STRIDES = ((64, 4), (48, 2), (0, 1))  # from this size on: by how much the picture shrinks before stage two
 PRESENTATIONS = 200_000
 EPOCHS = (30, 300)  # at least, at most
-# One that starts from pre-trained weights needs half of that, and smaller steps (benchmarks/RESULTS.md).
+# One that starts from pre-trained weights needs half of that, smaller steps, and pictures as large as those that it
+# learned from: smaller ones are enlarged (benchmarks/RESULTS.md).
+STARTED_SIZE = 96
 STARTED_PRESENTATIONS = 100_000
 STARTED_EPOCHS = (15, 150)
 STARTED_RATE = 0.05
 LARGE_SET = 2000  # training images from which on the larger batch is as good
 BATCH_SIZES = (32, 64)
 
-# A pre-trained teacher is fine-tuned: few epochs, small steps. From scratch it learns as the student does.
+# The pre-trained teacher is fine-tuned: few epochs, small steps.
 FINETUNE = {"optimizer": "adamw", "learning_rate": 0.001, "weight_decay": 0.01, "warmup_epochs": 1.0}
 FINETUNE_PRESENTATIONS = 14_000
 FINETUNE_EPOCHS = (6, 30)
 STANDARD_STEM = 96  # pixels from which on a pre-trained network's first stride does no harm
 DENSE = ("resnet", "resnext", "wide_resnet", "vgg")  # train faster in bf16; networks of depthwise layers do not
-SCRATCH = {"depth": 18, "width": 32}  # of small_resnet, 2.8 M parameters
-SCRATCH_STRIDES = ((128, 4), (48, 2), (0, 1))
-SCRATCH_PRESENTATIONS = 150_000
-SCRATCH_EPOCHS = (40, 200)
 LEAST_GAIN = 0.9  # bf16 may be so much slower than fp32, by chance, before it is left
 SCAN_SIZE = (96, 128)  # pixels for the network that checks labels: of small pictures, of others
 
@@ -67,7 +66,8 @@ MASK_STRIDE = 4  # of the teacher's logits every fourth row and column is kept
 class Weights(NamedTuple):
     """Pre-trained weights that are at hand."""
 
-    architecture: str  # torchvision's name
+    model: str  # torchvision | timm: whose network it is
+    architecture: str  # its name there
     source: str  # a file in data/weights/, or imagenet
 
 
@@ -80,7 +80,7 @@ class Facts(NamedTuple):
     squares: float  # masks: squares that a picture gives, on average
     short_side: int  # median, pixels
     aspect: float  # width / height that most pictures have, 1.0 where they differ or are nearly squares
-    teacher: Weights | None
+    teacher: Weights | None  # None: of masks, where there are none for an encoder
     student_weights: str  # a file in data/weights/ that fits STUDENT, or ""
 
 
@@ -169,12 +169,11 @@ def imbalance(classes: Mapping[str, int]) -> float:
 
 
 def _classes(facts: Facts) -> Iterator[Choice]:
-    size = image_size(facts.short_side)
-    if facts.teacher:
-        yield Choice("scan.backbone", facts.teacher.architecture,
-                     "Features of a pre-trained network find wrong labels better than pixels do.")
-        yield Choice("scan.weights", facts.teacher.source, "")
-        yield Choice("scan.image_size", SCAN_SIZE[size >= STANDARD_STEM], "")
+    size = max(image_size(facts.short_side), STARTED_SIZE if facts.student_weights else 0)
+    yield Choice("scan.backbone", facts.teacher.architecture,
+                 "Features of a pre-trained network find wrong labels better than pixels do.")
+    yield Choice("scan.weights", facts.teacher.source, "")
+    yield Choice("scan.image_size", SCAN_SIZE[size >= STANDARD_STEM], "")
     yield _input_size(facts, size)
     yield from _teacher(facts, size)
     yield Choice("student.options", student_options(size), f"A stride for images of {size} px.")
@@ -190,46 +189,60 @@ def _classes(facts: Facts) -> Iterator[Choice]:
     yield from _shared("student_training", facts, size)
 
 
+def input_sides(facts: Facts, size: int) -> list[int]:
+    """Height and width of split.image_size, pixels."""
+    return [size, size] if facts.aspect == 1 else oblong_size(size, facts.aspect)
+
+
 def _input_size(facts: Facts, size: int) -> Choice:
     if facts.aspect == 1:
         return Choice("split.image_size", size,
-                      f"The size nearest to the images' median short side, {facts.short_side} px.")
+                      f"The size nearest to the images' median short side, {facts.short_side} px."
+                      if size == image_size(facts.short_side) else
+                      f"The images' median short side is {facts.short_side} px; they are enlarged to the size that the "
+                      "student's start learned from.")
     times, long, short = ((facts.aspect, "wide", "high") if facts.aspect > 1 else (1 / facts.aspect, "high", "wide"))
-    return Choice("split.image_size", oblong_size(size, facts.aspect),
+    return Choice("split.image_size", input_sides(facts, size),
                   f"Height and width. Most images are about {times:.2f} times as {long} as {short}, and so is this; it "
                   f"has about as many pixels as a square of {size} px.")
 
 
 def _teacher(facts: Facts, size: int) -> Iterator[Choice]:
-    batch = BATCH_SIZES[facts.train >= LARGE_SET]
-    if facts.teacher:
-        architecture, source = facts.teacher
-        is_standard = size >= STANDARD_STEM
-        yield Choice("teacher.model", "torchvision", f"Pre-trained weights are at hand: {source}.")
-        yield Choice("teacher.options", {"architecture": architecture, "stem": "standard" if is_standard else "small"},
-                     "" if is_standard else f"Images of {size} px are too small for the network's own first stride.")
-        yield Choice("teacher.weights", source, "")
-        yield Choice("teacher.mode", "finetune", "")
-        yield Choice("teacher_training.epochs", epochs(FINETUNE_PRESENTATIONS, facts.train, FINETUNE_EPOCHS),
-                     "Fine-tuning: few epochs and small steps, so that the pre-trained weights stay near.")
-        yield Choice("teacher_training.batch_size", BATCH_SIZES[0], "")
-        yield from (Choice(f"teacher_training.{key}", value, "") for key, value in FINETUNE.items())
-        if not architecture.startswith(DENSE):
-            yield Choice("teacher_training.precision", "fp32", "Depthwise convolutions train no faster in bf16.")
-    else:
-        yield Choice("teacher.options", SCRATCH | {"stride": from_size(SCRATCH_STRIDES, size)},
-                     "Trained from scratch: no pre-trained weights are at hand (data/weights/README.md).")
-        yield Choice("teacher_training.epochs", epochs(SCRATCH_PRESENTATIONS, facts.train, SCRATCH_EPOCHS), "")
-        yield Choice("teacher_training.batch_size", batch, "")
+    """A pre-trained network, fine-tuned: it knows what no few thousand images can teach."""
+    model, architecture, source = facts.teacher
+    where = "a package of requirements.txt" if model == "timm" else source
+    yield Choice("teacher.model", model, f"Pre-trained weights are at hand: {where}.")
+    yield Choice("teacher.options", *_pretrained(facts, size))
+    yield Choice("teacher.weights", source, "")
+    yield Choice("teacher.mode", "finetune", "")
+    yield Choice("teacher_training.epochs", epochs(FINETUNE_PRESENTATIONS, facts.train, FINETUNE_EPOCHS),
+                 "Fine-tuning: few epochs and small steps, so that the pre-trained weights stay near.")
+    yield Choice("teacher_training.batch_size", BATCH_SIZES[0], "")
+    yield from (Choice(f"teacher_training.{key}", value, "") for key, value in FINETUNE.items())
+    if not architecture.startswith(DENSE):
+        yield Choice("teacher_training.precision", "fp32", "Depthwise convolutions train no faster in bf16.")
     yield from _shared("teacher_training", facts, size)
+
+
+def _pretrained(facts: Facts, size: int) -> tuple[dict, str]:
+    """Options of the teacher's model, and the reason."""
+    options = {"architecture": facts.teacher.architecture}
+    if facts.teacher.model == "timm":
+        if size >= STANDARD_STEM:
+            return options, ""
+        times = math.ceil(STANDARD_STEM / size)
+        return options | {"input_size": [times * side for side in input_sides(facts, size)]}, (
+            f"Enlarged {times} × inside the network, which learned from larger pictures.")
+    if size >= STANDARD_STEM:
+        return options | {"stem": "standard"}, ""
+    return options | {"stem": "small"}, f"Images of {size} px are too small for the network's own first stride."
 
 
 def _shared(section: str, facts: Facts, size: int) -> Iterator[Choice]:
     """What teacher and student have alike."""
     if (times := imbalance(facts.classes)) > IMBALANCED:
         yield Choice(f"{section}.imbalance", "class_weight", f"The largest class has {times:.1f} × the smallest.")
-    shorter = size if facts.aspect == 1 else min(oblong_size(size, facts.aspect))
-    yield Choice(f"{section}.augment.padding", round(shorter / CROP_SHARE), "")
+    yield Choice(f"{section}.augment.padding", round(min(input_sides(facts, size)) / CROP_SHARE), "")
     if mirror_matters(facts.classes):
         yield Choice(f"{section}.augment.flip", False, "By their names, these classes are no longer themselves in a "
                      "mirror.")

@@ -4,20 +4,22 @@ import sys
 import urllib.request
 from pathlib import Path
 
+from stages.core import efficientnet_lite
 from stages.core.errors import UserError
 from stages.models import factory
-from stages.setup.rules import ENCODER, STUDENT, Weights
+from stages.setup.rules import ENCODER, STARTED_SIZE, STUDENT, Weights, student_options
 
-TEACHER = "mobilenet_v2"  # the first choice: small, quick to fine-tune
+FIRST = "mobilenet_v2"  # of several files: small, quick to fine-tune
 STUDENT_FILE = f"small_resnet_{STUDENT['depth']}_{STUDENT['width']}.safetensors"
 CLASSES, SIZE = 2, (96, 96)  # of the networks that are built to see whether weights fit
 SECONDS = 5  # to wait for an answer
 
 
 def teacher(task: str) -> Weights | None:
-    """A file that is named like an architecture of torchvision and fits it, else ImageNet's if they can be had.
+    """A file that is named like an architecture of torchvision and fits it; else EfficientNet-Lite0's ImageNet weights,
+    which are in a package.
 
-    task segmentation: fits the encoder of a U-Net.
+    task segmentation: what fits the encoder of a U-Net, or MobileNetV2's ImageNet weights if they can be had.
     """
     from torchvision import models
 
@@ -31,14 +33,16 @@ def teacher(task: str) -> Weights | None:
             else:
                 found[architecture] = path.name
     if found:
-        architecture = TEACHER if TEACHER in found else next(iter(found))
-        return Weights(architecture, found[architecture])
-    return Weights(TEACHER, "imagenet") if can_be_had(TEACHER) else None
+        architecture = FIRST if FIRST in found else next(iter(found))
+        return Weights("torchvision", architecture, found[architecture])
+    if task == "classification":
+        return Weights("timm", efficientnet_lite.ARCHITECTURE, "imagenet")
+    return Weights("torchvision", FIRST, "imagenet") if can_be_had(FIRST) else None
 
 
-def student(options: dict) -> str:
-    """The name of the file that fits the student of the rules, with these options; "" where there is none."""
-    is_there = (factory.WEIGHTS / STUDENT_FILE).is_file()
+def student() -> str:
+    """The name of the file that fits the student of the rules; "" where there is none."""
+    is_there, options = (factory.WEIGHTS / STUDENT_FILE).is_file(), student_options(STARTED_SIZE)
     return STUDENT_FILE if is_there and not _problem("small_resnet", options, STUDENT_FILE) else ""
 
 

@@ -109,14 +109,17 @@ def test_imagenet_weights_come_without_auxiliary_heads(monkeypatch):
     state = {"conv1.weight": 1, "aux1.fc.weight": 2, "AuxLogits.fc.weight": 3}
     monkeypatch.setattr(torchvision, "imagenet_weights", {"googlenet": state}.get)
     options = torchvision.Options(architecture="googlenet", stem="standard")
-    assert torchvision.imagenet(options) == {"conv1.weight": 1}
+    assert torchvision.imagenet(options)[0] == {"conv1.weight": 1}
 
 
 @pytest.mark.parametrize(("size", "sides"), [(64, (64, 64)), ([64, 96], (64, 96))])
-def test_images_are_enlarged_inside_the_network(size, sides):
-    """To the size that the weights were trained at, which keep torchvision's names."""
-    plain, enlarged = (torchvision.build(torchvision.Options(architecture="resnet18", stem="standard", **given),
-                                         3, pretrained=False).eval() for given in ({}, {"input_size": size}))
+@pytest.mark.parametrize(("zoo", "options"), [
+    (torchvision, {"architecture": "resnet18", "stem": "standard"}),
+    (small_resnet, {"depth": 8, "width": 4, "stride": 2})], ids=["torchvision", "small_resnet"])
+def test_images_are_enlarged_inside_the_network(zoo, options, size, sides):
+    """The weights keep their names."""
+    plain, enlarged = (zoo.build(zoo.Options(**options, **given), 3, pretrained=False).eval()
+                       for given in ({}, {"input_size": size}))
     enlarged.load_state_dict(plain.state_dict())
     images = torch.rand(2, 3, 32, 48)
     larger = torch.nn.functional.interpolate(images, sides, mode="bilinear")

@@ -94,7 +94,8 @@ def test_an_edited_params_yaml_is_kept(project, setup):
 
 
 def test_weights_are_used_where_they_are(project, setup, monkeypatch):
-    monkeypatch.setattr(weights, "teacher", lambda task: Weights("mobilenet_v2", "mobilenet_v2-imagenet.safetensors"))
+    own = Weights("torchvision", "mobilenet_v2", "mobilenet_v2-imagenet.safetensors")
+    monkeypatch.setattr(weights, "teacher", lambda task: own)
     pack(project.source / "a.zip", photographs(10, "left", "right"))
     said = setup("a.zip")
     assert "teacher.weights: mobilenet_v2-imagenet.safetensors" in said and "augment.flip" not in said

@@ -9,7 +9,7 @@ from stages.reporting import training
 @pytest.mark.parametrize(("section", "text"), [
     ({"weights": "none"}, "random"),
     ({"weights": "none", "mode": "scratch"}, "random; trained from scratch"),
-    ({"weights": "imagenet", "mode": "frozen"}, "torchvision's, pre-trained on ImageNet; frozen except the new head"),
+    ({"weights": "imagenet", "mode": "frozen"}, "pre-trained on ImageNet; frozen except the new head"),
     ({"weights": "a|b.safetensors", "mode": "finetune"}, "those of data/weights/a\\|b.safetensors; fine-tuned as a "
                                                          "whole"),
 ])

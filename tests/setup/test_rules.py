@@ -7,7 +7,7 @@ from stages.setup import rules, settings
 from stages.setup.rules import Facts, Weights
 from stages.training.optim import Recipe
 
-WEIGHTS = Weights("mobilenet_v2", "mobilenet_v2-imagenet.safetensors")
+WEIGHTS = Weights("torchvision", "mobilenet_v2", "mobilenet_v2-imagenet.safetensors")
 FACTS = Facts("classification", {"cat": 900, "dog": 700}, train=1440, squares=1.0, short_side=100, aspect=1.0,
               teacher=WEIGHTS, student_weights="")
 
@@ -33,6 +33,14 @@ def test_networks_and_crops_follow_the_size(short_side, stride, stem, padding):
     assert found["student_training.augment.padding"] == found["teacher_training.augment.padding"] == padding
 
 
+def test_pictures_are_no_smaller_than_those_that_the_students_start_learned_from():
+    found = chosen(short_side=32, student_weights="a.safetensors")
+    assert found["split.image_size"] == 96 and found["student.options"]["stride"] == 4
+    assert chosen(short_side=150, student_weights="a.safetensors")["split.image_size"] == 150
+    oblong = chosen(short_side=32, aspect=16 / 9, student_weights="a.safetensors")
+    assert oblong["split.image_size"] == [72, 128]
+
+
 @pytest.mark.parametrize(("train", "student", "teacher", "batch"), [
     (100, 300, 30, 32), (1000, 200, 14, 32), (3400, 59, 6, 64), (100_000, 30, 6, 64)])
 def test_epochs_follow_the_number_of_images(train, student, teacher, batch):
@@ -46,12 +54,20 @@ def test_the_teacher_follows_the_weights():
     assert found["teacher.model"] == "torchvision" and found["teacher.mode"] == "finetune"
     assert found["teacher.weights"] == found["scan.weights"] == WEIGHTS.source
     assert found["teacher_training.optimizer"] == "adamw" and found["teacher_training.precision"] == "fp32"
-    assert "teacher_training.precision" not in chosen(teacher=Weights("resnet18", "imagenet"))
-    scratch = chosen(teacher=None)
-    assert scratch["teacher.options"] == {"depth": 18, "width": 32, "stride": 2}
-    assert not {"teacher.model", "teacher.weights", "scan.backbone", "teacher_training.optimizer"} & scratch.keys()
+    assert "teacher_training.precision" not in chosen(teacher=Weights("torchvision", "resnet18", "imagenet"))
     assert "student.weights" not in found and chosen(student_weights="a.safetensors")["student.weights"] == (
         "a.safetensors")
+
+
+@pytest.mark.parametrize(("short_side", "aspect", "sides"), [
+    (150, 1.0, None), (96, 1.0, None), (64, 1.0, [128, 128]), (32, 1.0, [96, 96]), (32, 16 / 9, [72, 120])])
+def test_a_teacher_from_timm_sees_small_pictures_enlarged(short_side, aspect, sides):
+    lite = Weights("timm", "tf_efficientnet_lite0", "imagenet")
+    found = chosen(teacher=lite, short_side=short_side, aspect=aspect)
+    assert found["teacher.model"] == "timm" and found["teacher.weights"] == found["scan.weights"] == "imagenet"
+    assert found["teacher.options"] == {"architecture": "tf_efficientnet_lite0"} | ({"input_size": sides} if sides
+                                                                                    else {})
+    assert found["teacher_training.precision"] == "fp32"
 
 
 @pytest.mark.parametrize(("labelled", "fraction"), [(10, 0.2), (194, 0.2), (195, 0.1), (5000, 0.1)])
@@ -132,7 +148,7 @@ def test_masks():
 
 @pytest.mark.parametrize(("weights", "reason"), [
     (WEIGHTS, f"Pre-trained weights are at hand for its encoder: {WEIGHTS.source}."),
-    (Weights("mobilenet_v2", "imagenet"), "ImageNet weights start its encoder.")])
+    (Weights("torchvision", "mobilenet_v2", "imagenet"), "ImageNet weights start its encoder.")])
 def test_why_a_teacher_of_masks_has_an_encoder(weights, reason):
     choices = rules.choose(FACTS._replace(**MASKS, teacher=weights))
     assert [choice.reason for choice in choices if choice.key == "teacher.model"] == [reason]

@@ -31,23 +31,24 @@ def store(path: Path, architecture: str) -> None:
     save_file(models.get_model(architecture, weights=None).state_dict(), path)
 
 
-def test_nothing(here):
-    assert weights.teacher("classification") is None and weights.teacher("segmentation") is None
-    assert weights.student(rules.student_options(96)) == ""
+def test_without_a_file_and_a_network_a_package_has_weights(here):
+    assert weights.teacher("classification") == rules.Weights("timm", "tf_efficientnet_lite0", "imagenet")
+    assert weights.teacher("segmentation") is None
+    assert weights.student() == ""
 
 
 def test_a_file_that_is_named_like_a_network_and_fits(here, capsys):
     store(here / "shufflenet_v2_x0_5-own.safetensors", "shufflenet_v2_x0_5")
     (here / "mobilenet_v2-imagenet.safetensors").write_bytes(b"nothing")
     (here / "mine.safetensors").touch()
-    own = rules.Weights("shufflenet_v2_x0_5", "shufflenet_v2_x0_5-own.safetensors")
+    own = rules.Weights("torchvision", "shufflenet_v2_x0_5", "shufflenet_v2_x0_5-own.safetensors")
     assert weights.teacher("classification") == own
     assert "not used: data/weights/mobilenet_v2-imagenet.safetensors is no readable" in capsys.readouterr().err
 
 
 def test_for_masks_it_has_to_fit_an_encoder(here, capsys):
     store(here / "mobilenet_v2.safetensors", "mobilenet_v2")
-    assert weights.teacher("segmentation") == rules.Weights("mobilenet_v2", "mobilenet_v2.safetensors")
+    assert weights.teacher("segmentation") == rules.Weights("torchvision", "mobilenet_v2", "mobilenet_v2.safetensors")
     (here / "mobilenet_v2.safetensors").unlink()
     store(here / "shufflenet_v2_x0_5.safetensors", "shufflenet_v2_x0_5")
     assert weights.teacher("segmentation") is None
@@ -58,7 +59,8 @@ def test_the_first_choice_is_taken_before_others(here):
     store(here / "mobilenet_v2-imagenet.safetensors", "mobilenet_v2")
     store(here / "alexnet.safetensors", "shufflenet_v2_x0_5")  # fits another network
     store(here / "shufflenet_v2_x0_5.safetensors", "shufflenet_v2_x0_5")
-    assert weights.teacher("classification") == rules.Weights("mobilenet_v2", "mobilenet_v2-imagenet.safetensors")
+    first = rules.Weights("torchvision", "mobilenet_v2", "mobilenet_v2-imagenet.safetensors")
+    assert weights.teacher("classification") == first
 
 
 def test_what_torchvision_has(here, monkeypatch):
@@ -69,11 +71,11 @@ def test_what_torchvision_has(here, monkeypatch):
         return contextlib.nullcontext()
 
     monkeypatch.setattr(weights.urllib.request, "urlopen", answer)
-    assert weights.teacher("classification") == rules.Weights("mobilenet_v2", "imagenet") and asked == ["HEAD"]
+    assert weights.teacher("segmentation") == rules.Weights("torchvision", "mobilenet_v2", "imagenet")
+    assert asked == ["HEAD"]
 
 
 def test_a_student_to_start_from(here):
     own = factory.NetworkParams(model="small_resnet", options=rules.student_options(96), weights="none")
     factory.save(factory.build(own, 7, (64, 64), seed=0), here / "small_resnet_10_32.safetensors")
-    assert weights.student(rules.student_options(150)) == "small_resnet_10_32.safetensors"
-    assert weights.student(rules.student_options(32)) == ""  # of another stride, so with other layers
+    assert weights.student() == "small_resnet_10_32.safetensors"

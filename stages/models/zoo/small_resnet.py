@@ -4,13 +4,13 @@ Basic blocks and the depth rule (two convolutions a block, a stem, a head) are t
 Learning for Image Recognition", CVPR 2016: section 4.2's three stages for small images, section 4.1's four else.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import pydantic
 from torch import nn
 
-from stages.core.params import Section
-from stages.models.layers import conv_bn_relu, init_convolutions
+from stages.core.params import Section, sides
+from stages.models.layers import conv_bn_relu, init_convolutions, resize_input
 
 # depth = 2 · (sum of blocks) + 2
 BLOCKS = {8: (1, 1, 1), 10: (1, 1, 1, 1), 14: (2, 2, 2), 18: (2, 2, 2, 2), 20: (3, 3, 3), 26: (3, 3, 3, 3),
@@ -21,6 +21,9 @@ class Options(Section):
     depth: Literal[8, 10, 14, 18, 20, 26, 34]  # layers with weights
     width: int = pydantic.Field(ge=1, le=1024)  # channels of the first stage; each later stage has twice as many
     stride: Literal[1, 2, 4]  # by how much the image is shrunk before the second stage
+    # Height and width that images are brought to inside the network, as split.image_size: larger ones make a teacher
+    # that sees more from weights of the same shapes. None: they stay as they are.
+    input_size: Annotated[tuple[int, int] | None, sides(32, 1024)] = None
 
 
 class Block(nn.Module):
@@ -48,4 +51,4 @@ def build(options: Options, classes: int, pretrained: bool) -> nn.Module:
             layers.append(Block(inside, outside, first if block == 0 else 1))
             inside = outside
     net = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inside, classes))
-    return init_convolutions(net)
+    return resize_input(init_convolutions(net), options.input_size)

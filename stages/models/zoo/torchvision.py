@@ -1,15 +1,13 @@
 """Any classification architecture of torchvision, by its name there: resnet18, mobilenet_v2, convnext_tiny …"""
 
-from functools import partial
 from typing import Annotated, Literal
 
-import torch
 from torch import nn
-from torch.nn import functional
 
 from stages.core.errors import UserError
 from stages.core.params import Section, sides
-from stages.models.pretrained import imagenet_weights
+from stages.models.layers import resize_input
+from stages.models.pretrained import IMAGENET, imagenet_weights
 
 AUXILIARY = ("googlenet", "inception_v3")
 
@@ -35,21 +33,13 @@ def build(options: Options, classes: int, pretrained: bool) -> nn.Module:
     net = models.get_model(options.architecture, weights=None, num_classes=classes, **plain)
     if options.stem == "small":
         _shrink_less(net, options.architecture, keep_kernel=pretrained)
-    if options.input_size:
-        # A hook, so that the weights keep torchvision's names.
-        net.register_forward_pre_hook(partial(_resized, size=options.input_size))
-    return net
+    return resize_input(net, options.input_size)
 
 
-def _resized(net: nn.Module, inputs: tuple[torch.Tensor], size: tuple[int, int]) -> torch.Tensor:
-    """The images (N,3,H,W) as (N,3,*size)."""
-    return functional.interpolate(inputs[0], size, mode="bilinear", align_corners=False)
-
-
-def imagenet(options: Options) -> dict:
-    """ImageNet weights as a state dict, without the auxiliary heads."""
+def imagenet(options: Options) -> tuple[dict, tuple]:
+    """ImageNet weights as a state dict, without the auxiliary heads, and the mean and deviation that they expect."""
     return {key: value for key, value in imagenet_weights(options.architecture).items()
-            if not key.lower().startswith("aux")}
+            if not key.lower().startswith("aux")}, IMAGENET
 
 
 def _shrink_less(net: nn.Module, architecture: str, keep_kernel: bool) -> None:

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from stages.core.errors import UserError
 from stages.core.params import Section
-from stages.models.pretrained import imagenet_weights
+from stages.models.pretrained import IMAGENET, imagenet_weights
 
 
 class Options(Section):
@@ -38,13 +38,13 @@ def build(options: Options, classes: int, pretrained: bool) -> nn.Module:
     return Segmenter(net.backbone, net.classifier)
 
 
-def imagenet(options: Options) -> dict[str, torch.Tensor]:
-    """A state dict with ImageNet weights for the backbone only; the head gets one class, so it never fits and stays
-    random.
+def imagenet(options: Options) -> tuple[dict[str, torch.Tensor], tuple]:
+    """A state dict with ImageNet weights for the backbone only (the head gets one class, so it never fits and stays
+    random), and the mean and deviation that they expect.
     """
     net = build(options, classes=1, pretrained=True)
     state = imagenet_weights(options.architecture.partition("_")[2])  # fcn_resnet50 → resnet50
     # A ResNet is cut before its pooling; of a MobileNet the features are taken.
     net.backbone.load_state_dict({key.removeprefix("features."): value for key, value in state.items()
                                   if not key.startswith(("fc.", "classifier."))})
-    return net.state_dict()
+    return net.state_dict(), IMAGENET

@@ -14,7 +14,7 @@ from torch.nn import functional
 from stages.core.errors import UserError
 from stages.core.params import Section
 from stages.models.layers import conv_bn_relu, init_convolutions
-from stages.models.pretrained import imagenet_weights
+from stages.models.pretrained import IMAGENET, imagenet_weights
 
 TRIAL_SIZE = 64  # pixels of the picture that shows where an encoder shrinks it
 
@@ -67,9 +67,9 @@ def build(options: Options, classes: int, pretrained: bool) -> nn.Module:
     return net
 
 
-def imagenet(options: Options) -> dict[str, torch.Tensor]:
-    """ImageNet weights of the architecture, for the encoder."""
-    return imagenet_weights(options.architecture)
+def imagenet(options: Options) -> tuple[dict[str, torch.Tensor], tuple]:
+    """ImageNet weights of the architecture, for the encoder, and the mean and deviation that they expect."""
+    return imagenet_weights(options.architecture), IMAGENET
 
 
 def block(inside: int, outside: int) -> nn.Sequential:

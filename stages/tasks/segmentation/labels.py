@@ -14,7 +14,7 @@ import numpy as np
 from stages.core import params
 from stages.core.errors import UserError
 from stages.data.annotations import outlines
-from stages.data.decode import OtherKind, Unreadable, decode_mask
+from stages.data.decode import OtherKind, Unreadable, decode_mask, strips
 from stages.data.large_pictures import LARGE
 from stages.data.prepared import IGNORED
 from stages.data.sample import AND
@@ -25,7 +25,6 @@ STORED = mask_params.STORED  # dtype of targets.npy
 # What `examine` may find, the most serious first, and its consequence: see cleaning/findings.py.
 ISSUES = {"unreadable_mask": "unreadable", "mask_size": "drop", "empty_mask": "report", "unknown_colour": "report",
           "one_class_mask": "report"}
-STRIP = 2**20  # pixels whose classes are looked up at a time
 SAME_SHAPE = 0.01  # by this share the ratio of width to height of a mask may differ from its image's, to be rescaled
 Read = Callable[[str], bytes]
 Row = Mapping[str, str]  # of data/manifest.csv
@@ -150,8 +149,7 @@ def _classes(mask: Mask, table: Table) -> tuple[np.ndarray, float]:
     """The class of each pixel, int16 (H,W), and the share of unknown ones, 0–1, or UserError if the policy is stop."""
     codes = _codes(mask, table)
     targets, is_known = np.empty(codes.shape, STORED), np.empty(codes.shape, bool)
-    rows = max(1, STRIP // codes.shape[1])
-    for strip in (slice(top, top + rows) for top in range(0, len(codes), rows)):  # a place takes eight bytes a pixel
+    for strip in strips(*codes.shape):  # a place takes eight bytes a pixel
         places = np.searchsorted(table.codes, codes[strip]).clip(max=len(table.codes) - 1)
         is_known[strip], targets[strip] = table.codes[places] == codes[strip], table.targets[places]
     if is_known.all():
