@@ -23,14 +23,18 @@ class Cost(NamedTuple):
 
 
 def measure(stage: str, folder: Path) -> Cost:
-    """Run `stages.<stage>` in `folder`. Raises UserError with its stderr if it fails.
+    """Run `stages.<stage>` in `folder`. Raises UserError with its stderr if it fails."""
+    return measure_command([sys.executable, "-m", f"stages.{stage}"], folder)
+
+
+def measure_command(command: list[str], folder: Path) -> Cost:
+    """The same of any command that finds this project's modules.
 
     Memory is what the system can't take back: pages mapped from files and shared ones are left out.
     """
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     with (folder / "stderr").open("w+") as log, subprocess.Popen(
-            [sys.executable, "-m", f"stages.{stage}"], cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)},
-            stderr=log) as running:
+            command, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=log) as running:
         peak = 0
         while running.poll() is None:
             peak = max(peak, _own_memory(psutil.Process(running.pid)))
@@ -38,7 +42,7 @@ def measure(stage: str, folder: Path) -> Cost:
         seconds = time.perf_counter() - started
         log.seek(0)
         if running.returncode:
-            raise UserError(f"{stage} failed: {log.read().strip()}")
+            raise UserError(f"{' '.join(command[1:])} failed: {log.read().strip()}")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return Cost(seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, peak / 1e6)
 

@@ -2,27 +2,28 @@
 file, and data/thumbnails.npy, uint8 (N,32,32,3), in the order of the rows, black for unreadable files.
 
 Every image is decoded once, and few are in memory at a time. Then the labels of training images are
-checked: each is compared with the prediction of a classifier that was trained on other images.
+checked: each is compared with the prediction of a classifier that was trained on other images. A scan that is killed
+goes on where it was (stages/cleaning/inspected.py).
 """
 
 import hashlib
 import sys
-from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 import pydantic
 from tqdm import tqdm
 
-from stages.cleaning import features, image_quality, label_errors, near_duplicates
+from stages.cleaning import features, image_quality, inspected, label_errors, near_duplicates
+from stages.cleaning.inspected import Inspection, Row
 from stages.core import errors, files, params, plugins, workdir
 from stages.core.device import choose_device
 from stages.data import leftover, listing, parallel, tiling
 from stages.data.annotations.class_names import check_classes
-from stages.data.archive import Raw
+from stages.data.archive import RAW, Raw
 from stages.data.decode import Header, Unreadable, decode_with_header
 from stages.data.large_pictures import room_for
 from stages.data.sample import Sample, target_files
@@ -33,7 +34,6 @@ THUMBNAIL = (near_duplicates.SIDE, near_duplicates.SIDE, 3)
 # issue, reason: `unreadable`, or one of labels.ISSUES about its mask, and why.
 COLUMNS = ("path", "split", "source_split", "group", "target", "label", *Header._fields, "width", "height", "bytes",
            "sha256", "pixels", "hash", "mirror", *image_quality.COLUMNS, *label_errors.COLUMNS, "issue", "reason")
-Row = dict[str, object]
 
 
 class LayoutParams(params.Section):
@@ -62,14 +62,6 @@ class ScanParams(params.Section):
         return self
 
 
-class Inspection(NamedTuple):
-    """What the scan gets from one file."""
-
-    row: Row  # COLUMNS; those of label_errors are still empty
-    thumbnail: np.ndarray  # uint8 (32,32,3)
-    square: np.ndarray | None  # uint8 (size,size,3), the backbone's input
-
-
 def main() -> None:
     _opened.cache_clear()  # where one process scans several archives, on one core
     choice, task = params.load("scan", ScanParams), params.load_word("data.task")
@@ -80,27 +72,25 @@ def main() -> None:
         check_classes(samples)
     backbone = (features.backbone(choice.backbone, choice.weights, choice.image_size, choose_device("scan"))
                 if has_classes and choice.backbone != "none" else None)
-    rows, deep = [], label_errors.BatchedFeatures(backbone) if backbone else None
-    inspections = parallel.map_in_processes(
-        partial(inspect, task=task, size=choice.image_size if backbone else 0), samples)
-
-    def thumbnails() -> Iterator[np.ndarray]:
-        for row, thumbnail, square in tqdm(inspections, "scan", len(samples), unit=" images", disable=None):
-            rows.append(row)
-            if square is not None:
-                deep.add(square)
-            yield thumbnail
-
-    with workdir.folder("scan", [], []):  # for its lock alone
-        files.write_array(THUMBNAILS, (len(samples), *THUMBNAIL), "uint8", thumbnails())
-        label_scores, summary = {}, "no class labels to check"
+    deep = inspected.BatchedFeatures(backbone) if backbone else None
+    look = partial(inspect, task=task, size=choice.image_size if backbone else 0)
+    read = [RAW, *([features.WEIGHTS / choice.weights] if backbone else [])]
+    with workdir.folder("scan", [params.load_all()["data"], choice], read) as folder:
+        found = inspected.Inspected(folder, len(samples))
+        inspections = parallel.map_in_processes(look, samples[found.done:])
+        found.add(tqdm(inspections, "scan", len(samples), initial=found.done, unit=" images", disable=None), deep)
+        files.write_array(THUMBNAILS, (len(samples), *THUMBNAIL), "uint8", found.thumbnails())
+        label_scores, summary, rows = {}, "no class labels to check", found.rows()
         if has_classes:
-            stored = files.read_array(THUMBNAILS, "uint8", 4)
-            label_scores, summary = label_errors.find_label_errors(rows, stored, deep, choice.folds, choice.seed)
+            label_scores, summary = label_errors.find_label_errors(
+                rows, files.read_array(THUMBNAILS, "uint8", 4), found.features if deep else None, choice.folds,
+                choice.seed, folder)
+            rows = found.rows()
         else:
+            rows = [*rows]
             labels.unite_labels(rows, _opened(task)[0].read)
         files.write_csv(SCAN, COLUMNS, (row | label_scores.get(number, {}) for number, row in enumerate(rows)))
-    unreadable = sum(row["issue"] == "unreadable" for row in rows)
+        unreadable = sum(row["issue"] == "unreadable" for row in found.rows())
     print(f"scan: {len(samples)} images, {unreadable} unreadable; {'; '.join(filter(None, (summary, skipped)))}",
           file=sys.stderr)
 

@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -82,17 +82,29 @@ def read_csv(path: Path, columns: Collection[str] = ()) -> list[dict[str, str]]:
     """columns: what it has to have at least."""
     def read(path: Path) -> list[dict[str, str]]:
         with open(path, encoding="utf-8", newline="") as file:
-            text = file.read()
-        reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-        rows = list(reader)
-        if "\0" in text or not text.endswith("\n"):
-            raise ValueError("zeros or half a row, as a power loss leaves them")
-        names = reader.fieldnames or ()
-        if not names or not set(names) >= set(columns) or any(None in row or None in row.values() for row in rows):
-            raise ValueError("columns are missing, or cells of a row")
-        return [{name: from_cell(cell) for name, cell in row.items()} for row in rows] if "'" in text else rows
+            reader = csv.reader(_whole_lines(file), strict=True)
+            names, rows = next(reader), []
+            if not set(names) >= set(columns):
+                raise ValueError("columns are missing")
+            above = [""] * len(names)
+            for cells in filter(None, reader):
+                # Rows are sorted, so many cells are as those above: one text in memory for both.
+                above = [old if old == cell else cell for old, cell in zip(above, cells, strict=True)]
+                rows.append({name: from_cell(cell) for name, cell in zip(names, above, strict=True)})
+        return rows
 
     return read_output(read, path)
+
+
+def _whole_lines(file: Iterable[str]) -> Iterator[str]:
+    """The lines of a CSV file. Raises ValueError for zeros or half a row, as a power loss leaves them."""
+    line = ""
+    for line in file:
+        if "\0" in line:
+            raise ValueError("zeros")
+        yield line
+    if not line.endswith("\n"):
+        raise ValueError("half a row")
 
 
 def read_array(path: Path, dtype: str, ndim: int) -> np.ndarray:

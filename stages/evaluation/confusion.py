@@ -4,9 +4,21 @@ In: classes, or counts (*,C,C) with a row for each actual and a column for each 
 that is absent from the test split is left out of every average over classes.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 AVERAGED = ("precision", "recall", "f1")
+NAMED = 25  # classes that a matrix is drawn of: where there are more, the most confused ones, and one for all others
+
+
+class Pair(NamedTuple):
+    """Two classes that a model confuses."""
+
+    actual: int
+    predicted: int
+    count: int  # images or pixels of the first that are predicted as the second
+    percent: float  # of the first
 
 
 class Predictions:
@@ -61,8 +73,39 @@ def mean_iou(confusion: np.ndarray) -> np.ndarray:
 
 
 def matthews(confusion: np.ndarray) -> float:
-    """Matthews' correlation in [−1, 1]; 0 where a single class is predicted or occurs."""
-    from sklearn.metrics import matthews_corrcoef
+    """Matthews' correlation in [−1, 1]; 0 where a single class is predicted or occurs.
 
-    actual, predicted = np.indices(confusion.shape).reshape(2, -1)
-    return float(matthews_corrcoef(actual, predicted, sample_weight=confusion.ravel()))
+    Of C classes as in Gorodkin, "Comparing two K-category assignments by a K-category correlation coefficient",
+    Computational Biology and Chemistry 28, 2004.
+    """
+    actual, predicted = confusion.sum(1).astype(float), confusion.sum(0).astype(float)
+    total, correct = actual.sum(), float(np.trace(confusion))
+    spread = (total**2 - actual @ actual) * (total**2 - predicted @ predicted)
+    return float((correct * total - actual @ predicted) / np.sqrt(spread)) if spread else 0.0
+
+
+def pairs(counts: np.ndarray) -> list[Pair]:
+    """The pairs of different classes in a confusion matrix (C,C), by count, then by share."""
+    shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    return sorted((Pair(actual, predicted, int(counts[actual, predicted]), float(shares[actual, predicted]))
+                   for actual, predicted in np.argwhere(counts).tolist() if actual != predicted),
+                  key=lambda pair: (-pair.count, -pair.percent))
+
+
+def most_confused(counts: np.ndarray) -> list[int]:
+    """The classes of a confusion matrix (C,C); where there are more than NAMED, one fewer, those of the first `pairs`
+    first, so that most of what is confused lies beside the diagonal.
+    """
+    classes = range(len(counts))
+    if len(classes) <= NAMED:
+        return [*classes]
+    return [*dict.fromkeys([*(label for pair in pairs(counts) for label in pair[:2]), *classes])][:NAMED - 1]
+
+
+def gathered(counts: np.ndarray, shown: list[int]) -> np.ndarray:
+    """A confusion matrix (C,C) as one of K of its classes, in this order, and a last one for all others, if any."""
+    size = len(shown) + (len(shown) < len(counts))
+    place = np.full(len(counts), size - 1)
+    place[shown] = np.arange(len(shown))
+    cells = np.bincount((size * place[:, None] + place).ravel(), counts.ravel(), size**2)
+    return cells.astype(np.int64).reshape(size, size)

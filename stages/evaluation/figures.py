@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -15,47 +14,53 @@ from stages.evaluation.plotting import COLOURS, DPI, GAP, figure
 
 ROWS = 200  # of a precision-recall table at most
 WORST = 10  # pairs of classes in the table of the confused
+OTHERS = "(others)"  # than those that `confusion.most_confused` names
+MAX_BARS, WEAKEST = 50, 25  # classes whose bars are drawn: where there are more, the weakest
 SIDE, LINE = 96, 22  # of example images, in pixels: the longer side, the line of text above
-
-
-class Pair(NamedTuple):
-    """Two classes that a model confuses."""
-
-    actual: int
-    predicted: int
-    count: int  # images or pixels of the first that are predicted as the second
-    percent: float  # of the first
 
 
 def draw(models: Mapping[str, confusion.Predictions], scores: ModuleType, classes: Sequence[str], bins: int,
          folder: Path, *, unit: str, step: int, columns: Sequence[str], title: str,
-         cell: Callable[[int, float], str]) -> list[Pair]:
+         cell: Callable[[int, float], str]) -> list[confusion.Pair]:
     """All but classes.png and the test images; returns what the last model confuses, whose confusion is drawn.
 
     scores: stages/tasks/<task>/scores.py. unit: "images" or "pixels". step: every step-th goes into the confusion
     tables, whose rows DVC's template counts. columns: of classes.csv. title: what follows "<model>: <accuracy> % of ".
     cell: count and % of the row → the text in a cell of confusion.png.
     """
-    for model, predictions in models.items():
-        pairs = zip(*(labels[step // 2::step] for labels in (predictions.targets, predictions.predicted)), strict=True)
-        files.write_csv(folder / "confusion" / f"{model}.csv", ("actual", "predicted"),
-                        ({"actual": classes[actual], "predicted": classes[predicted]} for actual, predicted in pairs))
+    rows = _per_class(models)
+    model, counts, _ = rows[-1]
+    pairs = confused(counts, classes, unit, folder / "confused.csv")
+    shown = confusion.most_confused(counts)
+    names = [name if label in shown else OTHERS for label, name in enumerate(classes)]
+    for name, predictions in models.items():
+        labels = (side[step // 2::step] for side in (predictions.targets, predictions.predicted))
+        files.write_csv(folder / "confusion" / f"{name}.csv", ("actual", "predicted"),
+                        ({"actual": names[actual], "predicted": names[predicted]}
+                         for actual, predicted in zip(*labels, strict=True)))
     files.write_csv(folder / "classes.csv", ("model", "class", *columns, "support"), (
         {"model": model, "class": name} | {column: percent(shares[column][label]) for column in columns}
         | {"support": int(counts[label].sum())}
-        for model, counts, shares in _per_class(models) for label, name in enumerate(classes)))
+        for model, counts, shares in rows for label, name in enumerate(classes)))
     reliability({model: scores.reliability(predictions, bins) for model, predictions in models.items()}, unit, folder)
     precision_recall({model: scores.precision_recall(predictions) for model, predictions in models.items()}, folder)
-    model, counts, _ = _per_class(models)[-1]
-    accuracy = 100 * np.trace(counts) / counts.sum()
-    plotting.confusion(counts, cell, classes, f"{model}: {accuracy:.2f} % of {title}", folder / "confusion.png")
-    return confused(counts, classes, unit, folder / "confused.csv")
+    title = f"{model}: {100 * np.trace(counts) / counts.sum():.2f} % of {title}"
+    shown_names = [classes[label] for label in shown]
+    if len(shown) < len(classes):
+        shown_names.append(OTHERS)
+        title += f"\n{len(shown)} of {len(classes)} classes, those that it confuses most"
+    plotting.confusion(confusion.gathered(counts, shown), cell, shown_names, title, folder / "confusion.png")
+    return pairs
 
 
 def class_bars(models: Mapping[str, confusion.Predictions], classes: Sequence[str], path: Path) -> None:
-    """Precision and recall of each class present: a panel each, with a bar for each model."""
+    """Precision and recall of each class present, or of those with the last model's lowest F1: a panel each, with a bar
+    for each model.
+    """
     rows, thick = _per_class(models), 0.8 / len(models)
     present, names = np.flatnonzero(rows[0][1].any(1)), chart_names(classes)
+    if len(present) > MAX_BARS:
+        present = present[np.argsort(rows[-1][2]["f1"][present], kind="stable")[:WEAKEST]]
     with figure(path, 10, 1.2 + len(present) * (0.5 if len(present) <= 25 else 0.25), layout="constrained") as drawn:
         panels = drawn.subplots(1, 2, sharey=True)
         for axes, score in zip(panels, ("precision", "recall"), strict=True):
@@ -113,12 +118,9 @@ def precision_recall(models: Mapping[str, tuple[np.ndarray, np.ndarray]], folder
         axes.legend(frameon=False, loc="lower left")
 
 
-def confused(counts: np.ndarray, classes: Sequence[str], unit: str, path: Path) -> list[Pair]:
+def confused(counts: np.ndarray, classes: Sequence[str], unit: str, path: Path) -> list[confusion.Pair]:
     """The WORST pairs of classes by count, then by share, from a confusion matrix (C,C); also as a CSV."""
-    shares = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    pairs = sorted((Pair(actual, predicted, int(counts[actual, predicted]), float(shares[actual, predicted]))
-                    for actual, predicted in np.argwhere(counts).tolist() if actual != predicted),
-                   key=lambda pair: (-pair.count, -pair.percent))[:WORST]
+    pairs = confusion.pairs(counts)[:WORST]
     files.write_csv(path, ("actual", "predicted", unit, "percent_of_actual"),
                     ({"actual": classes[pair.actual], "predicted": classes[pair.predicted], unit: pair.count,
                       "percent_of_actual": round(pair.percent, 2)} for pair in pairs))

@@ -43,8 +43,6 @@ def confusion(counts: np.ndarray, written: Callable[[int, float], str], classes:
         axes = drawn.subplots()
         drawn.colorbar(axes.imshow(share, cmap="Blues", vmin=0, vmax=100), label="% of the actual class", shrink=0.8)
         axes.set(title=title, xlabel="predicted", ylabel="actual")
-        if len(classes) > 25:
-            return
         names = chart_names(classes)
         axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
         axes.set_yticks(range(len(names)), names)

@@ -18,6 +18,8 @@ from markdown_it.token import Token
 from stages.core.errors import UserError, one_line
 from stages.data.image_size import pixels_text
 from stages.evaluation import hints
+from stages.evaluation.confusion import NAMED
+from stages.evaluation.figures import MAX_BARS
 from stages.reporting import abstract, card, numbers, outlook, preparation, results, training
 
 TEXT, FRAME = "page.md.j2", "page.html.j2"
@@ -25,6 +27,7 @@ TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).par
                                trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
                                autoescape=lambda name: name == FRAME)
 TEMPLATES.globals |= {"card": card, "preparation": preparation, "results": results, "training": training,
+                      "NAMED": NAMED, "MAX_BARS": MAX_BARS,
                       **{name: getattr(numbers, name) for name in ("LEVEL", "counted", "escaped", "plain", "spread")}}
 BROAD = 700  # pixels of width above which a phone shows a picture in a box that scrolls
 

@@ -5,11 +5,13 @@ confused.csv as mappings. Out: sentences that claim no more than their intervals
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from stages.evaluation.confusion import NAMED
 from stages.evaluation.statistics import LEVEL
 from stages.reporting import numbers
 from stages.reporting.numbers import bounds, bracketed, counted, escaped, interval, listed, points, signed, span, spread
 
 SIGNIFICANT = 0.05  # the p-value below which a difference is called significant
+WEAKEST = 10  # classes in the table of the weakest
 LEAST_LOST = 6  # images: p of a sign test of fewer is above that at best, where none is won (2 · 0.5⁵ = 0.06)
 FORMS = {"int8": "In int8", "int8 weights": "With int8 weights", "fp16 weights": "With half-float weights"}
 Row = Mapping[str, str]
@@ -244,6 +246,14 @@ def weakest(rows: Sequence[Row], score: str) -> list[Row]:
     lowest = min((_rounded(row, score) for row in own), default=0.0)
     worst = [row for row in own if _rounded(row, score) == lowest]
     return worst if len(worst) < len(own) else []
+
+
+def weakest_classes(rows: Sequence[Row], score: str) -> list[Row]:
+    """The rows of classes.csv of the WEAKEST classes of the small student, where there are too many for a picture of
+    all; else none.
+    """
+    own = [row for row in rows if row["model"] == "int8" and int(row["support"])]
+    return sorted(own, key=lambda row: float(row[score]))[:WEAKEST] if len(own) > NAMED else []
 
 
 def weakest_class(rows: Sequence[Row], score: str, label: str, unit: str) -> str:

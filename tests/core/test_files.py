@@ -112,6 +112,16 @@ def test_a_table_that_is_not_what_was_written(tmp_path, content):
         files.read_csv(tmp_path / "a.csv", ("name", "number"))
 
 
+def test_cells_like_those_above_are_one_text_in_memory(tmp_path):
+    files.write_csv(tmp_path / "a.csv", ("path", "class"), (
+        {"path": f"{number}.png", "class": "-wallaby"} for number in range(3)))
+    rows = files.read_csv(tmp_path / "a.csv")
+    assert [row["path"] for row in rows] == ["0.png", "1.png", "2.png"] and rows[2]["class"] == "-wallaby"
+    files.write_csv(tmp_path / "a.csv", ("path", "class"), (
+        {"path": f"{number}.png", "class": "wallaby"} for number in range(3)))
+    assert len({id(row["class"]) for row in files.read_csv(tmp_path / "a.csv")}) == 1
+
+
 def test_sha256(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")  # the example of FIPS 180-2
     assert files.sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -77,3 +77,17 @@ def test_errors_agreement_and_accuracy_where_another_errs():
     assert student.accuracy_where_wrong(Predicted([0, 1], [0, 1])) is None
     one = Predicted([0, 1, 2, 0, 1], [0, 1, 2, 0, 0])  # a single error, which the student makes as well
     assert one.errors() == 1 and student.accuracy_where_wrong(one) == 0 and teacher.accuracy_where_wrong(one) == 100
+
+
+def test_classes_of_a_large_matrix_are_gathered():
+    counts = np.diag(np.full(30, 3))
+    counts[4, 20] = counts[20, 4] = 2
+    counts[29, 0] = 1
+    shown = confusion.most_confused(counts)
+    assert shown == [4, 20, 29, 0, *(label for label in range(23) if label not in (0, 4, 20))] and len(shown) == 24
+    gathered = confusion.gathered(counts, shown)
+    assert gathered.shape == (25, 25) and gathered.sum() == counts.sum() == 95
+    assert gathered[0, 1] == gathered[1, 0] == 2 and gathered[2, 3] == 1 and gathered[24, 24] == 6 * 3
+    few = counts[:25, :25]
+    assert confusion.most_confused(few) == [*range(25)]
+    np.testing.assert_array_equal(confusion.gathered(few, [*range(25)]), few)

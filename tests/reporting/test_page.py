@@ -35,8 +35,8 @@ def findings(**kinds: int) -> dict[str, int]:
 
 def rows(support: int = 10, **scores: float) -> list[dict]:
     """Of plots/test/classes.csv."""
-    return [{"model": "int8", "class": name, "f1": score, "iou": score, "support": support}
-            for name, score in scores.items()]
+    return [{"model": "int8", "class": name, "precision": 12.34, "recall": 100.0, "f1": score, "iou": score,
+             "support": support} for name, score in scores.items()]
 
 
 def pairs(*images: int) -> list[dict]:
@@ -237,6 +237,12 @@ CASES = {
     "many equally weak": ({"each_class": rows(a=80.0, b=80.0, c=80.0, d=80.0, e=90.0),
                            "confused": pairs(7, 7, 7, 7, 3)}, [
         "does worst on a, b, c and 1 more: F1", "a0 for b, a1 for b, a2 for b and others: 7 test images each"], []),
+    "many classes": ({"each_class": rows(**{f"c{number}": 50.0 + number for number in range(26)}),
+                      "classes": ["c"] * 51,
+                      "pictures": {"classes.png": "c.png", "confusion.png": "m.png"}}, [
+        "| c0 | 50.0 | 12.3 | 100.0 | 10 |", "`plots/test/classes.csv` has all of them.",
+        "(a row is an actual class; with so many, those that it confuses most):",
+        "Precision and recall of each class, the weakest of them:"], ["| c10 |"]),
     "all equally weak": ({"each_class": rows(a=80.0, b=80.0)}, [], ["does worst on", "**More examples"]),
     "weakest, but above the whole": ({"quality.int8.f1": 79.0}, ["does worst on dog"], ["**More examples"]),
     "weakest, taken for two": ({"confused": [

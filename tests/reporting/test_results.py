@@ -257,6 +257,13 @@ def test_weakest_class(scores, sentence):
     assert results.weakest_class(rows(**scores), "f1", "F1", "image") == sentence
 
 
+def test_the_weakest_of_many_classes_have_a_table():
+    many = rows(**{f"c{number:02}": 99.0 - number for number in range(26)})
+    weakest = [row["class"] for row in results.weakest_classes(many, "f1")]
+    assert weakest == [f"c{number}" for number in range(25, 15, -1)]
+    assert results.weakest_classes(many[1:], "f1") == []
+
+
 def pairs(*counts: int) -> list[dict]:
     return [{"actual": f"a{number}", "predicted": "b_", "pixels": str(count), "percent_of_actual": "12.34"}
             for number, count in enumerate(counts)]

@@ -1,10 +1,11 @@
 """Tables and pictures of a classifier's predictions for the test split."""
 
 import numpy as np
+from matplotlib.axes import Axes
 from predicted import ANIMALS, THREE, classified
 
 from stages.core import files
-from stages.evaluation import plotting
+from stages.evaluation import figures, plotting
 from stages.tasks.classification import figures as plots
 from stages.tasks.classification import scores
 
@@ -62,3 +63,36 @@ def test_where_nothing_is_confused_a_note_says_so(tmp_path):
     draw({"int8": classified([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]], [0, 1])}, tmp_path)
     assert [path.name for path in (tmp_path / "confused").iterdir()] == ["none.txt"]
     assert (tmp_path / "test/confused.csv").read_text() == "actual,predicted,images,percent_of_actual\n"
+
+
+def test_of_many_classes_the_most_confused_and_the_weakest_are_drawn(tmp_path, monkeypatch):
+    """60 classes of two images; both of class 40 are taken for 7, one of 50 for 51."""
+    classes, drawn = [f"c{number}" for number in range(60)], []
+    targets = np.arange(120) % 60
+    said = targets.copy()
+    said[[40, 100, 50]] = 7, 7, 51
+    monkeypatch.setattr(plotting, "confusion", lambda counts, cell, names, title, path: drawn.append(
+        (counts, names, title)))
+    answers = scores.Predictions(5 * np.eye(60, dtype=np.float32)[said], targets)
+    plots.draw({"int8": answers}, scores, classes, 3, lambda picture: np.zeros((4, 4, 3), np.uint8), tmp_path,
+               tmp_path / "shown")
+    (counts, names, title), = drawn
+    assert names == ["c40", "c7", "c50", "c51", *(f"c{number}" for number in range(21) if number != 7), "(others)"]
+    assert counts.shape == (25, 25) and counts.sum() == 120 and counts[0, 1] == 2 and counts[2, 3] == 1
+    assert counts[-1, -1] == 2 * (60 - 24)
+    assert title == "int8: 97.50 % of 120 test images right\n24 of 60 classes, those that it confuses most"
+    rows = files.read_csv(tmp_path / "confusion/int8.csv")
+    assert rows[40] == {"actual": "c40", "predicted": "c7"} and rows[59] == {
+        "actual": "(others)", "predicted": "(others)"} and len(rows) == 120
+    assert len(files.read_csv(tmp_path / "classes.csv")) == 60
+
+
+def test_bars_of_many_classes_are_those_of_the_weakest(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Axes, "set_yticks", lambda axes, places, names: drawn.append(names))
+    targets = np.arange(120) % 60
+    said = np.where(targets >= 50, targets - 1, targets)  # 50 to 59 are weak, and 49, which 50 is taken for
+    figures.class_bars({"int8": scores.Predictions(np.eye(60, dtype=np.float32)[said], targets)},
+                       [f"c{number}" for number in range(60)], tmp_path / "bars.png")
+    assert [len(names) for names in drawn] == [25, 25]
+    assert set(drawn[0]) == {*(f"c{number}" for number in range(49, 60)), *(f"c{number}" for number in range(14))}

@@ -119,6 +119,32 @@ def test_a_very_sure_model_has_finite_scores():
     assert table["log_loss"] == pytest.approx(1e4) and table["ece"] == pytest.approx(50)
 
 
+def test_equal_logits_rank_as_in_scikit_learn():
+    """Files in 8 bits give many equal ones."""
+    random = np.random.default_rng(0)
+    answers = scores.Predictions(random.integers(0, 4, (300, 12)).astype(np.float32), random.integers(0, 12, 300))
+    table = scores.measure(answers, [*map(str, range(12))], 15)
+    assert table["top5"] == pytest.approx(100 * metrics.top_k_accuracy_score(
+        answers.targets, answers.logits, k=5, labels=range(12)))
+    present = answers.targets[:, None] == np.arange(12)
+    assert table["map"] == pytest.approx(100 * metrics.average_precision_score(present, answers.probabilities()))
+
+
+def test_scores_do_not_depend_on_how_much_is_in_memory(monkeypatch):
+    answers = random_answers(12)
+    once = scores.measure(answers, [*map(str, range(12))], 15)
+    monkeypatch.setattr(scores, "CELLS", 100)
+    assert scores.measure(random_answers(12), [*map(str, range(12))], 15) == once
+
+
+def test_the_curve_of_many_decisions_is_that_of_some_of_the_images(monkeypatch):
+    answers = random_answers(12)  # 200 images × 11 classes present
+    monkeypatch.setattr(scores, "DECISIONS", 1100)
+    every_second = scores.Predictions(answers.logits[::2], answers.targets[::2])
+    for some, expected in zip(scores.precision_recall(answers), scores.precision_recall(every_second), strict=True):
+        np.testing.assert_array_equal(some, expected)
+
+
 def test_answers_do_not_depend_on_batches():
     halves = [(THREE.logits[:3], THREE.targets[:3]), (THREE.logits[3:], THREE.targets[3:])]
     collected = scores.collect(halves, np.zeros((4, 5), np.int32))

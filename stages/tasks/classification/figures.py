@@ -1,7 +1,7 @@
 """Tables and figures of a classifier's predictions for the test split. In: each model's predictions. Out: CSVs, PNGs.
 
 plots/test    confusion/<model>.csv, classes.csv, reliability/<model>.csv, precision_recall/<model>.csv, confused.csv,
-              confusion.png, reliability.png, precision_recall.png; classes.png unless there are too many classes
+              confusion.png, reliability.png, precision_recall.png, classes.png
 data/confused pairs.png: test images of the classes most often confused, kept from git with the rest of the data
 
 confusion.png and the confused pairs are the last model's.
@@ -16,7 +16,6 @@ from stages.core import files
 from stages.evaluation import confusion, figures
 from stages.evaluation.lettering import chart_names
 
-MAX_BARS = 50  # classes whose bars are drawn: more can't be read
 EXAMPLES = 8  # images of a pair
 
 
@@ -28,12 +27,11 @@ def draw(models: Mapping, scores, classes: list[str], bins: int, images: Callabl
     last = list(models.values())[-1]
     pairs = figures.draw(models, scores, classes, bins, folder, unit="images", step=1, columns=confusion.AVERAGED,
                          title=f"{len(last.targets)} test images right", cell=lambda images, share: str(images))
-    if len(classes) <= MAX_BARS:
-        figures.class_bars(models, classes, folder / "classes.png")
+    figures.class_bars(models, classes, folder / "classes.png")
     _draw_confused(pairs, last, classes, images, confused_folder)
 
 
-def _draw_confused(pairs: Sequence[figures.Pair], predictions, classes: list[str],
+def _draw_confused(pairs: Sequence[confusion.Pair], predictions, classes: list[str],
                    images: Callable[[int], np.ndarray], folder: Path) -> None:
     """A row for each pair: the images about which the model was surest."""
     if not pairs:
@@ -43,7 +41,7 @@ def _draw_confused(pairs: Sequence[figures.Pair], predictions, classes: list[str
     rows, names = [], chart_names(classes)
     for pair in pairs:
         numbers = np.flatnonzero((predictions.targets == pair.actual) & (predictions.predicted == pair.predicted))
-        surest = numbers[np.argsort(-predictions.probabilities[numbers, pair.predicted], kind="stable")[:EXAMPLES]]
+        surest = numbers[np.argsort(-predictions.confidence[numbers], kind="stable")[:EXAMPLES]]
         title = (f"{names[pair.actual]} → {names[pair.predicted]}: {pair.count} image{'s' * (pair.count > 1)}, "
                  f"{pair.percent:.1f} % of {names[pair.actual]}")
         rows.append((title, [images(number) for number in surest.tolist()]))
