@@ -74,7 +74,8 @@ def by_stage(rates: Rates, amounts: Amounts, settings: Mapping, device: torch.de
                     * 4 * (settings["quantize"]["calibration_images"] + amounts.val),
         "verify": settings["verify"]["images"] * answers,
         "evaluate": amounts.test * answers,
-        "benchmark": MODELS * (2 * benchmark["rounds"] * benchmark["seconds"] + LIGHT_START),
+        "benchmark": MODELS * (2 * benchmark["rounds"] * benchmark["seconds"] + LIGHT_START)
+                     + benchmark["sustained_seconds"],
         "report": 0.0,
     }
     return {stage: seconds + (LIGHT_START if stage in WITHOUT_TORCH else rates.start)

@@ -831,12 +831,16 @@ def test_digits_drawn_on_the_pad_are_read(pages, drive, browser):
 
 
 @in_both
-def test_clearing_the_pad_ends_the_stroke_that_is_being_drawn(pages, drive, browser):
-    steps = [{"do": "pad"}, {"do": "interrupt"}, {"do": "draw", "strokes": DIGITS[1]}]
+def test_clearing_the_pad_or_leaving_it_ends_the_stroke_that_is_being_drawn(pages, drive, browser):
+    draw = {"do": "draw", "strokes": DIGITS[1]}
+    steps = [{"do": "pad"}, {"do": "interrupt", "button": "#clear"}, draw,
+             {"do": "interrupt", "button": '[data-gallery="2"]'}, {"do": "pad"}, draw]
     found = drive(pages("digits"), steps, browser=browser)
-    _, _, interrupted, drawn = found["steps"]
-    assert interrupted["caption"] == "an empty pad" and drawn["caption"] == "Your drawing"
-    assert not found["problems"]
+    _, _, cleared, drawn, left, shown_again, drawn_again = found["steps"]
+    assert cleared["caption"] == "an empty pad" and ", labelled " in left["caption"]
+    assert shown_again["bars"] == drawn["bars"]  # the stroke that was broken off isn't part of it
+    assert drawn["caption"] == shown_again["caption"] == drawn_again["caption"] == "Your drawing"
+    assert drawn_again["bars"] == drawn["bars"] and not found["problems"]
 
 
 @in_browser
