@@ -6,7 +6,7 @@ PYTHON ?= python3
 # A user without a home, as in some containers, gets one here: DVC asks for it.
 VENV := HOME="$${HOME:-$$(pwd)/.dvc/tmp}" PATH="$$(pwd)/.venv/bin:$$PATH"
 
-.PHONY: run new preset check test fast demo pdf compare diff help
+.PHONY: run new preset search check test fast demo pdf compare diff help
 
 run: .dvc/config.local    ## run the pipeline on params.yaml, as far as it has changed, and print the table
 	@$(VENV) python -m tools.dvc_state
@@ -23,6 +23,9 @@ new: .dvc/config.local    ## write params.yaml for your own images: SOURCE=my.zi
 
 preset: .dvc/config.local    ## write params.yaml for other data: NAME=scenes; without NAME, list the presets (over your edits: FORCE=1)
 	@$(VENV) python -m tools.preset $(NAME) $(if $(FORCE),--force)
+
+search: .dvc/config.local    ## find the student that does best within benchmark.budget (write it into params.yaml: APPLY=1)
+	@$(VENV) python -m stages.search $(if $(APPLY),--apply)
 
 check: .dvc/config.local    ## check params.yaml, and every byte of what the stages made and of DVC's copies of it
 	@$(VENV) python -m stages.check
