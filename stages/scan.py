@@ -27,6 +27,7 @@ from stages.data.archive import RAW, Raw
 from stages.data.decode import Header, Unreadable, decode_with_header
 from stages.data.large_pictures import room_for
 from stages.data.sample import Sample, target_files
+from stages.tasks.segmentation.mask_params import MaskParams
 
 SCAN, THUMBNAILS = Path("data/scan.csv"), Path("data/thumbnails.npy")
 THUMBNAIL = (near_duplicates.SIDE, near_duplicates.SIDE, 3)
@@ -48,7 +49,7 @@ class LayoutParams(params.Section):
 class ScanParams(params.Section):
     """How labels are checked. Nothing else about the scan is configurable."""
 
-    backbone: str = pydantic.Field(min_length=1)  # none (pixel features) | a torchvision network
+    backbone: str = pydantic.Field(min_length=1)  # none (pixel features) | torchvision's name | tf_efficientnet_lite0
     weights: str = pydantic.Field(min_length=1)  # of it: imagenet | a .safetensors file in data/weights/; else none
     image_size: int = pydantic.Field(ge=32, le=1024)  # height and width in pixels of its input
     folds: int = pydantic.Field(ge=2, le=20)  # of the out-of-fold predictions
@@ -67,7 +68,8 @@ def main() -> None:
     choice, task = params.load("scan", ScanParams), params.load_word("data.task")
     labels = plugins.module("tasks/*/labels", task, "data.task")
     has_classes = not labels.shape((1, 1))  # masks are not checked
-    samples, skipped = _samples(params.load("data", LayoutParams))
+    layout, masks = params.load("data", LayoutParams), params.load("data.masks", MaskParams)
+    samples, skipped = _samples(layout)
     if has_classes:
         check_classes(samples)
     backbone = (features.backbone(choice.backbone, choice.weights, choice.image_size, choose_device("scan"))
@@ -75,7 +77,7 @@ def main() -> None:
     deep = inspected.BatchedFeatures(backbone) if backbone else None
     look = partial(inspect, task=task, size=choice.image_size if backbone else 0)
     read = [RAW, *([features.WEIGHTS / choice.weights] if backbone else [])]
-    with workdir.folder("scan", [params.load_all()["data"], choice], read) as folder:
+    with workdir.folder("scan", [task, layout, masks, choice], read) as folder:
         found = inspected.Inspected(folder, len(samples))
         inspections = parallel.map_in_processes(look, samples[found.done:])
         found.add(tqdm(inspections, "scan", len(samples), initial=found.done, unit=" images", disable=None), deep)
