@@ -57,7 +57,7 @@ def line(key: str, own: np.ndarray, other: np.ndarray) -> bool:
     """Print a row of the table; whether the ratio is within bounds. own, other: of each round, (R,)."""
     low, ratio, high = np.percentile(own / other, (25, 50, 75))
     print(f"| {key} | {np.median(own):.1f} | {np.median(other):.1f} | {ratio:.3f} | {low:.3f} to {high:.3f} |")
-    return abs(ratio - 1) <= WITHIN
+    return bool(abs(ratio - 1) <= WITHIN)
 
 
 if __name__ == "__main__":
