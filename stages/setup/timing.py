@@ -25,11 +25,11 @@ LIGHT_START = 2.0  # seconds of their start, their fixed work included
 
 
 class Amounts(NamedTuple):
-    """How much there is to do: images, or the squares that they are cut into."""
+    """How much there is to do: images, or the tiles that they are cut into."""
 
     source: int  # images of the source, each read and inspected once
     labelled: int  # of them those whose labels are checked
-    train: int  # the rest: images or squares
+    train: int  # the rest: images or tiles
     val: int
     test: int
     unlabelled: int

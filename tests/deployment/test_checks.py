@@ -373,7 +373,7 @@ def test_images_come_in_batches(tiles):
 
 
 @pytest.mark.slow
-def test_a_picture_comes_with_all_its_squares(town, monkeypatch):
+def test_a_picture_comes_with_all_its_tiles(town, monkeypatch):
     monkeypatch.chdir(town.folder)
     assert [picture.rows for picture in checks.Sample(8).pictures] == [range(4), range(12, 16)]
     assert len(checks.Sample(1).rows) == 4 and len(checks.Sample(16).pictures) == 4

@@ -260,10 +260,10 @@ def test_a_file_runs_once_however_often_it_lies_there(case, monkeypatch):
     assert ran == [onnx_model.DEPLOYED["teacher"], onnx_model.DEPLOYED["student"], onnx_model.SEEDS / "student-1.onnx"]
 
 
-def test_a_photograph_is_joined_from_its_squares(case):
+def test_a_photograph_is_joined_from_its_tiles(case):
     test = evaluate.TestSplit(SETTINGS, class_scores)
     rows = np.flatnonzero(test.windows[:, 0] == 2)
-    assert (test.image(2) == tiling.stitch(test.windows[rows], test.squares[rows])).all()
+    assert (test.image(2) == tiling.stitch(test.windows[rows], test.tiles[rows])).all()
     assert test.image(2).shape == ((2, 2, 3) if case.task == "classification" else (40, 18, 3))
 
 
@@ -271,7 +271,7 @@ def test_batches_hold_what_is_asked_for(case):
     test = evaluate.TestSplit(SETTINGS.model_copy(update={"batch_size": 7}), class_scores)
     batches = list(test._batches(lambda images: images))
     assert {len(images) for images, _ in batches[:-1]} == {7} and 0 < len(batches[-1][0]) <= 7
-    for number, stored in enumerate((test.squares, test.targets)):
+    for number, stored in enumerate((test.tiles, test.targets)):
         assert (np.concatenate([batch[number] for batch in batches]) == stored).all()
 
 

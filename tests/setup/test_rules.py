@@ -8,7 +8,7 @@ from stages.setup.rules import Facts, Weights
 from stages.training.optim import Recipe
 
 WEIGHTS = Weights("torchvision", "mobilenet_v2", "mobilenet_v2-imagenet.safetensors")
-FACTS = Facts("classification", {"cat": 900, "dog": 700}, train=1440, squares=1.0, short_side=100, aspect=1.0,
+FACTS = Facts("classification", {"cat": 900, "dog": 700}, train=1440, tiles=1.0, short_side=100, aspect=1.0,
               teacher=WEIGHTS, student_weights="")
 
 
