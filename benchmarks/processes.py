@@ -6,8 +6,9 @@
 Needs what `dvc repro` leaves of the stages before. The stage runs in a folder of its own for each of the numbers, with
 one seed; --kill kills one process of the last run halfway, and gives the same command again.
 
-Out: a row a run: the largest difference of a number in its learning curves from the first run's, as a share of that;
-whether its weights are those of an earlier run with as many processes; seconds of the epochs.
+Out: a row a run: how far its loss is from the first run's, as a share of that, in the first epoch and in the epoch
+where it is furthest; the score on val at the end; whether its weights are those of an earlier run with as many
+processes; seconds of the epochs.
 """
 
 import argparse
@@ -38,7 +39,7 @@ def main() -> None:
     parser.add_argument("--batch-norm", choices=("synchronised", "local"), default="synchronised")
     parser.add_argument("--kill", action="store_true", help="a process of the last run")
     options = parser.parse_args()
-    print(f"{'processes':>9}  {'largest difference':>18}  {'bytes':>12}  {'seconds':>8}", flush=True)
+    print("processes  loss, epoch 1  loss, furthest  val score     bytes  seconds", flush=True)
     first, seen = [], {}
     for number, count in enumerate(options.processes, 1):
         with tempfile.TemporaryDirectory() as folder:
@@ -53,7 +54,9 @@ def main() -> None:
         first = first or curves
         same = "" if count not in seen else "the same" if seen[count] == weights else "OTHERS"
         seen.setdefault(count, weights)
-        print(f"{count:>9}  {difference(first, curves):>18.2g}  {same:>12}  {seconds:>8.2f}", flush=True)
+        apart = [abs(float(own["loss"]) / float(row["loss"]) - 1) for own, row in zip(curves, first, strict=True)]
+        print(f"{count:>9}  {apart[0]:>13.1e}  {max(apart):>14.1e}  {float(curves[-1]['val_score']):>9.2f}  {same:>8}  "
+              f"{seconds:>7.2f}", flush=True)
 
 
 def prepare(folder: Path, epochs: int, processes: int, batch_norm: str) -> None:
@@ -87,12 +90,6 @@ def train(folder: Path, stage: str, kill_at: str = "") -> None:
         raise UserError("".join(lines))
     if run.returncode:
         print(lines[-1], end="")
-
-
-def difference(first: list[dict[str, str]], other: list[dict[str, str]]) -> float:
-    """The largest of two learning curves, as a share of the first one's number."""
-    return max(abs(float(row[key]) - float(value)) / max(1e-12, abs(float(value)))
-               for own, row in zip(first, other, strict=True) for key, value in own.items())
 
 
 if __name__ == "__main__":

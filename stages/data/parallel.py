@@ -63,7 +63,7 @@ def map_in_processes(function: Callable[[Item], Result], items: Iterable[Item], 
         yield from map(function, items)
         return
     items = iter(items)
-    with _pool(workers, "with OMP_NUM_THREADS=1 for one process alone") as pool:
+    with _pool(workers, "again, with OMP_NUM_THREADS=1 for one process alone") as pool:
         for results in _in_order(partial(_submit, pool, function), iter(lambda: list(islice(items, chunk)), [])):
             yield from results
 
@@ -72,7 +72,7 @@ def together(function: Callable[[int], Result], count: int, remedy: str) -> list
     """function(0) … function(count − 1), each in a process of its own, all at the same time: they may wait for each
     other. function, and what is raised: as with `map_in_processes`, as soon as the first of them fails.
 
-    remedy: what the UserError of a process that was killed adds.
+    remedy: ends the UserError where a process was killed, after "run".
     """
     with _pool(count, remedy) as pool:
         running = deque(_submit(pool, function, [number]) for number in range(count))
@@ -92,7 +92,7 @@ def _pool(workers: int, remedy: str) -> Iterator[ProcessPoolExecutor]:
         if not isinstance(error, BrokenProcessPool):
             raise
         raise UserError("the system ended one of the processes at work, most likely for want of memory; close other "
-                        f"programs and run again, {remedy}") from None
+                        f"programs and run {remedy}") from None
     finally:
         pool.shutdown(cancel_futures=True)
 

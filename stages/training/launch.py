@@ -42,7 +42,7 @@ def run(main: Callable[[], None]) -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         parallel.together(partial(_run, main, Path(folder, "rendezvous"), count), count,
-                          "training resumes from its checkpoint, or lower training.processes in params.yaml")
+                          "the same command again (it resumes), or lower training.processes in params.yaml")
 
 
 def _run(main: Callable[[], None], rendezvous: Path, count: int, number: int) -> None:
