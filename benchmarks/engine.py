@@ -131,7 +131,7 @@ class Bare:
 
     def steps_in(self, seconds: float) -> int:
         self.run(3)
-        return max(4, int(5 * seconds / clocked(lambda: self.run(5), self.device)[0]))
+        return max(4, int(5 * seconds / min(clocked(lambda: self.run(5), self.device))))
 
     def flops(self) -> int:
         """Of a step: of multiplying and adding, in forward and backward."""
