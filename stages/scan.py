@@ -43,6 +43,7 @@ class LayoutParams(params.Section):
 
     layout: str  # a module of stages/data/layouts
     layout_options: dict[str, object]  # what that module's Options declare; {}: as the layout recognises the archive
+    masks: dict[str, object]  # read by the task's labels.py
 
 
 class ScanParams(params.Section):
@@ -67,7 +68,8 @@ def main() -> None:
     choice, task = params.load("scan", ScanParams), params.load_word("data.task")
     labels = plugins.module("tasks/*/labels", task, "data.task")
     has_classes = not labels.shape((1, 1))  # masks are not checked
-    samples, skipped = _samples(params.load("data", LayoutParams))
+    data = params.load("data", LayoutParams)
+    samples, skipped = _samples(data)
     if has_classes:
         check_classes(samples)
     backbone = (features.backbone(choice.backbone, choice.weights, choice.image_size, choose_device("scan"))
@@ -75,7 +77,7 @@ def main() -> None:
     deep = inspected.BatchedFeatures(backbone) if backbone else None
     look = partial(inspect, task=task, size=choice.image_size if backbone else 0)
     read = [RAW, *([features.WEIGHTS / choice.weights] if backbone else [])]
-    with workdir.folder("scan", [params.load_all()["data"], choice], read) as folder:
+    with workdir.folder("scan", [data, task, choice], read) as folder:
         found = inspected.Inspected(folder, len(samples))
         inspections = parallel.map_in_processes(look, samples[found.done:])
         found.add(tqdm(inspections, "scan", len(samples), initial=found.done, unit=" images", disable=None), deep)
