@@ -27,7 +27,6 @@ from stages.data.archive import RAW, Raw
 from stages.data.decode import Header, Unreadable, decode_with_header
 from stages.data.large_pictures import room_for
 from stages.data.sample import Sample, target_files
-from stages.tasks.segmentation.mask_params import MaskParams
 
 SCAN, THUMBNAILS = Path("data/scan.csv"), Path("data/thumbnails.npy")
 THUMBNAIL = (near_duplicates.SIDE, near_duplicates.SIDE, 3)
@@ -44,6 +43,7 @@ class LayoutParams(params.Section):
 
     layout: str  # a module of stages/data/layouts
     layout_options: dict[str, object]  # what that module's Options declare; {}: as the layout recognises the archive
+    masks: dict[str, object]  # read by the task's labels.py
 
 
 class ScanParams(params.Section):
@@ -68,8 +68,8 @@ def main() -> None:
     choice, task = params.load("scan", ScanParams), params.load_word("data.task")
     labels = plugins.module("tasks/*/labels", task, "data.task")
     has_classes = not labels.shape((1, 1))  # masks are not checked
-    layout, masks = params.load("data", LayoutParams), params.load("data.masks", MaskParams)
-    samples, skipped = _samples(layout)
+    data = params.load("data", LayoutParams)
+    samples, skipped = _samples(data)
     if has_classes:
         check_classes(samples)
     backbone = (features.backbone(choice.backbone, choice.weights, choice.image_size, choose_device("scan"))
@@ -77,7 +77,7 @@ def main() -> None:
     deep = inspected.BatchedFeatures(backbone) if backbone else None
     look = partial(inspect, task=task, size=choice.image_size if backbone else 0)
     read = [RAW, *([features.WEIGHTS / choice.weights] if backbone else [])]
-    with workdir.folder("scan", [task, layout, masks, choice], read) as folder:
+    with workdir.folder("scan", [data, task, choice], read) as folder:
         found = inspected.Inspected(folder, len(samples))
         inspections = parallel.map_in_processes(look, samples[found.done:])
         found.add(tqdm(inspections, "scan", len(samples), initial=found.done, unit=" images", disable=None), deep)
