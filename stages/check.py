@@ -49,9 +49,9 @@ def main() -> None:
         raise UserError("; ".join(problems[:MOST]) + more)
     source = find_source()
     check_room(source)
-    for section, architecture in downloads():
-        if not weights.can_be_had(architecture):
-            print(f"check: {section} asks for torchvision's ImageNet weights of {architecture}, which are not stored "
+    for section, model, architecture in downloads():
+        if not weights.can_be_had(architecture, model):
+            print(f"check: {section} asks for {model}'s ImageNet weights of {architecture}, which are not stored "
                   "here, and their server does not answer: a stage that needs them will stop. Connect this machine, or "
                   f"put a .safetensors file into {factory.WEIGHTS}/ (its README says how)", file=sys.stderr)
     print(f"check: {params.FILE} holds together", file=sys.stderr)
@@ -177,14 +177,15 @@ def _unpacked(source: Path) -> dict[str, int]:
     return {source.name: source.stat().st_size}
 
 
-def downloads() -> Iterator[tuple[str, str]]:
-    """Section and architecture of the weights that torchvision would download."""
+def downloads() -> Iterator[tuple[str, str, str]]:
+    """Section, library (torchvision or timm) and architecture of the weights that would be downloaded."""
     labels, teacher = params.load("scan", scan.ScanParams), params.load("teacher", factory.TeacherParams)
     for role, network in (("teacher", teacher), ("student", params.load("student", factory.NetworkParams))):
-        if network.weights == "imagenet" and network.model != "timm" and "architecture" in network.options:
-            yield role, str(network.options["architecture"])
+        architecture = str(network.options.get("architecture", ""))
+        if network.weights == "imagenet" and architecture not in ("", efficientnet_lite.ARCHITECTURE):
+            yield role, "timm" if network.model == "timm" else "torchvision", architecture
     if labels.weights == "imagenet" and labels.backbone != efficientnet_lite.ARCHITECTURE:
-        yield "scan", labels.backbone
+        yield "scan", "torchvision", labels.backbone
 
 
 def task_labels() -> tuple:

@@ -38,15 +38,22 @@ def main() -> None:
     demands = Demands(measure.limits(), params.load("quantize", QuantizeParams),
                       params.load("benchmark", measure.Threads).threads)
     check_inputs(own)
-    settings = [own, demands, prepared.classes()]
+    settings = [own, demands, prepared.classes(), device.processor(), device.thread_count()]
     digest = hashlib.sha256(repr([settings, files.sha256(teacher_logits.LOGITS)]).encode()).hexdigest()
-    done = files.read_json(RESULT) if RESULT.exists() else {}
+    done = before()
     if done.get("searched") == digest:
         print(f"searched before: {table.CSV} has the table (to search again, delete {RESULT})")
     else:
-        done = search(own, demands, settings) | {"searched": digest}
-        files.write_json(RESULT, done)
+        done = search(own, demands, settings, digest)
     finish(own.student, done["student"], is_applied)
+
+
+def before() -> dict:
+    """What an earlier search left; {} where it is none, or broken."""
+    try:
+        return files.read_json(RESULT, ("searched", "student"))
+    except UserError:
+        return {}
 
 
 def check_inputs(own: student.Settings) -> None:
@@ -62,8 +69,10 @@ def check_inputs(own: student.Settings) -> None:
     factory.build(own.student, len(prepared.classes()), prepared.image_size(), own.recipe.seeds[0])
 
 
-def search(own: student.Settings, demands: Demands, settings: Sequence[object]) -> dict[str, object]:
-    """Measures, trains, prints the table and writes it. Returns what metrics/search.json holds of it."""
+def search(own: student.Settings, demands: Demands, settings: Sequence[object], digest: str) -> dict[str, object]:
+    """Measures, trains, prints the table and writes it. Returns what metrics/search.json holds. digest: of all that the
+    result depends on.
+    """
     chip, epochs = device.choose_device("search"), own.recipe.epochs
     inputs = [*(prepared.FOLDER / split for split in ("train", "val", "unlabelled")),
               factory.WEIGHTS / own.student.weights, factory.TEACHER, teacher_logits.LOGITS]
@@ -88,15 +97,18 @@ def search(own: student.Settings, demands: Demands, settings: Sequence[object]) 
         rows = table.ranked(fitting, others, halving.search(plan, train), plan, own.student.options)
         print(table.text(rows, plan))
         table.write(rows, plan, demands.limits)
-    best, times = rows[0], (notes.cpu_seconds + training) / once
+        best, times = rows[0], (notes.cpu_seconds + training) / once
+        found = {"student": {"options": best.options, "weights": best.weights}, "val_scores": best.scores,
+                 **best.cost._asdict(), "cpu_seconds": {"measuring": round(notes.cpu_seconds, 1),
+                                                        "training": round(training, 1),
+                                                        "training_once": round(once, 1)}, "searched": digest}
+        files.write_json(RESULT, found)
     print(f"\n{table.CSV}, {table.PLOT}: the table, and score against cost\n"
           f"processor time: {notes.cpu_seconds:.0f} s to measure, {training:.0f} s to train; together {times:.1f} × the"
           f" {once:.0f} s of training the present student once")
     if best.scores and prepared.targets("val").ndim == 1:
         print(chance(best.scores[-1], len(prepared.targets("val"))))
-    return {"student": {"options": best.options, "weights": best.weights}, "val_scores": best.scores,
-            **best.cost._asdict(), "cpu_seconds": {"measuring": round(notes.cpu_seconds, 1),
-                                                   "training": round(training, 1), "training_once": round(once, 1)}}
+    return found
 
 
 def chance(score: float, images: int) -> str:

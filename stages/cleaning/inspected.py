@@ -90,7 +90,7 @@ class Inspected:
         return self._each("thumbnails")
 
     def features(self) -> np.ndarray:
-        """float32 (N,D), mapped from a file: of all images that could be read, of which there must be one."""
+        """float32 (N,D), mapped from a file: of those labelled for training, of which there must be one."""
         found = [features.shape for features in self._each("features") if len(features)]
         path = self.folder / "features.npy"
         files.write_array(path, (sum(count for count, _ in found), found[0][1]), "float32",

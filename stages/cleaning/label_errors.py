@@ -3,7 +3,8 @@
 Out-of-fold probabilities of a classifier are compared with the labels by cleanlab. Copies of one image form a group:
 no label is predicted by a classifier that was trained on a copy of the image.
 
-Above SAMPLE images classifiers learn from a sample, and memory no longer grows with them.
+Above SAMPLE images classifiers learn from a sample, and probabilities are kept on disk: memory then grows by the texts
+of the further columns alone.
 
 The classifier is logistic regression on a radial kernel of the features, approximated by a few hundred columns so that
 time and memory grow linearly with N. Kernel and columns use no labels. Williams and Seeger, "Using the Nyström Method
@@ -26,7 +27,7 @@ LANDMARKS = 500  # images that all images are compared with: the kernel's column
 GAMMA = 0.3  # of the kernel: exp(−0.3 · mean squared difference of standardised features)
 PENALTY = 0.1  # on the squared weights
 TOLERANCE = 1e-3  # of the largest gradient, at which the classifier is done, for up to 10 classes
-SAMPLE = 20_000  # images that the classifier learns from at most, drawn from more
+SAMPLE = 20_000  # images that the classifier learns from at most, but for 2 × folds of each class, drawn from more
 ROWS = 2048  # of (N,C) in memory at a time, where there are more
 ROUNDS = 2  # divisions into folds, whose probabilities are averaged
 Row = Mapping[str, object]  # of data/scan.csv

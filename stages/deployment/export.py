@@ -69,7 +69,8 @@ class Traced(NamedTuple):
         state = dict(chain(network.named_parameters(remove_duplicate=False),
                            network.named_buffers(remove_duplicate=False)))
         for name, weights in model.graph.initializers.items():
-            weights.const_value = onnx_ir.tensor(state[name].detach().numpy(), name=name)
+            if name in state:  # else a constant of its forward
+                weights.const_value = onnx_ir.tensor(state[name].detach().numpy(), name=name)
         optimizer.optimize_ir(model)
         folded = copy.deepcopy(self.folded)
         for tensor, weights in zip(folded.graph.initializer, onnx_ir.to_proto(model).graph.initializer, strict=True):

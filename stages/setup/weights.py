@@ -64,8 +64,10 @@ def _problem(model: str, options: dict, weights: str, has_head: bool = True) -> 
     return ""
 
 
-def can_be_had(architecture: str) -> bool:
-    """Whether torch has stored torchvision's ImageNet weights here before, or their server answers."""
+def can_be_had(architecture: str, library: str = "torchvision") -> bool:
+    """Whether the ImageNet weights of this library, torchvision or timm, are stored here, or their server answers."""
+    if library == "timm":
+        return _timm_has(architecture)
     import torch
     from torchvision import models
 
@@ -76,4 +78,19 @@ def can_be_had(architecture: str) -> bool:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=SECONDS):
             return True
     except OSError:
+        return False
+
+
+def _timm_has(architecture: str) -> bool:
+    import huggingface_hub
+    import timm
+
+    source = getattr(timm.get_pretrained_cfg(architecture, allow_unregistered=True), "hf_hub_id", None)
+    if not source:
+        return False
+    if isinstance(huggingface_hub.try_to_load_from_cache(source, "model.safetensors"), str):
+        return True
+    try:
+        return bool(huggingface_hub.model_info(source, timeout=SECONDS))
+    except Exception:  # the client of the hub has errors of its own, which are no OSError
         return False

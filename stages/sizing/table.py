@@ -41,7 +41,8 @@ def ranked(fitting: Sequence[Row], others: Sequence[Row], scores: Sequence[list[
             for row, own in zip(fitting, scores, strict=False)]
     rows.sort(key=lambda row: (*row.standing, -row.cost.latency_ms), reverse=True)
     rows += [row._replace(note="no time to train it") for row in fitting[len(scores):]]
-    rows[0] = rows[0]._replace(note="best" if scores else "the only one to choose")
+    rows[0] = rows[0]._replace(note="best" if scores else "the only one that fits" if len(fitting) == 1
+                               else "the widest that fits; nothing was trained")
     return [row._replace(note=f"in params.yaml now; {row.note}") if row.options == present else row
             for row in [*rows, *others]]
 

@@ -3,6 +3,7 @@ Out: seconds; scores on val.
 """
 
 import sys
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from stages.sizing.measure import Notebook
 from stages.sizing.space import Options, named
 from stages.sizing.table import Row
 from stages.training import multi_seed
+from stages.training.trainer import NotFinite
 
 
 class Job(NamedTuple):
@@ -37,15 +39,18 @@ class Result(NamedTuple):
 
 def epoch_seconds(own: student.Settings, many: Sequence[Options], notes: Notebook, device: torch.device,
                   folder: Path) -> list[float]:
-    """Of training each of these students, validation aside. folder: for nothing that stays."""
+    """Of training each of these students for an epoch, validation aside: on a CPU processor seconds, of all threads
+    together, on a GPU seconds. folder: for nothing that stays.
+    """
     watch, steps = measuring.Stopwatch(device), max(1, prepared.labelled_count() // own.recipe.batch_size)
+    threads = torch.get_num_threads() if device.type == "cpu" else 1
 
     def step(options: Options) -> float:
         network = own.student.model_copy(update={"options": options, "weights": "none"})
         return measuring.training_step("student", params.load_all() | {"student": network.model_dump()},
                                        len(prepared.classes()), watch, folder, with_teacher=True)
 
-    return [steps * notes.get(f"step of {named(options)}", partial(step, options)) for options in many]
+    return [steps * threads * notes.get(f"step of {named(options)}", partial(step, options)) for options in many]
 
 
 def train(rows: Sequence[Row], epochs: int, device: torch.device, folder: Path) -> list[Result]:
@@ -65,6 +70,11 @@ def _train_one(folder: Path, device: torch.device, job: Job) -> Result:
                        student=own.student.model_copy(update={"options": job.options, "weights": job.weights}))
     seed, name = own.recipe.seeds[0], f"{named(job.options)}, {job.epochs} epochs"
     print(f"search: {name}", file=sys.stderr)
-    _, history = student.train(own, device, seed, folder / name)
+    began = time.process_time()
+    try:
+        _, history = student.train(own, device, seed, folder / name)
+    except NotFinite as error:
+        print(f"search: {name}: {error}", file=sys.stderr)
+        return Result(0.0, time.process_time() - began)  # others go on
     kept = multi_seed.ranking({seed: history}, own.recipe, own.metric.primary)["val"][seed]
     return Result(kept[own.metric.primary], sum(row["cpu_seconds"] for row in history))

@@ -2,8 +2,9 @@
 
 Every batch is the one that a single process would draw. Each process runs its share of it through its copy of the
 network; then all have all logits, so that each computes the loss of the whole batch, whatever that loss is, and the
-same scores. A gradient is the sum of what each share contributes to it. With synchronised BatchNorm that is what one
-process computes, up to the order of sums.
+same scores: that part, small beside a network, is not divided. A gradient is the sum of what each share contributes to
+it. With synchronised BatchNorm that is what one process computes, up to the order of sums; dropout and stochastic depth
+are drawn by each process for itself.
 
 Gradients are added up once a step as one flat tensor, and not, as torch's DistributedDataParallel does, in groups that
 it rearranges after the first step: a resumed run then ends in the same bytes, with any number of processes.

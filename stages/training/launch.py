@@ -33,8 +33,12 @@ def run(main: Callable[[], None]) -> None:
     """
     if "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["WORLD_SIZE"]) > 1:
         number, count, local = (int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"))
-        with ranks.joined(number, count, local, "env://"):
-            main()
+        try:
+            with ranks.joined(number, count, local, "env://"):
+                main()
+        except ranks.Lost:
+            time.sleep(PATIENCE)  # torchrun ends all when the one that failed has ended
+            raise
         return
     count = params.load("training", TrainingParams).processes
     if count == 1:

@@ -53,11 +53,13 @@ class Recipe(Section):
 
 def _uncompiled(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
     """torch's optimiser without the wrappers that are there for torch.compile, which isn't used: the first call of one
-    imports the compiler, 1.3 s of processor time in each training process.
+    imports the compiler, 1.3 s of processor time in each training process. As it is where torch wraps it no more.
     """
-    return type(kind.__name__, (kind,), {"add_param_group": kind.add_param_group.__wrapped__,
-                                         "zero_grad": kind.zero_grad.__wrapped__,
-                                         "step": torch.no_grad()(kind.step.__wrapped__)})
+    plain = {name: getattr(getattr(kind, name), "__wrapped__", None)
+             for name in ("add_param_group", "zero_grad", "step")}
+    if not all(plain.values()):
+        return kind
+    return type(kind.__name__, (kind,), plain | {"step": torch.no_grad()(plain["step"])})
 
 
 SGD, AdamW = _uncompiled(torch.optim.SGD), _uncompiled(torch.optim.AdamW)

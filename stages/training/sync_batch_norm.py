@@ -9,22 +9,30 @@ from torch import nn
 from torch.nn import functional
 
 from stages.core import ranks
+from stages.core.errors import UserError
+
+PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """In eval mode as BatchNorm, with whose weights and statistics it shares its names."""
+    """In eval mode as BatchNorm, with whose weights and statistics it shares its names.
+
+    then: what follows in the same layer, without weights: timm's BatchNorm layers activate as well.
+    """
+
+    then: nn.Module
 
     def _check_input_dim(self, x: torch.Tensor) -> None:
         """Takes any number of places."""
 
     def forward(self, x):
         if not self.training:
-            return super().forward(x)
+            return self.then(super().forward(x))
         dims = [0, *range(2, x.ndim)]
         with torch.no_grad():
             mean, variance, count = _moments(x, dims)
             self._update(mean, variance, count)
-        return _Normalise.apply(x, self.weight, self.bias, mean, variance, count, self.eps)
+        return self.then(_Normalise.apply(x, self.weight, self.bias, mean, variance, count, self.eps))
 
     def _update(self, mean: torch.Tensor, variance: torch.Tensor, count: torch.Tensor) -> None:
         if self.running_mean is None:
@@ -36,14 +44,28 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
 
 
 def convert(network: nn.Module) -> None:
-    """Put a SyncBatchNorm, with the same tensors, in the place of each BatchNorm below the network."""
+    """Put a SyncBatchNorm, with the same tensors, in the place of each BatchNorm below the network.
+
+    Raises UserError for a kind of BatchNorm that does more than is known.
+    """
     for parent in list(network.modules()):
         for name, own in parent.named_children():
             if isinstance(own, nn.modules.batchnorm._BatchNorm):
                 new = SyncBatchNorm(own.num_features, own.eps, own.momentum, own.affine, own.track_running_stats)
                 new._parameters, new._buffers = own._parameters, own._buffers
+                new.then = _then(own)
                 new.train(own.training)
                 setattr(parent, name, new)
+
+
+def _then(own: nn.Module) -> nn.Module:
+    """What a BatchNorm layer does behind its normalisation."""
+    if type(own) in PLAIN:
+        return nn.Identity()
+    if {name for name, _ in own.named_children()} == {"drop", "act"} and not list(own.act.parameters()):
+        return nn.Sequential(own.drop, own.act)
+    raise UserError(f"params.yaml: how {type(own).__name__} of this network is shared by several processes isn't "
+                    "known; set training.batch_norm to local")
 
 
 def _moments(x: torch.Tensor, dims: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

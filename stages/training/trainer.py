@@ -31,6 +31,10 @@ READ_EVERY = 32  # steps: how many may follow on one whose loss is not finite, o
 History = list[dict[str, float]]  # a row an epoch; "seconds" and "cpu_seconds" differ between any two runs
 
 
+class NotFinite(UserError):
+    """The loss is no number any more."""
+
+
 class Trainer:
     """Trains one network for one seed; stopped at any moment, it goes on where it was and ends in the same bytes."""
 
@@ -52,7 +56,7 @@ class Trainer:
     def fit(self) -> History:
         """Train the network in place, from the checkpoint of an earlier run if there is one.
 
-        Raises UserError when the loss, on a training batch or on val, is not finite.
+        Raises NotFinite when the loss, on a training batch or on val, is not finite.
         """
         best, history = self._restore()
         due = 0.0  # when the next checkpoint is: saving one waits for the disk, which may take as long as a short epoch
@@ -108,7 +112,7 @@ class Trainer:
     def validate(self, epoch: int) -> dict[str, float]:
         numbers = evaluate(self.averaged, self.batches, self.metric, self.recipe.precision)
         if not math.isfinite(numbers["loss"]):
-            raise UserError(f"{self.name}: the loss on val is {numbers['loss']} after epoch {epoch + 1} (seed "
+            raise NotFinite(f"{self.name}: the loss on val is {numbers['loss']} after epoch {epoch + 1} (seed "
                             f"{self.seed}); lower learning_rate, or use precision: fp32, in params.yaml")
         return {f"val_{key}": value for key, value in numbers.items()}
 
@@ -152,9 +156,9 @@ class Trainer:
                             f"{kinds[1]}; choose a model made for data.task")
 
     def _refuse(self, part: str, value: float, step: int, rate: float) -> None:
-        """Raises UserError for a part of the loss that is not finite."""
+        """Raises NotFinite for a part of the loss that is not finite."""
         epoch, step = divmod(step, self.batches.steps)
-        raise UserError(f"{self.name}: {part} is {value} at epoch {epoch + 1}, step {step + 1} (learning rate "
+        raise NotFinite(f"{self.name}: {part} is {value} at epoch {epoch + 1}, step {step + 1} (learning rate "
                         f"{rate:.4g}, seed {self.seed}); lower learning_rate, or use precision: fp32, in params.yaml")
 
     def _summary(self, row: dict[str, float]) -> str:

@@ -172,7 +172,7 @@ def test_weights_that_judge_labels_are_asked_for_before_there_are_images(folder)
 def test_weights_that_can_not_be_downloaded_are_told_and_stop_nothing(folder, monkeypatch, capsys):
     """A stage that has run doesn't ask for them again."""
     with_params(folder, scan__backbone="resnet18", scan__weights="imagenet")
-    monkeypatch.setattr(check.weights, "can_be_had", lambda architecture: False)
+    monkeypatch.setattr(check.weights, "can_be_had", lambda architecture, library: False)
     check.main()
     told, last = capsys.readouterr().err.splitlines()
     assert told.startswith("check: scan asks for torchvision's ImageNet weights of resnet18, which are not stored here")

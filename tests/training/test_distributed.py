@@ -190,3 +190,22 @@ def run(network: nn.Sequential, images: torch.Tensor, incoming: torch.Tensor) ->
     output.backward(incoming)
     return {"output": output.detach(), "input": images.grad, "weight": network[0].weight.grad.clone(),
             "bias": network[0].bias.grad.clone()}
+
+
+def test_layers_that_activate_as_well_go_on_doing_so():
+    """timm's BatchNorm layers; those of an unknown kind are refused."""
+    from timm.layers import BatchNormAct2d
+
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), BatchNormAct2d(4, act_layer=nn.ReLU6), nn.BatchNorm2d(4)).eval()
+    images = torch.randn(2, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    expected, names = network(images), list(network.state_dict())
+    sync_batch_norm.convert(network)
+    assert torch.equal(network(images), expected) and list(network.state_dict()) == names
+    assert isinstance(network[1], sync_batch_norm.SyncBatchNorm)
+    assert 0 <= network[1](torch.full((1, 4, 2, 2), -3.0)).min()
+
+    class Odd(nn.BatchNorm2d):
+        pass
+
+    with pytest.raises(UserError, match=r"Odd .* set training\.batch_norm to local"):
+        sync_batch_norm.convert(nn.Sequential(Odd(4)))

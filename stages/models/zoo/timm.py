@@ -30,9 +30,14 @@ def imagenet(options: Options) -> tuple[dict[str, torch.Tensor], Normalisation]:
     """
     if options.architecture == efficientnet_lite.ARCHITECTURE:
         return efficientnet_lite.state(), efficientnet_lite.NORMALISATION
+    import timm
+
+    if timm.is_model(options.architecture) and not timm.is_model_pretrained(options.architecture):
+        raise UserError(f"params.yaml: timm has no pre-trained weights of {options.architecture}; set weights to none, "
+                        "or take another architecture")
     try:
         net = _create(options.architecture, pretrained=True)
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # the client of timm's hub has errors of its own, which are no OSError
         raise UserError(f"timm's ImageNet weights of {options.architecture} can't be had ({one_line(error)}); connect "
                         "this machine, set weights in params.yaml to a local .safetensors file, or take "
                         f"{efficientnet_lite.ARCHITECTURE}, whose weights are here") from None
