@@ -224,7 +224,8 @@ CASES = {
         "| under sustained load, images/s |  |  |  | 480 |  | |",
         "| under sustained load, 99th percentile, ms |  |  |  | 9.000 |  | |",
         "| last fifth / first fifth |  |  |  | 1.25 |  | |", "single images for 60 seconds without a pause"], []),
-    "not under load": ({}, [], ["ustained load", "last fifth"]),
+    "not under load": (dict.fromkeys(f"speed.int8.sustained_{name}" for name in (
+        "images_per_s", "p50_ms", "p95_ms", "p99_ms", "slowdown")), [], ["ustained load", "last fifth"]),
     "correlated": ({"settings.distill.loss": "dist"}, [
         "T² × (1 − the correlation with the teacher's probabilities, between and within classes; Huang et al., 2022), "
         "at"], []),
