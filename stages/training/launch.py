@@ -16,7 +16,7 @@ from stages.core import params, ranks
 from stages.core.params import Section
 from stages.data import parallel
 
-PATIENCE = 60  # seconds in which a process that has lost another waits to be ended
+PATIENCE = 3  # seconds in which a process that has lost another waits to be ended
 
 
 class TrainingParams(Section):
@@ -54,7 +54,7 @@ def _run(main: Callable[[], None], rendezvous: Path, count: int, number: int) ->
         with ranks.joined(number, count, number, f"file://{rendezvous}"):
             main()
     except ranks.Lost:
-        time.sleep(PATIENCE)  # the process that started this one knows what has become of the other
+        time.sleep(PATIENCE)  # the process that started this one mostly knows more of the other, and ends this one
         raise
 
 

@@ -84,7 +84,9 @@ def test_a_killed_process_ends_all_in_one_line_and_the_next_run_in_the_same_byte
     workers = [child for child in psutil.Process(run.pid).children() if "spawn_main" in " ".join(child.cmdline())]
     workers[-1].kill()
     *before, last = run.communicate(timeout=120)[1].splitlines()
-    assert run.returncode == 1 and last.startswith("distill: the system ended one of the processes"), last
+    # The second where the pool learns of the death from the other process: it may miss that of the last it started.
+    assert run.returncode == 1 and last.startswith(("distill: the system ended one of the processes",
+                                                    "distill: another process of this run has ended")), last
     assert all(line.startswith("student seed 0, epoch") for line in before), before
     assert len(workers) == 2 and not psutil.wait_procs(workers, timeout=10)[1]
     again = two.run("distill")
