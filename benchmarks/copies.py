@@ -39,7 +39,11 @@ def make(folder: Path, params: Path | None = None, sources: bool = False) -> Pat
 
 def make_fresh(folder: Path, params: Path | None, sources: bool = True) -> None:
     """A copy without dvc.lock and without any out."""
-    make(folder, params, sources)
+    remove_outs(make(folder, params, sources))
+
+
+def remove_outs(folder: Path) -> None:
+    """And dvc.lock, so that every stage runs."""
     for stage in yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"].values():
         for out in (out for kind in ("outs", "metrics", "plots") for out in stage.get(kind, [])):
             path = folder / (out if isinstance(out, str) else next(iter(out)))

@@ -7,7 +7,8 @@ In each round every way trains one epoch in turn, in this one process, so that a
 at a number of epochs follows from the median epoch and the median pass of the teacher.
 
 The naive way is that of tutorials: a DataLoader over image files, transforms by sample, float32, NCHW, and the teacher
-run in every step.
+run in every step. The peer is a loop by somebody who knows how: all images in memory, a batch cropped and mirrored at
+once, both networks in our precision and memory layout; but the teacher in every step too.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from torchvision.transforms import v2
 from tqdm import tqdm
 
 from stages.core import errors
-from stages.core.device import choose_device, thread_count
+from stages.core.device import autocast, choose_device, thread_count
 from stages.core.params import load
 from stages.data import prepared
 from stages.data.augmentation import ImageArrays
@@ -37,7 +38,7 @@ from stages.models import factory
 from stages.tasks.classification.metric import Score
 from stages.training.batches import ImageBatches
 from stages.training.losses import LabelLoss
-from stages.training.optim import Recipe
+from stages.training.optim import Recipe, build_optimizer
 from stages.training.trainer import Trainer
 
 SIZE = 64
@@ -52,12 +53,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1280)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--views", type=int, default=8, help="targets.views, for the mode views")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), help="of ours and the peer (default: params.yaml's)")
     parser.add_argument("--pairs", nargs="+", choices=("preset", "resnet50"), default=["preset", "resnet50"])
     options = parser.parse_args()
     recipe, distill = load("student_training", Recipe), load("distill", kd_losses.DistillParams)
     epochs = options.epochs or recipe.epochs
     # With flips, `clean` needs two passes of the teacher: the more expensive case.
-    recipe = recipe.model_copy(update={"epochs": 1, "augment": recipe.augment.model_copy(update={"flip": True})})
+    recipe = recipe.model_copy(update={"epochs": 1, "precision": options.precision or recipe.precision,
+                                       "augment": recipe.augment.model_copy(update={"flip": True})})
     networks = {"preset": (load("teacher", factory.TeacherParams), load("student", factory.NetworkParams)),
                 "resnet50": (_torchvision("resnet50"), _torchvision("resnet18"))}
     device, here = choose_device("distill_cost"), Path.cwd()
@@ -87,7 +90,8 @@ class Ways:
 
     def measure(self, rounds: int) -> dict[str, list[float]]:
         ways = {"baseline": self.baseline, **{mode: partial(self.distilled, mode) for mode in MODES},
-                "naive": self.naive, **{f"pass for {mode}": partial(self.teacher_pass, mode) for mode in CACHED}}
+                "peer": self.peer, "naive": self.naive,
+                **{f"pass for {mode}": partial(self.teacher_pass, mode) for mode in CACHED}}
         seconds = {name: [] for name in ways}
         for name in tqdm([*ways] * rounds, desc="epochs", unit="epoch", disable=None):
             seconds[name].append(ways[name]())
@@ -101,7 +105,7 @@ class Ways:
         targets = self._targets(mode)
         passes = teacher_logits.pass_count(targets, self.recipe.augment)
         np.save(teacher_logits.LOGITS, np.zeros((passes, len(self.images), CLASSES), np.float16))
-        teacher = Teacher(self.teacher, self.images, targets, self.recipe.augment, Path("models"))
+        teacher = Teacher(lambda: self.teacher, self.images, targets, self.recipe.augment, Path("models"))
         return self._fit(ImageBatches(self.recipe, 0, self.device, images=self.images, teacher=teacher),
                          DistillationLoss(self.recipe, self.distill, targets.stride, self.class_counts))
 
@@ -111,6 +115,33 @@ class Ways:
         for _ in teacher_logits.logits(self.teacher, self.images, np.arange(len(self.images)), self._targets(mode),
                                        self.recipe.augment, 1):
             pass
+        return time.perf_counter() - started
+
+    def peer(self) -> float:
+        images, padding = torch.from_numpy(np.array(self.images.parts[0])).to(self.device), self.recipe.augment.padding
+        padded = functional.pad(images.permute(0, 3, 1, 2).float(), [padding] * 4, "reflect").byte()
+        padded = padded.permute(0, 2, 3, 1).contiguous()  # (N,H+2p,W+2p,3)
+        labels = torch.from_numpy(np.array(prepared.targets("train"))).to(self.device)
+        student, size, temperature = self._build().train(), self.recipe.batch_size, self.distill.temperature
+        optimizer, across = build_optimizer(student, self.recipe), torch.arange(SIZE, device=self.device)
+        started = time.perf_counter()
+        order = torch.randperm(len(images), device=self.device)
+        for rows in order[:len(order) // size * size].split(size):
+            top, left = torch.randint(2 * padding + 1, (2, size, 1), device=self.device)
+            columns = torch.where(torch.rand_like(left, dtype=torch.float32) < 0.5, across, across.flip(0)) + left
+            batch = padded[rows[:, None, None], (across + top)[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
+            with torch.inference_mode(), autocast(self.device, self.recipe.precision):
+                teacher = self.teacher(batch)
+            with autocast(self.device, self.recipe.precision):
+                logits = student(batch)
+            kd_loss = functional.kl_div(functional.log_softmax(logits / temperature, 1),
+                                        functional.log_softmax(teacher / temperature, 1),
+                                        reduction="batchmean", log_target=True)
+            loss = 0.9 * temperature**2 * kd_loss + 0.1 * functional.cross_entropy(logits, labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        loss.item()  # waits for a GPU
         return time.perf_counter() - started
 
     def naive(self) -> float:
@@ -189,14 +220,15 @@ def _print(networks, recipe: Recipe, seconds: dict[str, list[float]], epochs: in
     median = {name: statistics.median(values) for name, values in seconds.items()}
     passes = {"clean": 2, "views": views}
     total = {name: epochs * median[name] + passes.get(name, 0) * median.get(f"pass for {name}", 0.0)
-             for name in ("baseline", *MODES, "naive")}
+             for name in ("baseline", *MODES, "peer", "naive")}
     names = " → ".join(str(part.options.get("architecture", f"{part.model} {part.options}")) for part in networks)
     print(f"\n{names}, {SIZE} px, {recipe.precision}, batch {recipe.batch_size}, {epochs} epochs, "
           f"{thread_count()} threads, torch {torch.__version__}")
-    print(f"{'way':<14}{'s an epoch (min–max)':>26}{'× baseline':>12}{'× naive':>10}")
+    print(f"{'way':<14}{'s an epoch (min–max)':>26}{'× baseline':>12}{'× peer':>10}{'× naive':>10}")
     for name, value in total.items():
         spread = f"{median[name]:.2f} ({min(seconds[name]):.2f}–{max(seconds[name]):.2f})"
-        print(f"{name:<14}{spread:>26}{value / total['baseline']:>12.2f}{value / total['naive']:>10.2f}")
+        ratios = value / total["baseline"], value / total["peer"], value / total["naive"]
+        print(f"{name:<14}{spread:>26}{ratios[0]:>12.2f}{ratios[1]:>10.2f}{ratios[2]:>10.2f}")
     for mode in CACHED:
         print(f"teacher, a pass for {mode}: {median[f'pass for {mode}']:.2f} s; {passes[mode]} of them", flush=True)
 

@@ -161,7 +161,7 @@ async function addFiles(files) {
   }
   reading -= 1;
   if (hasFailed()) return;
-  $("#choose").parentElement.after(...good.map((button) => button.parentElement));
+  ($("#draw") ?? $("#camera")).parentElement.after(...good.map((button) => button.parentElement));
   const oldest = $$("#strip .own").slice(MAX_OWN), over = files.length - good.length - bad.length + oldest.length;
   oldest.forEach(removeThumb);
   if (!good.length) setBusy();
@@ -223,6 +223,7 @@ function picture(button) {
 async function show(button) {
   if (document.body.dataset.state === "failed") return;
   const image = $("img", button), { gallery } = button.dataset, mine = (number += 1);
+  if (button.id !== "draw") dropStroke();
   clearError();
   markPressed(button);
   endWait();

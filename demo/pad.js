@@ -28,6 +28,15 @@ function listenToPad() {
   };
 }
 
+// Another picture is asked for in the middle of a stroke, by keyboard or by dropping it: the stroke is dropped, since its
+// end won't be seen while the pad is hidden.
+function dropStroke() {
+  if (pointer === null) return;
+  pointer = null;
+  strokes.pop();
+  paint();
+}
+
 function extend(event) {
   const { left, top, width } = $("#pad").getBoundingClientRect(), scale = PAD / width;
   const events = event.getCoalescedEvents?.() ?? [];
@@ -50,9 +59,9 @@ function paint() {
   }
 }
 
-// The drawing becomes the picture of its button in the strip, and is shown.
+// The drawing becomes the picture of its button in the strip, and is shown, unless another picture is asked for meanwhile.
 async function keepDrawing() {
-  const button = $("#draw"), image = $("img", button);
+  const button = $("#draw"), image = $("img", button), mine = number;
   reading += 1;
   setBusy();
   button.picture = await new Promise((resolve) => $("#pad").toBlob(resolve));
@@ -61,7 +70,7 @@ async function keepDrawing() {
   await image.decode().catch(() => {}); // another stroke may have replaced it
   reading -= 1;
   button.classList.toggle("drawn", strokes.length > 0);
-  if (strokes.length) show(button); // it may have been cleared meanwhile
+  if (mine === number) show(button); // clearing it asks for another, too
   else setBusy();
 }
 

@@ -1,6 +1,7 @@
 """How fast and how large in memory the deployed files run here. In: the five ONNX files. Out: numbers of this machine.
 
-The models are measured alone, and the one to ship also as a user meets it: predict.py, from a photograph to its answer.
+The models are measured alone, and the one to ship also as a user meets it: predict.py, from a photograph to its answer;
+and under sustained load.
 
 reads   models/*.onnx, predict.py
 writes  metrics/speed.json
@@ -22,8 +23,8 @@ import pydantic
 
 from stages.core import errors, files, params, workdir
 from stages.core.device import processor, thread_count
-from stages.deployment import budget, latency, photograph
-from stages.deployment.onnx_model import DEPLOYED
+from stages.deployment import budget, latency, photograph, sustained
+from stages.deployment.onnx_model import DEPLOYED, open_model
 
 
 class BenchmarkParams(params.Section):
@@ -32,6 +33,7 @@ class BenchmarkParams(params.Section):
     rounds: int = pydantic.Field(ge=1, le=10**6)  # the models take turns: the machine's speed drifts for all alike
     seconds: float = pydantic.Field(gt=0, le=3600)  # a turn of a model: single images, one after the other
     batch_size: int = pydantic.Field(ge=1, le=2**20)  # of the throughput
+    sustained_seconds: float = pydantic.Field(ge=0, le=3600)  # the small file answers without a pause; 0: not at all
     budget: budget.BudgetParams
 
 
@@ -74,6 +76,10 @@ def benchmark() -> None:
         picture = Path(folder, "photograph.jpg")
         photograph.write(picture)
         speed["int8"] |= photograph.measure(DEPLOYED["int8"], settings.threads, picture)
+    if settings.sustained_seconds:
+        model = open_model(DEPLOYED["int8"], settings.threads)
+        speed["int8"] |= sustained.measure(model, latency.random_images(model, 1), settings.warmup,
+                                           settings.sustained_seconds)
     ratio = {name: round(speed["teacher"][metric] / speed["int8"][metric], 2)
              for name, metric in (("latency", "latency_ms"), ("memory", "peak_memory_mb"))}
     files.write_json(SPEED, speed | {"ratio": ratio, "machine": machine(settings.threads)})

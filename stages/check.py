@@ -26,12 +26,14 @@ from stages.distillation import kd_losses, teacher_logits
 from stages.models import factory
 from stages.setup import weights
 from stages.tasks.segmentation.mask_params import MaskParams
-from stages.training import batches, linear_probe
+from stages.training import batches, distributed, linear_probe
+from stages.training.launch import TrainingParams
 from stages.training.optim import Recipe
 
 SECTIONS = (("data", fetch.DataParams), ("data", scan.LayoutParams), ("data", report.DataName),
             ("data.masks", MaskParams),
             ("scan", scan.ScanParams), ("clean", CleanParams), ("split", split.SplitParams),
+            ("training", TrainingParams),
             ("teacher", factory.TeacherParams), ("teacher_training", Recipe), ("targets", teacher_logits.TargetParams),
             ("student", factory.NetworkParams), ("student_training", Recipe), ("distill", kd_losses.DistillParams),
             ("quantize", QuantizeParams), ("verify", VerifyParams), ("evaluate", evaluate.EvaluateParams),
@@ -105,6 +107,11 @@ def turns_fit(sections: Sections) -> None:
         augmentation.check_turns(sections[name].augment, sections["split"].image_size, f"{name}.augment")
 
 
+def processes_fit(sections: Sections) -> None:
+    for name in ("teacher_training", "student_training"):
+        distributed.check_size(sections[name].batch_size, sections["training"].processes)
+
+
 def teacher_fits(sections: Sections) -> None:
     """The teacher's network, what it gives the student, and where only its head is trained."""
     network, places = outline("teacher", sections)
@@ -119,8 +126,8 @@ def student_fits(sections: Sections) -> None:
     outline("student", sections)
 
 
-TOGETHER: tuple[Callable[[Sections], None], ...] = (layout_fits, labels_fit, padding_fits, turns_fit, teacher_fits,
-                                                     student_fits)
+TOGETHER: tuple[Callable[[Sections], None], ...] = (layout_fits, labels_fit, padding_fits, turns_fit, processes_fit,
+                                                     teacher_fits, student_fits)
 
 
 def find_source() -> Path | None:

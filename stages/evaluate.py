@@ -22,7 +22,7 @@ from stages.evaluation.confusion import Predictions
 
 
 class EvaluateParams(params.Section):
-    batch_size: int = pydantic.Field(ge=1, le=2**20)  # squares per call of a model; memory, not results, depends on it
+    batch_size: int = pydantic.Field(ge=1, le=2**20)  # tiles per call of a model; memory, not results, depends on it
     ece_bins: int = pydantic.Field(ge=1, le=10**4)  # of the expected calibration error and the reliability table
     resamples: int = pydantic.Field(ge=100, le=10**6)  # of the test images, behind the intervals
     seed: params.Seed  # of the resampling
@@ -77,7 +77,7 @@ class TestSplit:
     """The test split and each file's results on it."""
 
     def __init__(self, settings: EvaluateParams, scores):
-        self.squares, self.targets, self.windows = (read("test") for read in (
+        self.tiles, self.targets, self.windows = (read("test") for read in (
             prepared.images, prepared.targets, prepared.windows))
         self.classes, self.settings, self.scores = prepared.classes(), settings, scores
         self.results = {}  # by the file's hash
@@ -105,9 +105,9 @@ class TestSplit:
         return self.results[content]
 
     def image(self, number: int) -> np.ndarray:
-        """A test image, uint8 (H,W,3), joined from its squares."""
+        """A test image, uint8 (H,W,3), joined from its tiles."""
         rows = np.flatnonzero(self.windows[:, 0] == number)
-        return tiling.stitch(self.windows[rows], self.squares[rows])
+        return tiling.stitch(self.windows[rows], self.tiles[rows])
 
     def _run(self, path: Path) -> Predictions:
         model = onnx_model.open_model(path, thread_count())
@@ -117,9 +117,9 @@ class TestSplit:
         return self.scores.collect(self._batches(model), self.windows)
 
     def _batches(self, model: onnx_model.Model) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        for start in range(0, len(self.squares), self.settings.batch_size):
+        for start in range(0, len(self.tiles), self.settings.batch_size):
             rows = slice(start, start + self.settings.batch_size)
-            yield model(np.ascontiguousarray(self.squares[rows])), np.asarray(self.targets[rows])
+            yield model(np.ascontiguousarray(self.tiles[rows])), np.asarray(self.targets[rows])
 
 
 def seed_files(name: str) -> list[Path]:

@@ -43,15 +43,17 @@ def main() -> None:
 
 
 def make_files(settings: QuantizeParams) -> None:
+    from stages.deployment import export
     from stages.models import factory
 
     common = card_fields()
     teacher, student = params.load("teacher", factory.TeacherParams), params.load("student", factory.NetworkParams)
     with workdir.folder("quantize", [], []):  # for its lock: an orphan of a killed run must not write beside this one
         shutil.rmtree(SEEDS, ignore_errors=True)  # seeds that have left params.yaml must not count
-        parameters = {"teacher": export_float("teacher", common, teacher, factory.TEACHER, DEPLOYED["teacher"]),
-                      "baseline": export_seeds("baseline", common, student)}
-        parameters["student"] = export_seeds("student", common, student)
+        to_onnx, path = export.Exporter(height_and_width(common["image_size"])), DEPLOYED["teacher"]
+        parameters = {"teacher": export_float("teacher", common, teacher, factory.TEACHER, path, to_onnx),
+                      "baseline": export_seeds("baseline", common, student, to_onnx)}
+        parameters["student"] = export_seeds("student", common, student, to_onnx)
         cost = make_small(settings, common["task"])
         parameters |= {"int8": parameters[cost["shipped"]], "teacher_int8": parameters["teacher"]}
     with files.atomic_write(FOLDER / "classes.txt") as file:
@@ -60,24 +62,25 @@ def make_files(settings: QuantizeParams) -> None:
     files.write_json(COST, cost)
 
 
-def export_seeds(role: str, common: dict, wanted) -> int:
+def export_seeds(role: str, common: dict, wanted, to_onnx) -> int:
     """Writes a file for each seed, the best on val also as deployed; returns the number of parameters."""
     trained = seeds.read(role)
     for seed in trained["val"]:
-        # Each seed is exported anew: BatchNorm is folded into the kernels, so weights can't be swapped in the graph.
-        count = export_float(role, common, wanted, FOLDER / role / f"seed-{seed}.safetensors", seed_file(role, seed))
+        weights = FOLDER / role / f"seed-{seed}.safetensors"
+        count = export_float(role, common, wanted, weights, seed_file(role, seed), to_onnx)
     shutil.copyfile(seed_file(role, trained["best"]), DEPLOYED[role])
     return count
 
 
-def export_float(role: str, common: dict, wanted, weights: Path, path: Path) -> int:
-    """wanted: a factory.NetworkParams. common: of `card_fields`. Returns the number of parameters."""
-    from stages.deployment import export
+def export_float(role: str, common: dict, wanted, weights: Path, path: Path, to_onnx) -> int:
+    """wanted: a factory.NetworkParams. common: of `card_fields`. to_onnx: an export.Exporter. Returns the number of
+    parameters.
+    """
     from stages.models import factory
 
     print(f"quantize: {path}", file=sys.stderr)
     net = factory.load(wanted, weights, len(common["classes"]))
-    model = export.to_onnx(net, height_and_width(common["image_size"]))
+    model = to_onnx(net, kind=repr(wanted))
     has_masks = len(model.graph.output[0].type.tensor_type.shape.dim) > 2
     card = Card(**common, mean=tuple(net.mean.tolist()), std=tuple(net.std.tolist()), model=wanted.model, role=role,
                 form="float", colours=palette(len(common["classes"])).tolist() if has_masks else (),

@@ -49,7 +49,7 @@ class LayoutParams(params.Section):
 class ScanParams(params.Section):
     """How labels are checked. Nothing else about the scan is configurable."""
 
-    backbone: str = pydantic.Field(min_length=1)  # none (pixel features) | a torchvision network
+    backbone: str = pydantic.Field(min_length=1)  # none (pixel features) | torchvision's name | tf_efficientnet_lite0
     weights: str = pydantic.Field(min_length=1)  # of it: imagenet | a .safetensors file in data/weights/; else none
     image_size: int = pydantic.Field(ge=32, le=1024)  # height and width in pixels of its input
     folds: int = pydantic.Field(ge=2, le=20)  # of the out-of-fold predictions

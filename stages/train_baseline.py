@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from stages.core import errors, params, plugins, workdir
+from stages.core import errors, params, plugins, ranks, workdir
 from stages.core.device import choose_device, thread_count
 from stages.data import prepared
 from stages.models import factory
-from stages.training import batches, multi_seed
+from stages.training import batches, launch, multi_seed
 from stages.training.losses import LabelLoss
 from stages.training.optim import Recipe
 from stages.training.trainer import History, Trainer
@@ -23,10 +23,12 @@ def main() -> None:
     student, recipe, metric = settings()
     batches.check_imbalance("student_training", recipe, prepared.targets("train").shape[1:])
     device = choose_device("train_baseline")
-    key = [student, recipe, len(prepared.classes()), thread_count(), device]
+    key = [student, recipe, len(prepared.classes()), thread_count(), device, launch.key()]
     inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", factory.WEIGHTS / student.weights]
     with workdir.folder("train_baseline", key, inputs) as folder:
         trained = multi_seed.train(partial(train_seed, folder, device), recipe.seeds, device)
+        if not ranks.is_main():
+            return
         multi_seed.write_results("baseline", "train_baseline", trained, recipe, metric.primary, device)
 
 
@@ -51,4 +53,4 @@ def settings() -> tuple[factory.NetworkParams, Recipe, type]:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    errors.run(partial(launch.run, main))

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 import torch
 
-from stages.core import errors, params, plugins, workdir
+from stages.core import errors, params, plugins, ranks, workdir
 from stages.core.device import choose_device, thread_count
 from stages.core.files import atomic_write, write_json
 from stages.data import prepared
 from stages.evaluation import seeds
 from stages.models import factory
-from stages.training import batches, linear_probe, multi_seed
+from stages.training import batches, launch, linear_probe, multi_seed
 from stages.training.losses import LabelLoss
 from stages.training.optim import Recipe
 from stages.training.trainer import History, Trainer
@@ -34,13 +34,15 @@ def main() -> None:
         linear_probe.check_augment(recipe.augment)
     batches.check_imbalance("teacher_training", recipe, prepared.targets("train").shape[1:])
     device = choose_device("train_teacher")
-    key = [teacher, recipe, len(prepared.classes()), thread_count(), device]
+    key = [teacher, recipe, len(prepared.classes()), thread_count(), device, launch.key()]
     inputs = [prepared.FOLDER / "train", prepared.FOLDER / "val", factory.WEIGHTS / teacher.weights]
     with workdir.folder("train_teacher", key, inputs) as folder:
         # The features of a frozen backbone are computed ahead of the seeds, which all read them.
         is_frozen = teacher.mode == "frozen"
         before = linear_probe.LinearProbe(build(device, recipe.seeds[0]), recipe, folder).seconds if is_frozen else 0.0
         trained = multi_seed.train(partial(train_seed, folder, device), recipe.seeds, device)
+        if not ranks.is_main():
+            return
         ranking = multi_seed.ranking(trained.histories, recipe, metric.primary)
         with atomic_write(factory.TEACHER, "wb") as file:
             file.write((folder / f"kept-{ranking['best']}.safetensors").read_bytes())
@@ -77,4 +79,4 @@ def settings() -> Settings:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    errors.run(partial(launch.run, main))

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
@@ -24,14 +25,24 @@ ROOT = Path(__file__).resolve().parents[1]
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_configure(config) -> None:
+    """The folder of tests/finished.py, which the workers of a session inherit."""
+    if not hasattr(config, "workerinput"):
+        folder = tempfile.TemporaryDirectory()
+        os.environ["FINISHED_RUNS"] = folder.name
+        config.add_cleanup(folder.cleanup)
+
+
 class Project:
     """A folder with a `params.yaml` of its own; the code stays where it is, since stages read relative paths."""
 
-    def __init__(self, folder: Path, preset: str = "digits"):
+    def __init__(self, folder: Path, preset: str | None = "digits"):
+        """preset: None of a folder that has its params.yaml."""
         self.folder = folder
         self.source = folder / "data" / "source"
-        self.source.mkdir(parents=True)
-        self.write(_values(preset))
+        if preset:
+            self.source.mkdir(parents=True)
+            self.write(_values(preset))
 
     def params(self) -> dict:
         return params.read_yaml(self.folder / "params.yaml")

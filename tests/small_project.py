@@ -1,9 +1,14 @@
-"""A pipeline of three quick stages in a git repository of its own, for tests of what compares runs."""
+"""A pipeline of three quick stages in a git repository of its own, for tests of what compares runs. It measures what a
+finished run of the whole pipeline has measured, but for a few numbers.
+"""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import finished
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -24,7 +29,7 @@ stages:
       - plots/student.csv: {cache: false}
   evaluate:
     cmd: python step.py evaluate
-    deps: [models/student, data/prepared/test, step.py]
+    deps: [models/student, data/prepared/test, measured, step.py]
     metrics:
       - metrics/quality.json: {cache: false}
       - metrics/size.json: {cache: false}
@@ -40,7 +45,7 @@ benchmark:
            cold_start_ms: null, photograph_memory_mb: null, accuracy_kept: 97}
 """,
     "distill.py": "",
-    # The accuracy is 90 % and the temperature; a negative temperature fails.
+    # The accuracy is 90 % and the temperature, ± 1; a negative temperature fails.
     "step.py": """
 import json, sys
 from pathlib import Path
@@ -61,12 +66,16 @@ elif sys.argv[1] == "distill":
     write("models/student/weights", str(heat))
     write("plots/student.csv", f"epoch,loss\\n0,{heat}\\n")
 else:
-    write("metrics/quality.json", json.dumps({
-        "teacher": {"deployed": 98.0}, "int8": {"accuracy": 90.0 + heat, "accuracy_std": 0.5, "deployed": 96.0},
-        "distillation": {"gain": 0.25}, "test": {"images": 200, "primary": "accuracy", "named": "accuracy"}}))
-    write("metrics/size.json", json.dumps({"int8": {"size_mb": 0.04}}))
-    write("metrics/speed.json", json.dumps({
-        "int8": {"latency_ms": heat / 10, "peak_memory_mb": 65.0}, "machine": {"processor": "This one", "cores": 2}}))
+    quality, size, speed = (json.loads(Path(f"measured/{name}.json").read_text()) for name in (
+        "quality", "size", "speed"))
+    quality["teacher"]["deployed"], quality["test"]["images"] = 98.0, 200
+    quality["int8"] |= {"accuracy": 90.0 + heat, "accuracy_std": 0.5, "accuracy_low": 89.0 + heat,
+                        "accuracy_high": 91.0 + heat, "deployed": 96.0}
+    quality["distillation"] |= {"gain": 0.25, "gain_low": -0.5, "gain_high": 1.0}
+    size["int8"]["size_mb"] = 0.04
+    speed["int8"] |= {"latency_ms": heat / 10, "peak_memory_mb": 65.0}
+    for name, values in {"quality": quality, "size": size, "speed": speed}.items():
+        write(f"metrics/{name}.json", json.dumps(values))
 """,
     ".gitignore": "/data/*\n!/data/source/\n/data/source/*\n!/data/source/overrides.csv\n/models\n",
     ".gitattributes": (ROOT / ".gitattributes").read_text(encoding="utf-8"),
@@ -95,6 +104,7 @@ def make(folder: Path) -> Path:
     for name, text in FILES.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, encoding="utf-8")
+    shutil.copytree(finished.run("classes").folder / "metrics", folder / "measured")
     run(folder, "git", "init", "--quiet", "--initial-branch", "main")
     run(folder, "dvc", "init", "--quiet")
     run(folder, "dvc", "config", "core.analytics", "false")

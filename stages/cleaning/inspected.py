@@ -21,7 +21,7 @@ class Inspection(NamedTuple):
 
     row: Row  # its texts and whole numbers; the columns of label_errors are still empty
     thumbnail: np.ndarray  # uint8 (32,32,3)
-    square: np.ndarray | None  # uint8 (size,size,3), the backbone's input
+    small: np.ndarray | None  # uint8 (size,size,3), the backbone's input
 
 
 class BatchedFeatures:
@@ -66,15 +66,15 @@ class Inspected:
         return min(self.count, self.whole * PART)
 
     def add(self, inspections: Iterable[Inspection], deep: BatchedFeatures | None) -> None:
-        """inspections: of all images that are not `done`, in order. deep: what gives squares their features."""
+        """inspections: of all images that are not `done`, in order. deep: what gives these their features."""
         inspections = iter(inspections)
         for path in self.parts[self.whole:]:
             rows, thumbnails = [], []
-            for row, thumbnail, square in islice(inspections, PART):
+            for row, thumbnail, small in islice(inspections, PART):
                 rows.append(row)
                 thumbnails.append(thumbnail)
-                if square is not None:
-                    deep.add(square)
+                if small is not None:
+                    deep.add(small)
             with files.atomic_write(path, "wb") as file:
                 np.savez(file, rows=np.frombuffer(json.dumps(rows).encode(), np.uint8), thumbnails=np.stack(thumbnails),
                          features=deep.take() if deep else ())
@@ -90,7 +90,7 @@ class Inspected:
         return self._each("thumbnails")
 
     def features(self) -> np.ndarray:
-        """float32 (N,D), mapped from a file: of all images that had a square, of which there must be one."""
+        """float32 (N,D), mapped from a file: of all images that could be read, of which there must be one."""
         found = [features.shape for features in self._each("features") if len(features)]
         path = self.folder / "features.npy"
         files.write_array(path, (sum(count for count, _ in found), found[0][1]), "float32",

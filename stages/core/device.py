@@ -9,6 +9,8 @@ import sys
 from contextlib import nullcontext
 from pathlib import Path
 
+from stages.core import ranks
+
 
 def thread_count() -> int:
     """The number of cores that this process may use, or OMP_NUM_THREADS where that is smaller.
@@ -31,7 +33,8 @@ def choose_device(stage: str):
     name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     details = {"cpu": f"{thread_count()} threads", "mps": "Apple GPU"}.get(name) or torch.cuda.get_device_name()
     print(f"{stage}: on {name} ({details})", file=sys.stderr)
-    return torch.device(name)
+    # Among several processes by its number: in the threads that make batches "cuda" is the first GPU.
+    return torch.device(f"cuda:{torch.cuda.current_device()}" if name == "cuda" and ranks.world() > 1 else name)
 
 
 def set_up_torch() -> None:

@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from stages.core import ranks
 from stages.core.cells import as_cell, from_cell
 from stages.core.errors import UserError
 
@@ -28,8 +29,15 @@ Content = TypeVar("Content")
 
 @contextmanager
 def atomic_write(path: Path, mode: str = "w"):
-    """An open file that gets the name `path` only when the block ends without an error. Makes the folder."""
+    """An open file that gets the name `path` only when the block ends without an error. Makes the folder.
+
+    Of several processes that train together only the main one writes: what others write goes nowhere.
+    """
     path = Path(path)
+    if not ranks.is_main():
+        with open(os.devnull, mode) as nowhere:
+            yield nowhere
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(path.name + ".half")
     try:
@@ -115,11 +123,14 @@ def read_array(path: Path, dtype: str, ndim: int) -> np.ndarray:
 
 
 def write_array(path: Path, shape: tuple[int, ...], dtype: str, chunks: Iterable[np.ndarray]) -> None:
-    """A .npy file of this shape from chunks that follow one another in C order."""
+    """A .npy file of this shape from chunks that follow one another in C order. Processes that train together all call
+    this, each with all chunks, and find the file when it returns.
+    """
     with atomic_write(path, "wb") as file:
         file.write(array_header(shape, dtype))
         for chunk in chunks:
             file.write(np.ascontiguousarray(chunk, dtype))
+    ranks.barrier()
 
 
 def array_header(shape: tuple[int, ...], dtype: str) -> bytes:

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML
 from stages.core.errors import UserError, one_line
 
 FILE = Path("params.yaml")
-SECTIONS = ("data", "scan", "clean", "split", "teacher", "teacher_training", "targets", "student",
+SECTIONS = ("data", "scan", "clean", "split", "training", "teacher", "teacher_training", "targets", "student",
             "student_training", "distill", "quantize", "verify", "evaluate", "benchmark", "report")
 # What no setting needs: beyond it are slips, and values on which libraries fail in ways of their own.
 LARGEST = 10**12  # of a number, either sign

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from stages.core import ranks
 from stages.core.errors import UserError
 from stages.core.files import CHUNK, sha256, write_json
 
@@ -41,15 +42,22 @@ def folder(stage: str, params: Iterable[object], inputs: Iterable[Path]) -> Iter
     """The folder of this run of `stage`: empty, or as an interrupted run with the same params, inputs and code left it.
 
     params: what the result depends on, each with a stable `repr`. inputs: files or folders (with all files below them);
-    missing ones are ignored. Holds the stage's lock.
+    missing ones are ignored. Holds the stage's lock. Of several processes that train together the main one does so, and
+    the block begins for all when the folder is there.
     """
+    path = ROOT / stage
+    if not ranks.is_main():
+        ranks.barrier()
+        yield path
+        return
     with lock(stage):
-        path, key = ROOT / stage, _key(params, inputs)
+        key = _key(params, inputs)
         key_file = path / "key"
         if not key_file.exists() or key_file.read_bytes() != key.encode():
             shutil.rmtree(path, ignore_errors=True)
             path.mkdir()
             key_file.write_text(key, encoding="utf-8")
+        ranks.barrier()
         yield path
         shutil.rmtree(path)
 

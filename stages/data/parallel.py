@@ -4,12 +4,14 @@ lock needs processes; decoding, resizing and hashing release it, so threads do, 
 
 import multiprocessing
 import os
+import re
 import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 from itertools import islice
 from typing import TypeVar
@@ -29,6 +31,23 @@ def map_in_threads(function: Callable[[Item], Result], items: Iterable[Item]) ->
         yield from _in_order(partial(pool.submit, function), items)
 
 
+def prefetch(function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> Iterator[Result]:
+    """function(item) for each item, in order, as many of them ahead of the caller's work as there are threads.
+
+    threads: 0 computes each when it is asked for.
+    """
+    if not threads:
+        yield from map(function, items)
+        return
+    items = iter(items)
+    with ThreadPoolExecutor(threads) as pool:
+        ahead = deque(pool.submit(function, item) for item in islice(items, threads))
+        while ahead:
+            result = ahead.popleft().result()
+            ahead.extend(pool.submit(function, item) for item in islice(items, 1))
+            yield result
+
+
 def map_in_processes(function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None,
                      chunk: int = CHUNK) -> Iterator[Result]:
     """function(item) for each item, in order. Few items are in memory at a time; with one core, no process is started.
@@ -43,26 +62,45 @@ def map_in_processes(function: Callable[[Item], Result], items: Iterable[Item], 
     if workers == 1:
         yield from map(function, items)
         return
-    context, threads = multiprocessing.get_context("spawn"), max(1, thread_count() // workers)
-    pool, items = ProcessPoolExecutor(workers, context, _begin, (threads,)), iter(items)
-    try:
+    items = iter(items)
+    with _pool(workers, "again, with OMP_NUM_THREADS=1 for one process alone") as pool:
         for results in _in_order(partial(_submit, pool, function), iter(lambda: list(islice(items, chunk)), [])):
             yield from results
+
+
+def together(function: Callable[[int], Result], count: int, remedy: str) -> list[Result]:
+    """function(0) … function(count − 1), each in a process of its own, all at the same time: they may wait for each
+    other. function, and what is raised: as with `map_in_processes`, as soon as the first of them fails.
+
+    remedy: ends the UserError where a process was killed, after "run".
+    """
+    with _pool(count, remedy) as pool:
+        running = deque(_submit(pool, function, [number]) for number in range(count))
+        return [_first(running)[0] for _ in range(count)]
+
+
+@contextmanager
+def _pool(workers: int, remedy: str) -> Iterator[ProcessPoolExecutor]:
+    """Processes among which the cores are divided; ended where the block raises."""
+    context, threads = multiprocessing.get_context("spawn"), max(1, thread_count() // workers)
+    pool = ProcessPoolExecutor(workers, context, _begin, (threads,))
+    try:
+        yield pool
     except BaseException as error:
         for process in multiprocessing.active_children():  # the others' work may take an hour
             process.terminate()
         if not isinstance(error, BrokenProcessPool):
             raise
         raise UserError("the system ended one of the processes at work, most likely for want of memory; close other "
-                        "programs and run again, with OMP_NUM_THREADS=1 for one process alone") from None
+                        f"programs and run {remedy}") from None
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def worker_number() -> int:
     """Of this process among those of `map_in_processes`, from 0; 0 too where there are no others."""
-    name = multiprocessing.current_process().name  # SpawnProcess-1, SpawnProcess-2 …
-    return int(name.rpartition("-")[2]) - 1 if multiprocessing.parent_process() else 0
+    name = multiprocessing.current_process().name  # SpawnProcess-1, SpawnProcess-2 …; below Process-5 SpawnProcess-5:1
+    return int(re.search(r"\d+$", name)[0]) - 1 if multiprocessing.parent_process() else 0
 
 
 def _in_order(submit: Callable[[Item], Future], items: Iterable[Item]) -> Iterator:
@@ -105,6 +143,9 @@ def _apply(function: Callable[[Item], Result], chunk: list[Item]) -> list[Result
 
 def _begin(threads: int) -> None:
     """Gives this process so many threads, and ends it when its parent ends: one that is killed can't stop it."""
+    from tqdm import tqdm
+
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system's, left behind where this process is killed
     os.environ["OMP_NUM_THREADS"] = str(threads)
 
     def wait() -> None:

@@ -46,17 +46,17 @@ class CheckResult(NamedTuple):
 
 class Picture(NamedTuple):
     path: str  # in data/raw.zip
-    rows: range  # of the test split's arrays: one, or a row a square
+    rows: range  # of the test split's arrays: one, or a row a tile
 
 
 class Sample:
     """The test pictures that all files are checked on."""
 
     def __init__(self, count: int):
-        """Evenly spaced pictures that make about `count` squares, one picture at least."""
+        """Evenly spaced pictures that make about `count` tiles, one picture at least."""
         index = [row for row in files.read_csv(INDEX, ("split", "row", "windows", "path")) if row["split"] == "test"]
-        squares = sum(int(row["windows"]) for row in index)
-        chosen = [index[at] for at in prepared.evenly_spaced(len(index), max(1, round(count * len(index) / squares)))]
+        tiles = sum(int(row["windows"]) for row in index)
+        chosen = [index[at] for at in prepared.evenly_spaced(len(index), max(1, round(count * len(index) / tiles)))]
         self.pictures = [Picture(row["path"], range(int(row["row"]), int(row["row"]) + int(row["windows"])))
                          for row in chosen]
         self.rows = [row for picture in self.pictures for row in picture.rows]

@@ -4,9 +4,14 @@ import contextlib
 import copy
 import io
 import logging
+from collections.abc import Hashable
+from itertools import chain
+from typing import NamedTuple
 
+import onnx_ir
 import torch
 from onnx import ModelProto, helper, numpy_helper
+from onnxscript import optimizer
 from torch import nn
 
 from stages.core.errors import UserError, one_line
@@ -30,26 +35,70 @@ def to_onnx(network: nn.Module, size: tuple[int, int]) -> ModelProto:
 
     Raises UserError for what the exporter can't express.
     """
-    # Channels-last weights have the same effect on strides. A copy, so that the caller's network keeps its layout.
-    network = copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format)
+    return Exporter(size)(network)
+
+
+class Exporter:
+    """As `to_onnx`, of many networks: those of one kind are traced once, which takes twenty times as long as all else.
+    """
+
+    def __init__(self, size: tuple[int, int]):
+        self.size, self.traced = size, {}
+
+    def __call__(self, network: nn.Module, kind: Hashable = None) -> ModelProto:
+        """kind: what networks share that differ in their weights alone."""
+        # Channels-last weights have the same effect on strides. A copy, so that the caller's network keeps its layout.
+        network = Deployed(copy.deepcopy(network).cpu().to(memory_format=torch.contiguous_format)).eval()
+        if kind not in self.traced:
+            self.traced[kind] = _trace(network, self.size)
+        model = self.traced[kind].filled(network)
+        _use_global_average_pool(model)
+        _use_plain_reshape(model)
+        return opset.lowest(model)
+
+
+class Traced(NamedTuple):
+    """A network's graph before its BatchNorm is folded into the convolutions, which hides the weights in it."""
+
+    graph: onnx_ir.Model
+    folded: ModelProto  # without weights: its names, some of which count from where tracing left off, are those to keep
+
+    def filled(self, network: Deployed) -> ModelProto:
+        """With this network's weights, folded: what tracing it would give, to the byte."""
+        model = self.graph.clone()
+        state = dict(chain(network.named_parameters(remove_duplicate=False),
+                           network.named_buffers(remove_duplicate=False)))
+        for name, weights in model.graph.initializers.items():
+            weights.const_value = onnx_ir.tensor(state[name].detach().numpy(), name=name)
+        optimizer.optimize_ir(model)
+        folded = copy.deepcopy(self.folded)
+        for tensor, weights in zip(folded.graph.initializer, onnx_ir.to_proto(model).graph.initializer, strict=True):
+            tensor.raw_data = weights.raw_data
+        return folded
+
+
+def _trace(network: Deployed, size: tuple[int, int]) -> Traced:
     # Two images or more: the exporter would take a batch of one for a constant.
     example = torch.zeros(2, *size, 3, dtype=torch.uint8)
     logging.disable(logging.WARNING)  # where it fails, the exporter logs and prints pages of graphs
     try:
         with contextlib.redirect_stderr(io.StringIO()):
-            model = torch.onnx.export(
-                Deployed(network).eval(), (example,), dynamo=True, external_data=False, verbose=False,
+            program = torch.onnx.export(
+                network, (example,), dynamo=True, external_data=False, verbose=False, optimize=False,
                 opset_version=18,  # the oldest that it writes by itself
                 input_names=[onnx_model.IMAGE], output_names=[onnx_model.LOGITS],
-                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},)).model_proto
+                dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
     except torch.onnx.OnnxExporterError as error:
-        raise UserError(f"{type(network.net).__name__} can't be exported to ONNX ({one_line(error)[:200]}); "
+        raise UserError(f"{type(network.network.net).__name__} can't be exported to ONNX ({one_line(error)[:200]}); "
                         "choose another model in params.yaml") from None
     finally:
         logging.disable(logging.NOTSET)
-    _use_global_average_pool(model)
-    _use_plain_reshape(model)
-    return opset.lowest(model)
+    graph = program.model.clone()
+    optimizer.optimize_ir(program.model)
+    folded = onnx_ir.to_proto(program.model)
+    for tensor in folded.graph.initializer:
+        tensor.ClearField("raw_data")
+    return Traced(graph, folded)
 
 
 def _use_global_average_pool(model: ModelProto) -> None:

@@ -60,13 +60,17 @@ def take_turns(runners: Mapping[str, Runner], rounds: int, images: int, warmup: 
     return spent
 
 
+def random_images(model: onnx_model.Model, count: int) -> np.ndarray:
+    """uint8 (count,H,W,3), as the model takes them; the same each time."""
+    return np.random.default_rng(0).integers(0, 256, (count, *model.card.input_size, 3), dtype=np.uint8)
+
+
 def main() -> None:
     path, threads = sys.argv[1:]
     model = onnx_model.open_model(Path(path), int(threads))
-    shape = (*model.card.input_size, 3)
     for line in sys.stdin:
         count, warmup, seconds = json.loads(line)
-        images = np.random.default_rng(0).integers(0, 256, (count, *shape), dtype=np.uint8)
+        images = random_images(model, count)
         for _ in range(warmup):
             model(images)
         spent, end = [], time.perf_counter() + seconds

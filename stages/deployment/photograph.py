@@ -40,7 +40,7 @@ def measure(model: Path, threads: int, photograph: Path) -> dict[str, float]:
     """
     cold, warm, memory, deadline = [], [], [], time.monotonic() + PATIENCE
     for _ in range(STARTS):
-        if warm and time.monotonic() > deadline:  # a mask of many squares takes seconds
+        if warm and time.monotonic() > deadline:  # a mask of many tiles takes seconds
             break
         start = time.perf_counter()
         with subprocess.Popen([sys.executable, PREDICT, "-", "--model", model.resolve(), "--threads", str(threads),

@@ -91,11 +91,11 @@ def _same_masks(subject: ModelUnderTest, answered: Iterable[tuple[Picture, dict]
         difference = max(abs(given.get(name, 0) - share) for name, share in zip(card.classes, shares, strict=True))
         if same < MIN_AGREEMENT or difference > 100 - MIN_AGREEMENT:
             return CheckResult(False, f"predict.py's mask of {picture.path!r} has {same:.2f} % of its pixels as the "
-                               f"prepared squares give them (at least {MIN_AGREEMENT:g} %), and shares "
+                               f"prepared tiles give them (at least {MIN_AGREEMENT:g} %), and shares "
                                f"{difference:.2f} points off", {})
         lowest, count = min(lowest, same), count + 1
     return CheckResult(True, f"{count} original files; at least {lowest:.2f} % of a mask's pixels are as the prepared "
-                       f"squares give them (no less than {MIN_AGREEMENT:g} %)",
+                       f"tiles give them (no less than {MIN_AGREEMENT:g} %)",
                        {"images": count, "percent": round(lowest, 2)})
 
 

@@ -13,7 +13,7 @@ import pydantic
 import torch
 from torch import nn
 
-from stages.core import files
+from stages.core import files, ranks
 from stages.core.device import autocast
 from stages.core.errors import UserError
 from stages.core.params import Section, Seed
@@ -82,15 +82,17 @@ def check_places(params: TargetParams, places: Sequence[int]) -> None:
 
 def logits(teacher: nn.Module, images: augmentation.ImageArrays, samples: np.ndarray, params: TargetParams,
            augment: augmentation.Augment, number: int) -> Iterator[np.ndarray]:
-    """The teacher's logits of these images in pass `number`, in chunks of float16 (≤ batch_size,C,*S).
+    """The teacher's logits of these images in pass `number`, in chunks of float16 (≤ batch_size,C,*S); of
+    several processes each computes so many of a chunk, and has all.
 
     Raises UserError as `check_places`.
     """
     device = next(teacher.parameters()).device
-    for start in range(0, len(samples), params.batch_size):
-        chunk = samples[start:start + params.batch_size]
-        batch = torch.from_numpy(teacher_view(images, chunk, params, augment, number)).to(device).permute(0, 3, 1, 2)
+    for rows, total in ranks.shares(len(samples), params.batch_size):
+        views = teacher_view(images, samples[rows], params, augment, number)
+        batch = torch.from_numpy(views).to(device).permute(0, 3, 1, 2)
         with torch.inference_mode(), autocast(device, params.precision):
             output = teacher(batch)
         check_places(params, output.shape[2:])
-        yield subsample(output, output.ndim - 2, params.stride).half().cpu().numpy()
+        kept = subsample(output, output.ndim - 2, params.stride).half()
+        yield ranks.gather(kept, total).cpu().numpy()

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from stages.core import plugins
+from stages.core import plugins, ranks
 from stages.core.errors import UserError, one_line
 from stages.core.params import Section, parse
 from stages.models.pretrained import IMAGENET
@@ -78,7 +78,11 @@ def build(params: NetworkParams, classes: int, size: tuple[int, int], seed: int)
 
 
 def save(network: Normalised, path: Path) -> None:
-    """Weights of the bare network to one safetensors file, with the mean and deviation that they were trained for."""
+    """Weights of the bare network to one safetensors file, with the mean and deviation that they were trained for; of
+    several processes that train together the main one writes it.
+    """
+    if not ranks.is_main():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {name: value.detach().cpu().contiguous() for name, value in network.net.state_dict().items()}
     about = [[round(value, 4) for value in part.tolist()] for part in (network.mean, network.std)]

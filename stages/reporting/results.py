@@ -206,6 +206,16 @@ def from_a_photograph(speed: Mapping) -> str:
             f"{row['photograph_memory_mb']:.0f} MB.")
 
 
+def under_load(speed: Mapping, seconds: float) -> str:
+    """Whether it slows down; empty in a speed.json in which it wasn't measured. seconds: how long it answered."""
+    times = speed["int8"].get("sustained_slowdown")
+    if times is None:
+        return ""
+    ratio = "" if round(times, 2) == 1 else f"{times:.2f} × "
+    return (f"Sustained load: the small file answered single images for {counted(seconds, 'second')} without a pause; "
+            f"the last fifth of the answers took {ratio}as long as the first, by their medians.")
+
+
 def saturating(quantisation: Mapping) -> str:
     """Where a file in full range is wrong."""
     return ("**Its int8 sums saturate on x86 processors with AVX2 and without VNNI, where other answers may come out; "

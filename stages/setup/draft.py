@@ -65,12 +65,12 @@ def choices(source: Source, size_gb: float, reading: Reading, pictures: Pictures
     """In the order of params.yaml. size_gb: of all files, unpacked. weights: teacher's and student's."""
     name = re.sub(r"(\.tar)?\.\w+$", "", source.name.rpartition("/")[2])
     return [*_data(name, source, size_gb, reading, codes), *_drawn(counts), *rules.choose(rules.Facts(
-        reading.task, counts.classes, counts.after_draw[0], squares(reading.task, pictures), pictures.short_side,
+        reading.task, counts.classes, counts.after_draw[0], tiles(reading.task, pictures), pictures.short_side,
         rules.common_aspect(pictures.sizes), *weights)), *_report(name, source, reading.task, counts.classes, codes)]
 
 
-def squares(task: str, pictures: Pictures) -> float:
-    """How many squares a picture gives, on average."""
+def tiles(task: str, pictures: Pictures) -> float:
+    """How many tiles a picture gives, on average."""
     if task != "segmentation":
         return 1.0
     size, overlap = rules.tile(pictures.short_side)
@@ -80,7 +80,7 @@ def squares(task: str, pictures: Pictures) -> float:
 
 def amounts(reading: Reading, pictures: Pictures, counts: Counts) -> Amounts:
     """What the stages will have to do."""
-    each = squares(reading.task, pictures)
+    each = tiles(reading.task, pictures)
     train, val, test, unlabelled = (round(number * each) for number in (*counts.after_draw, counts.unlabelled))
     labelled = counts.train if reading.task == "classification" else 0
     return Amounts(len(reading.samples), labelled, train, val, test, unlabelled)

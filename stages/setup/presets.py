@@ -77,6 +77,26 @@ def check_unedited(force: bool) -> None:
         raise UserError(f"{params.FILE} has been edited; to overwrite it, add FORCE=1 to make, or --force")
 
 
+def changed(content: str, section: str, values: dict, reason: str) -> str:
+    """params.yaml's content with other values of a section's keys, each with the reason in place of the comment lines
+    that stood above it. All else stays as it is.
+    """
+    for key, value in values.items():
+        yaml, body = _yaml(), io.StringIO()
+        whole = yaml.load(content)
+        if isinstance(value, dict):
+            value = CommentedMap(value)
+            value.fa.set_flow_style()
+        whole[section][key] = value
+        yaml.dump(whole, body)
+        lines = body.getvalue().splitlines(keepends=True)
+        line, column = _yaml().load(body.getvalue())[section].lc.key(key)
+        above = len(list(itertools.takewhile(lambda text: text.lstrip().startswith("#"), reversed(lines[:line]))))
+        lines[line - above:line] = [f"{' ' * column}# {reason}\n"]
+        content = "".join(lines)
+    return content
+
+
 def _parts(text: str) -> tuple[str, str]:
     """The comment lines at the head of a text, and all below them."""
     lines = text.splitlines(keepends=True)

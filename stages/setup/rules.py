@@ -49,7 +49,7 @@ SCAN_SIZE = (96, 128)  # pixels for the network that checks labels: of small pic
 IMBALANCED = 5  # times as many images in the largest class as in the smallest, beyond which rare classes weigh more
 MIRROR_MATTERS = {"left", "right", "leftward", "rightward"}  # words in names of classes
 
-# Masks: pictures are cut into squares, since outlines need the pixels as they are.
+# Masks: pictures are cut into tiles, since outlines need the pixels as they are.
 TILE = 128  # pixels; less where pictures are smaller
 LARGEST_SIDE = 512  # pixels to which the median short side is brought
 UNET = {"depth": 4, "width": 16, "upsampling": "bilinear"}
@@ -77,7 +77,7 @@ class Facts(NamedTuple):
     task: str
     classes: Mapping[str, int]  # labelled images of each, test and val left out where there are any; of masks: none
     train: int  # training images, once val and test are drawn
-    squares: float  # masks: squares that a picture gives, on average
+    tiles: float  # masks: tiles that a picture gives, on average
     short_side: int  # median, pixels
     aspect: float  # width / height that most pictures have, 1.0 where they differ or are nearly squares
     teacher: Weights | None  # None: of masks, where there are none for an encoder
@@ -142,7 +142,7 @@ def tile_scale(short_side: int) -> float:
 
 
 def tile(short_side: int) -> tuple[int, int]:
-    """Side and overlap of the squares that pictures with masks are cut into, pixels."""
+    """Side and overlap of the tiles that pictures with masks are cut into, pixels."""
     size = min(TILE, image_size(short_side))
     return size, size // 4
 
@@ -250,33 +250,33 @@ def _shared(section: str, facts: Facts, size: int) -> Iterator[Choice]:
 
 def _masks(facts: Facts) -> Iterator[Choice]:
     size, overlap = tile(facts.short_side)
-    yield Choice("split.image_size", size, "Pictures are cut into squares that overlap.")
+    yield Choice("split.image_size", size, "Pictures are cut into tiles that overlap.")
     yield Choice("split.resize", "tiles", "")
     if (scale := tile_scale(facts.short_side)) < 1:
         yield Choice("split.scale", scale, f"The median short side, {facts.short_side} px, becomes about "
                      f"{scale * facts.short_side:.0f}.")
     yield Choice("split.overlap", overlap, "")
-    squares = facts.train * facts.squares
-    yield from _mask_teacher(facts.teacher, squares)
+    tiles = facts.train * facts.tiles
+    yield from _mask_teacher(facts.teacher, tiles)
     yield Choice("targets.mode", "views", "")
     yield Choice("targets.stride", MASK_STRIDE, "A sixteenth of the space: every fourth row and column.")
     yield Choice("targets.batch_size", 64, "")
     yield Choice("student.model", "unet", "")
     yield Choice("student.options", UNET_STUDENT, "")
     yield Choice("student_training.seeds", [0], "One network; a measure of the spread is split.fold.")
-    yield from _mask_recipe("student", squares, MASK_PRESENTATIONS[1], MASK_RATES[1])
+    yield from _mask_recipe("student", tiles, MASK_PRESENTATIONS[1], MASK_RATES[1])
     yield from (Choice(f"distill.{key}", value, "") for key, value in
                 (("loss", "dist"), ("temperature", 1.0), ("kd_weight", 1.0), ("ce_weight", 1.0)))
     yield Choice("quantize.calibration_images", 128, "")
     yield Choice("evaluate.batch_size", 32, "")
 
 
-def _mask_teacher(weights: Weights | None, squares: float) -> Iterator[Choice]:
+def _mask_teacher(weights: Weights | None, tiles: float) -> Iterator[Choice]:
     if not weights:
         yield Choice("teacher.model", "unet", "")
         yield Choice("teacher.options", UNET, "Trained from scratch: no pre-trained weights are at hand "
                      "(data/weights/README.md).")
-        yield from _mask_recipe("teacher", squares, MASK_PRESENTATIONS[0], MASK_RATES[0])
+        yield from _mask_recipe("teacher", tiles, MASK_PRESENTATIONS[0], MASK_RATES[0])
         return
     reason = ("ImageNet weights start its encoder." if weights.source == "imagenet" else
               f"Pre-trained weights are at hand for its encoder: {weights.source}.")
@@ -284,13 +284,13 @@ def _mask_teacher(weights: Weights | None, squares: float) -> Iterator[Choice]:
     yield Choice("teacher.options", {"architecture": weights.architecture} | ENCODER, "")
     yield Choice("teacher.weights", weights.source, "")
     yield Choice("teacher.mode", "finetune", "")
-    yield from _mask_recipe("teacher", squares, MASK_PRESENTATIONS[0], ENCODER_RATE)
+    yield from _mask_recipe("teacher", tiles, MASK_PRESENTATIONS[0], ENCODER_RATE)
 
 
-def _mask_recipe(role: str, squares: float, presentations: int, rate: float) -> Iterator[Choice]:
+def _mask_recipe(role: str, tiles: float, presentations: int, rate: float) -> Iterator[Choice]:
     section = f"{role}_training"
-    yield Choice(f"{section}.epochs", epochs(presentations, squares, MASK_EPOCHS),
-                 f"About {squares:,.0f} squares to train on.")
+    yield Choice(f"{section}.epochs", epochs(presentations, tiles, MASK_EPOCHS),
+                 f"About {tiles:,.0f} tiles to train on.")
     yield Choice(f"{section}.batch_size", MASK_BATCH, "")
     yield Choice(f"{section}.learning_rate", rate, "")
     yield Choice(f"{section}.warmup_epochs", 2.0, "")

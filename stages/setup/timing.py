@@ -20,15 +20,16 @@ MODELS = 5  # teacher, baseline, student, and two small ones
 WITHOUT_TORCH = ("fetch", "clean", "split", "evaluate", "benchmark", "report")
 LABEL_CHECK = 4.0  # seconds of the classifiers that predict labels out of fold, in a set of some hundred images
 SHARES = (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)  # of the epochs, which are tried for a first look
+FILLED = 0.06  # of an export is what a network takes whose kind is traced already
 LIGHT_START = 2.0  # seconds of their start, their fixed work included
 
 
 class Amounts(NamedTuple):
-    """How much there is to do: images, or the squares that they are cut into."""
+    """How much there is to do: images, or the tiles that they are cut into."""
 
     source: int  # images of the source, each read and inspected once
     labelled: int  # of them those whose labels are checked
-    train: int  # the rest: images or squares
+    train: int  # the rest: images or tiles
     val: int
     test: int
     unlabelled: int
@@ -68,12 +69,13 @@ def by_stage(rates: Rates, amounts: Amounts, settings: Mapping, device: torch.de
         "teacher_targets": 0.0 if online else asked,
         "train_baseline": _training(student, rates.baseline_step, rates.student_image, amounts, device),
         "distill": _training(student, rates.student_step, rates.student_image, amounts, device) + online * asked,
-        "quantize": rates.teacher_export + 2 * seeds * rates.student_export
+        "quantize": rates.teacher_export + (1 + 2 * seeds * FILLED) * rates.student_export
                     + (rates.teacher_image + seeds * rates.student_image)
                     * 4 * (settings["quantize"]["calibration_images"] + amounts.val),
         "verify": settings["verify"]["images"] * answers,
         "evaluate": amounts.test * answers,
-        "benchmark": MODELS * (2 * benchmark["rounds"] * benchmark["seconds"] + LIGHT_START),
+        "benchmark": MODELS * (2 * benchmark["rounds"] * benchmark["seconds"] + LIGHT_START)
+                     + benchmark["sustained_seconds"],
         "report": 0.0,
     }
     return {stage: seconds + (LIGHT_START if stage in WITHOUT_TORCH else rates.start)

@@ -5,56 +5,70 @@ In: the prepared arrays. Out: `Batch`, the same ones for the same seed and epoch
 
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from stages.core import ranks
+from stages.core.device import thread_count
 from stages.core.errors import UserError
-from stages.data import augmentation, prepared, rng
-from stages.data.augmentation import ImageArrays
+from stages.data import augmentation, parallel, prepared, rng
+from stages.data.augmentation import Augment, ImageArrays
 from stages.data.prepared import UNLABELLED
+from stages.training.device_images import DeviceImages, room, sent
 from stages.training.optim import Recipe
 
 VALIDATION_BATCH = 256
 VALIDATION_PIXELS = 2**18  # in a batch at most: it bounds memory where images are large
+GPU_VALIDATION_PIXELS = 2**23
 
 
 class Batch(NamedTuple):
     images: torch.Tensor  # uint8 (B,3,H,W); for a linear probe float32 features (B,F)
     labels: torch.Tensor  # int64 (B,*S), below 0 where there is no label
     teacher_logits: torch.Tensor | None = None  # float16 (B,C,*S), or every stride-th row and column of it
+    total: int = 0  # rows of the whole batch, of which these are this process's share
 
 
 class Batches:
     """The order of samples, epoch by epoch. Subclasses make batches of them."""
 
-    def __init__(self, samples: int, labelled: int, recipe: Recipe, seed: int, weights: np.ndarray | None = None):
+    def __init__(self, samples: int, labelled: int, recipe: Recipe, seed: int, weights: np.ndarray | None = None,
+                 threads: int = 0):
         """samples: how many there are, N. labelled: how many of them have labels; an epoch is as long as these.
-        weights: float64 (N,), relative sampling weights; None: every sample once in a pass.
+        weights: float64 (N,), relative sampling weights; None: every sample once in a pass. threads: that make the
+        next batches while the network learns from this one, the same ones as without.
 
         Raises UserError where there are too few labelled images for BatchNorm.
         """
         if labelled < 2:
             raise UserError(f"there is {labelled} labelled training image, but BatchNorm needs two at once; add "
                             "images, or raise split.labelled_fraction")
-        self.samples, self.recipe, self.seed, self.weights = samples, recipe, seed, weights
+        self.samples, self.recipe, self.seed, self.weights, self.threads = samples, recipe, seed, weights, threads
         self.size = min(recipe.batch_size, labelled)
         self.steps = max(1, labelled // recipe.batch_size)  # of an epoch
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """`steps` batches; they depend on seed and epoch alone."""
+        """`steps` batches, or this process's share of each; they depend on seed and epoch alone."""
         count = self.steps * self.size
         order = (rng.permutation(self.seed, number, self.samples)[:count] if self.weights is None
                  else rng.weighted_sample(self.weights, self.seed, number, count))
-        for samples in order.reshape(self.steps, self.size):
-            yield self.batch(samples, number)
+        shares = order.reshape(self.steps, self.size)[:, ranks.share(self.size)]
+        for batch in parallel.prefetch(partial(self.batch, epoch=number), shares, self.threads):
+            yield batch._replace(total=self.size)
 
     def batch(self, samples: np.ndarray, epoch: int) -> Batch:
         raise NotImplementedError
 
     def validation(self) -> Iterator[Batch]:
         raise NotImplementedError
+
+
+def prefetch_threads(device: torch.device) -> int:
+    """How many threads make batches ahead: some beside a GPU, none on a CPU, whose cores all compute the network."""
+    return 0 if device.type == "cpu" else min(4, thread_count())
 
 
 class ImageBatches(Batches):
@@ -67,7 +81,8 @@ class ImageBatches(Batches):
         """
         self.images = images or ImageArrays(prepared.images("train"))
         self.labels, self.device, self.teacher = prepared.targets("train"), device, teacher
-        super().__init__(len(self.images), len(self.labels), recipe, seed, weights)
+        self.on_gpu = DeviceImages(self.images, device, room(device)) if device.type == "cuda" else None
+        super().__init__(len(self.images), len(self.labels), recipe, seed, weights, prefetch_threads(device))
 
     def epoch(self, number: int) -> Iterator[Batch]:
         if self.teacher:
@@ -77,30 +92,40 @@ class ImageBatches(Batches):
     def batch(self, samples: np.ndarray, epoch: int) -> Batch:
         augment = self.recipe.augment
         key = self.teacher.view_key(self.seed, epoch) if self.teacher else (self.seed, epoch)
-        images = augmentation.view(self.images, samples, augment, *key)  # uint8 (B,H,W,3)
+        images = self.views(samples, augment, *key)  # uint8 (B,H,W,3)
         rows = np.minimum(samples, len(self.labels) - 1)
         labels = augmentation.transform_targets(self.labels, rows, augment, *key).astype(np.int64)
         labels[samples >= len(self.labels)] = UNLABELLED
-        logits = self.teacher and torch.from_numpy(self.teacher.logits(samples, self.seed, epoch)).to(self.device)
-        return Batch(to_tensor(images, self.device), torch.from_numpy(labels).to(self.device), logits)
+        logits = self.teacher and sent(self.teacher.logits(samples, self.seed, epoch), self.device)
+        return Batch(images.permute(0, 3, 1, 2), sent(labels, self.device), logits)
+
+    def views(self, samples: np.ndarray, augment: Augment, seed: int, number: int) -> torch.Tensor:
+        """uint8 (B,H,W,3) on the device, computed there where that is a GPU."""
+        if self.on_gpu:
+            return self.on_gpu.view(samples, augment, seed, number)
+        return torch.from_numpy(augmentation.view(self.images, samples, augment, seed, number)).to(self.device)
 
     def validation(self) -> Iterator[Batch]:
         return in_order("val", self.device)
 
 
 def in_order(split: str, device: torch.device) -> Iterator[Batch]:
-    """The split's images as stored, with their targets."""
+    """The split's images as stored, with their targets, or this process's share of them."""
     images, targets = prepared.images(split), prepared.targets(split)
-    size = max(1, min(VALIDATION_BATCH, VALIDATION_PIXELS // math.prod(images.shape[1:3])))
-    for start in range(0, len(images), size):
-        rows = slice(start, start + size)
-        yield Batch(to_tensor(np.array(images[rows]), device),
-                    torch.from_numpy(targets[rows].astype(np.int64)).to(device))
+    pixels = VALIDATION_PIXELS if device.type == "cpu" else GPU_VALIDATION_PIXELS
+    size = max(1, min(VALIDATION_BATCH, pixels // math.prod(images.shape[1:3])))
+
+    def batch(share: tuple[slice, int]) -> Batch:
+        rows, total = share
+        labels = sent(targets[rows].astype(np.int64), device)
+        return Batch(to_tensor(np.array(images[rows]), device), labels, total=total)
+
+    return parallel.prefetch(batch, ranks.shares(len(images), size), prefetch_threads(device))
 
 
 def to_tensor(images: np.ndarray, device: torch.device) -> torch.Tensor:
     """uint8 (B,H,W,3) → (B,3,H,W) on the device; a permuted NHWC array *is* channels_last."""
-    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
+    return sent(images, device).permute(0, 3, 1, 2)
 
 
 def sample_weights(section: str, recipe: Recipe, class_counts: np.ndarray | None,

@@ -10,13 +10,13 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from stages.core import workdir
+from stages.core import ranks, workdir
 from stages.core.device import autocast
 from stages.core.errors import UserError
 from stages.core.files import write_array
 from stages.data import augmentation, prepared
 from stages.models import factory
-from stages.training.batches import VALIDATION_BATCH, Batch, Batches, to_tensor
+from stages.training.batches import VALIDATION_BATCH, Batch, Batches, prefetch_threads, to_tensor
 from stages.training.optim import Recipe
 
 
@@ -63,13 +63,12 @@ class LinearProbe:
 
     @torch.inference_mode()
     def _passes(self, split: str, images: augmentation.ImageArrays, flips: tuple[bool, ...]) -> Iterator[np.ndarray]:
-        size = self.recipe.batch_size
-        chunks = [(flip, np.arange(start, min(start + size, len(images))))
-                  for flip in flips for start in range(0, len(images), size)]
-        for flip, rows in tqdm(chunks, desc=f"backbone over {split}", unit="batch", disable=None):
+        chunks = [(flip, np.arange(rows.start, rows.stop), total)
+                  for flip in flips for rows, total in ranks.shares(len(images), self.recipe.batch_size)]
+        for flip, rows, total in tqdm(chunks, desc=f"backbone over {split}", unit="batch", disable=None):
             batch = to_tensor(augmentation.unaugmented(images, rows, flip), self.device)
             with autocast(self.device, self.recipe.precision):
-                yield self.backbone(batch).cpu().numpy()
+                yield ranks.gather(self.backbone(batch), total).cpu().numpy()
 
 
 class FeatureBatches(Batches):
@@ -77,7 +76,8 @@ class FeatureBatches(Batches):
 
     def __init__(self, probe: LinearProbe, seed: int, weights: np.ndarray | None):
         self.probe, self.labels = probe, prepared.targets("train")
-        super().__init__(len(self.labels), len(self.labels), probe.recipe, seed, weights)
+        super().__init__(len(self.labels), len(self.labels), probe.recipe, seed, weights,
+                         prefetch_threads(probe.device))
 
     def batch(self, samples: np.ndarray, epoch: int) -> Batch:
         is_flipped = augmentation.is_flipped(samples, self.recipe.augment, self.seed, epoch)
@@ -85,9 +85,8 @@ class FeatureBatches(Batches):
 
     def validation(self) -> Iterator[Batch]:
         labels = prepared.targets("val")
-        for start in range(0, len(labels), VALIDATION_BATCH):
-            rows = slice(start, start + VALIDATION_BATCH)
-            yield self._tensors(self.probe.val[rows], labels[rows])
+        for rows, total in ranks.shares(len(labels), VALIDATION_BATCH):
+            yield self._tensors(self.probe.val[rows], labels[rows])._replace(total=total)
 
     def _tensors(self, features: np.ndarray, labels: np.ndarray) -> Batch:
         return Batch(*(torch.from_numpy(values).to(self.probe.device)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import torch
 
+from stages.core import ranks
 from stages.core.device import peak_memory_mb, set_up_torch, thread_count
 from stages.core.files import write_csv, write_json
 from stages.data import parallel, prepared
@@ -20,25 +21,27 @@ from stages.training.trainer import History
 class Trained(NamedTuple):
     histories: dict[int, History]  # by seed
     peak_memory_mb: float  # of the largest process
-    processes: int  # that trained side by side
+    processes: int  # that trained side by side, or together
 
 
 def train(train_seed: Callable[[int], History], seeds: Sequence[int], device: torch.device) -> Trained:
     """train_seed(seed) for each seed: on a CPU, in as many processes side by side as there are seeds and cores.
 
     train_seed: a module-level function or a `partial` of one, which leaves the network in a file. Two processes of one
-    thread train faster than one process of two. The same number of cores gives the same bytes.
+    thread train faster than one process of two. The same number of cores gives the same bytes. Where this is one of
+    several processes that train together, one seed after the other.
     """
-    workers = min(len(seeds), thread_count()) if device.type == "cpu" else 1
+    side_by_side = device.type == "cpu" and ranks.world() == 1
+    workers = min(len(seeds), thread_count()) if side_by_side else 1
     runs = list(parallel.map_in_processes(partial(_train, train_seed), seeds, workers, chunk=1))
     return Trained({seed: history for seed, (history, _) in zip(seeds, runs, strict=True)}, max(run[1] for run in runs),
-                   workers)
+                   max(workers, ranks.world()))
 
 
 def _train(train_seed: Callable[[int], History], seed: int) -> tuple[History, float]:
     """Its history and this process's peak memory in MB; the process is one of its own, or the stage's."""
     set_up_torch()
-    return train_seed(seed), peak_memory_mb()
+    return train_seed(seed), max(ranks.numbers(peak_memory_mb()))
 
 
 def ranking(histories: dict[int, History], recipe: Recipe, primary: str) -> dict:
@@ -87,4 +90,4 @@ def write_timing(stage: str, trained: Trained, device: torch.device, before: flo
         "cpu_seconds": round(sum(row["cpu_seconds"] for row in rows), 3),
         "images_per_s": round(prepared.labelled_count() / per_epoch, 1), "seeds": len(trained.histories),
         "peak_memory_mb": round(trained.peak_memory_mb, 1), "device": device.type,
-        "threads": max(1, thread_count() // trained.processes), "processes": trained.processes})
+        "threads": max(1, thread_count() * ranks.world() // trained.processes), "processes": trained.processes})

@@ -51,14 +51,26 @@ class Recipe(Section):
         return adjustments.get(self.imbalance, self.class_weight_power)
 
 
+def _uncompiled(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+    """torch's optimiser without the wrappers that are there for torch.compile, which isn't used: the first call of one
+    imports the compiler, 1.3 s of processor time in each training process.
+    """
+    return type(kind.__name__, (kind,), {"add_param_group": kind.add_param_group.__wrapped__,
+                                         "zero_grad": kind.zero_grad.__wrapped__,
+                                         "step": torch.no_grad()(kind.step.__wrapped__)})
+
+
+SGD, AdamW = _uncompiled(torch.optim.SGD), _uncompiled(torch.optim.AdamW)
+
+
 def build_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """Over the trainable parameters; weight decay on matrices and kernels alone."""
     trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     groups = [{"params": [p for p in trainable if p.ndim > 1], "weight_decay": recipe.weight_decay},
               {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0}]
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.learning_rate)
-    return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
+        return AdamW(groups, lr=recipe.learning_rate)
+    return SGD(groups, lr=recipe.learning_rate, momentum=0.9, nesterov=True)
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:

@@ -15,16 +15,19 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
+from stages.core import ranks
 from stages.core.device import autocast
 from stages.core.errors import UserError
 from stages.data import parallel
 from stages.data.prepared import IGNORED
-from stages.training import checkpoint
+from stages.training import checkpoint, distributed
 from stages.training.batches import Batch, Batches
 from stages.training.optim import Recipe, build_optimizer, learning_rate
 
 # (logits float32 (B,C,*S), batch) → scalar parts by name; "loss" is what is minimised.
 Loss = Callable[[torch.Tensor, Batch], dict[str, torch.Tensor]]
+SAVING = 0.02  # share of the time that checkpoints may take, beside those of the first and the last epoch
+READ_EVERY = 32  # steps: how many may follow on one whose loss is not finite, on a GPU
 History = list[dict[str, float]]  # a row an epoch; "seconds" and "cpu_seconds" differ between any two runs
 
 
@@ -36,6 +39,8 @@ class Trainer:
         """metric: a task's `Score`: update(logits, labels), values() in %, and which of them is `primary`.
         folder: where the checkpoint is kept.
         """
+        distributed.check_size(batches.size, ranks.world())
+        distributed.set_up(network)
         self.name, self.seed, self.recipe = name, seed, recipe
         self.network, self.batches, self.loss, self.metric = network, batches, loss, metric
         self.device = next(network.parameters()).device
@@ -50,19 +55,22 @@ class Trainer:
         Raises UserError when the loss, on a training batch or on val, is not finite.
         """
         best, history = self._restore()
+        due = 0.0  # when the next checkpoint is: saving one waits for the disk, which may take as long as a short epoch
         with tqdm(total=self.recipe.epochs * self.batches.steps, initial=len(history) * self.batches.steps,
                   desc=f"{self.name} seed {self.seed}", unit="step", disable=None,
-                  position=parallel.worker_number()) as bar:
-            for epoch in range(len(history), self.recipe.epochs):
-                if self._is_out_of_patience(history):
-                    break
+                  position=parallel.worker_number() if ranks.world() == 1 else 0) as bar:
+            while not self._is_done(history):
+                epoch = len(history)
                 started, cpu_started = time.perf_counter(), time.process_time()
                 row = {"epoch": epoch + 1} | self.train_epoch(epoch, bar) | self.validate(epoch)
                 history.append(row | {"seconds": time.perf_counter() - started,
-                                      "cpu_seconds": time.process_time() - cpu_started})
+                                      "cpu_seconds": sum(ranks.numbers(time.process_time() - cpu_started))})
                 if self.recipe.keep == "best" and self._best_epoch(history) == epoch:
                     best = {key: value.detach().clone() for key, value in self.averaged.state_dict().items()}
-                checkpoint.save(self.checkpoint, self.networks, self.optimizer, best, {"history": history})
+                if ranks.is_main() and (time.perf_counter() >= due or self._is_done(history)):
+                    saving = time.perf_counter()
+                    checkpoint.save(self.checkpoint, self.networks, self.optimizer, best, {"history": history})
+                    due = time.perf_counter() + (time.perf_counter() - saving) / SAVING
                 tqdm.write(self._summary(history[-1]), sys.stderr)
         self.network.load_state_dict(best or self.averaged.state_dict())
         self.network.to(self.device).eval()
@@ -71,10 +79,10 @@ class Trainer:
     def train_epoch(self, epoch: int, bar: tqdm) -> dict[str, float]:
         """One pass; returns the means of the loss's parts and the score on the training batches."""
         # Dropout and stochastic depth draw from torch's own generator: reseeded each epoch, so that a resumed run draws
-        # the same.
-        torch.manual_seed(self.seed * 1_000_003 + epoch)
+        # the same. Several processes draw apart.
+        torch.manual_seed(self.seed * 1_000_003 + epoch + ranks.rank() * 2**40)
         self.network.train()
-        sums, score, steps = {}, self.metric(), self.batches.steps
+        sums, score, steps = LossSums(self.device, self._refuse), self.metric(), self.batches.steps
         for step, batch in enumerate(self.batches.epoch(epoch), epoch * steps):
             rate = learning_rate(self.recipe, step, steps)
             for group in self.optimizer.param_groups:
@@ -82,17 +90,19 @@ class Trainer:
             with autocast(self.device, self.recipe.precision):
                 logits = self.network(batch.images)  # (B,C,*S)
             self._check_shapes(logits, batch.labels)
-            parts = self.loss(logits.float(), batch)
-            for part, value in self._finite(parts, epoch, step % steps, rate):
-                sums[part] = sums.get(part, 0.0) + value
+            logits, batch = distributed.whole(logits.float(), batch)
+            parts = self.loss(logits, batch)
+            sums.add(parts, step, rate)
             self.optimizer.zero_grad(set_to_none=True)
             parts["loss"].backward()
+            distributed.add_gradients(self.network)
             self.optimizer.step()
             if self.recipe.ema_decay:
                 update_average(self.averaged, self.network, self.recipe.ema_decay, step)
             score.update(logits.detach(), batch.labels)
             bar.update()
-        return {"learning_rate": rate, **{part: value / steps for part, value in sums.items()},
+        distributed.average_buffers(self.networks.values())
+        return {"learning_rate": rate, **{part: value / steps for part, value in sums.values().items()},
                 **{f"train_{key}": value for key, value in score.values().items()}}
 
     def validate(self, epoch: int) -> dict[str, float]:
@@ -107,6 +117,13 @@ class Trainer:
 
         A checkpoint that is damaged counts as none.
         """
+        best, history = self._restore_own()
+        if len(set(ranks.numbers(len(history)))) > 1:
+            raise UserError(f"the processes find different checkpoints in {self.checkpoint.parent}: several machines "
+                            "need one folder that they share")
+        return best, history
+
+    def _restore_own(self) -> tuple[dict[str, torch.Tensor], History]:
         if not self.checkpoint.exists():
             return {}, []
         try:
@@ -121,9 +138,11 @@ class Trainer:
         scores = [row[f"val_{self.metric.primary}"] for row in history]
         return scores.index(max(scores))
 
-    def _is_out_of_patience(self, history: History) -> bool:
-        patience = self.recipe.patience
-        return bool(patience and history and len(history) - 1 - self._best_epoch(history) >= patience)
+    def _is_done(self, history: History) -> bool:
+        """After all epochs, or out of patience."""
+        epochs, patience = self.recipe.epochs, self.recipe.patience
+        return len(history) >= epochs or bool(
+            patience and history and len(history) - 1 - self._best_epoch(history) >= patience)
 
     def _check_shapes(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
         if logits.shape[2:] != labels.shape[1:]:
@@ -132,15 +151,11 @@ class Trainer:
             raise UserError(f"params.yaml: the network of {self.name} outputs {kinds[0]}, but the labels are "
                             f"{kinds[1]}; choose a model made for data.task")
 
-    def _finite(self, parts: dict[str, torch.Tensor], epoch: int, step: int, rate: float):
-        """Name and value of each part of the loss; UserError at the first that is not finite."""
-        for part, tensor in parts.items():
-            value = float(tensor.detach())
-            if not math.isfinite(value):
-                raise UserError(f"{self.name}: {part} is {value} at epoch {epoch + 1}, step {step + 1} (learning rate "
-                                f"{rate:.4g}, seed {self.seed}); lower learning_rate, or use precision: fp32, in "
-                                "params.yaml")
-            yield part, value
+    def _refuse(self, part: str, value: float, step: int, rate: float) -> None:
+        """Raises UserError for a part of the loss that is not finite."""
+        epoch, step = divmod(step, self.batches.steps)
+        raise UserError(f"{self.name}: {part} is {value} at epoch {epoch + 1}, step {step + 1} (learning rate "
+                        f"{rate:.4g}, seed {self.seed}); lower learning_rate, or use precision: fp32, in params.yaml")
 
     def _summary(self, row: dict[str, float]) -> str:
         numbers = ", ".join(f"{key.replace('_', ' ')} {value:.4g}" for key, value in row.items()
@@ -150,21 +165,54 @@ class Trainer:
                 f"{speed:.0f} images/s")
 
 
+class LossSums:
+    """Sums of the loss's parts over an epoch. On a GPU they are read, and held to be finite, every few steps, since a
+    reading waits for it; on a CPU at every step, before the weights change.
+    """
+
+    def __init__(self, device: torch.device, refuse: Callable[[str, float, int, float], None]):
+        """refuse(part, value, step, learning rate) raises for a value that is not finite."""
+        self.every, self.refuse = 1 if device.type == "cpu" else READ_EVERY, refuse
+        self.unread, self.sums = [], {}  # of steps: its number, its learning rate, its parts by name
+
+    def add(self, parts: dict[str, torch.Tensor], step: int, rate: float) -> None:
+        self.unread.append((step, rate, {part: value.detach() for part, value in parts.items()}))
+        if len(self.unread) == self.every:
+            self._read()
+
+    def values(self) -> dict[str, float]:
+        self._read()
+        return self.sums
+
+    def _read(self) -> None:
+        """One copy from the device for all that is unread."""
+        if not self.unread:
+            return
+        numbers = iter(torch.stack([value for *_, parts in self.unread for value in parts.values()]).tolist())
+        for step, rate, parts in self.unread:
+            for part, value in zip(parts, numbers, strict=False):
+                if not math.isfinite(value):
+                    self.refuse(part, value, step, rate)
+                self.sums[part] = self.sums.get(part, 0.0) + value
+        self.unread = []
+
+
 @torch.inference_mode()
 def evaluate(network: nn.Module, batches: Batches, metric: type, precision: str) -> dict[str, float]:
     """Mean cross-entropy ("loss") and scores in % on val, in eval mode; the network's mode is put back afterwards."""
     was_training, device = network.training, next(network.parameters()).device
     network.eval()
-    score, loss, count = metric(), 0.0, 0
+    score, losses, counts = metric(), [], []  # read once, at the end: on a GPU each reading waits for it
     for batch in batches.validation():
         with autocast(device, precision):
-            logits = network(batch.images).float()
+            logits, batch = distributed.whole(network(batch.images).float(), batch)
         score.update(logits, batch.labels)
         is_labelled = batch.labels >= 0
         labels = batch.labels.masked_fill(~is_labelled, IGNORED)
-        loss += float(functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"))
-        count += int(is_labelled.sum())
+        losses.append(functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"))
+        counts.append(is_labelled.sum())
     network.train(was_training)
+    loss, count = (sum(torch.stack(values).tolist()) for values in (losses, counts))
     if not count:
         raise UserError("data/prepared/val holds no label at all; look at its masks, and at data.masks in params.yaml")
     return {"loss": loss / count, **score.values()}

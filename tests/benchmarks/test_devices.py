@@ -6,10 +6,11 @@ import shutil
 import subprocess
 import sys
 
+import finished
 import numpy as np
 import pytest
 from conftest import ROOT
-from exported_networks import deployed, exported, pictures
+from exported_networks import exported, pictures
 
 from benchmarks import devices
 from stages.core.errors import UserError
@@ -142,10 +143,10 @@ def test_processors_without_vnni_answer_the_same(exported, images, processor):
 
 @pytest.mark.slow
 @needs_qemu
-def test_a_whole_table(deployed):
+def test_a_whole_table():
     arguments = ["models/student.int8.onnx", "models/student.onnx", "--processors", "Haswell", "--pythons",
                  sys.executable]
-    done = subprocess.run([sys.executable, "-m", "benchmarks.devices", *arguments], cwd=deployed.folder,
+    done = subprocess.run([sys.executable, "-m", "benchmarks.devices", *arguments], cwd=finished.run("classes").folder,
                           capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert not done.returncode, done.stderr
     head, _, here, haswell, again, *refusals = done.stdout.splitlines()

@@ -39,6 +39,23 @@ def test_fewer_items_are_taken_ahead_where_results_are_large(size, ahead, monkey
     assert len(taken) == 19 + ahead and len(list(results)) == 81
 
 
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_prefetching_keeps_the_order_and_as_many_results_ahead_as_there_are_threads(threads):
+    taken = []
+    results = parallel.prefetch(lambda number: number * 2, (taken.append(number) or number for number in range(50)),
+                                threads)
+    assert [next(results) for _ in range(10)] == list(range(0, 20, 2))
+    assert len(taken) == 10 + threads
+    assert list(results) == list(range(20, 100, 2))
+
+
+def test_an_error_of_a_prefetching_thread_is_raised_in_its_turn():
+    results = parallel.prefetch(math.sqrt, [4, 1, -1], 2)
+    assert [next(results), next(results)] == [2, 1]
+    with pytest.raises(ValueError, match="math domain error"):
+        next(results)
+
+
 def test_processes_keep_the_order_and_take_few_items_ahead(monkeypatch):
     monkeypatch.setattr(parallel, "WORKERS", 2)
     taken = []

@@ -93,7 +93,7 @@ def test_squares_are_parts_of_the_resized_picture_continued_by_reflection(sizing
 
 
 @pytest.mark.parametrize("sizing", SIZINGS, ids=str)
-def test_blending_band_by_band_is_a_weighted_mean_of_all_squares(sizing):
+def test_blending_band_by_band_is_a_weighted_mean_of_all_tiles(sizing):
     for height, width in itertools.product((1, 9, 16, 40), (1, 15, 71)):
         rows = np.array(tiling.places(height, width, 0, sizing))
         logits = RANDOM.normal(size=(len(rows), 4, *sizing[:2])).astype(np.float32)

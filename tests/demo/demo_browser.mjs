@@ -53,13 +53,14 @@ const actions = {
     }
   },
   pad: (tab) => tab.click("#draw"),
-  // Clears the pad by keyboard while the mouse draws on it.
-  interrupt: async (tab) => {
+  // Presses a button by keyboard (Clear, say, or a picture's) while the mouse draws on the pad.
+  interrupt: async (tab, { button }) => {
     const { x, y } = await tab.locator("#pad").boundingBox();
     await tab.mouse.move(x + 40, y + 40);
     await tab.mouse.down();
     await tab.mouse.move(x + 60, y + 60);
-    await tab.press("#clear", "Enter");
+    await tab.press(button, "Enter");
+    await tab.waitForFunction(() => document.body.dataset.state === "ready");
     await tab.mouse.move(x + 80, y + 40);
     await tab.mouse.up();
   },

@@ -16,8 +16,10 @@ import time
 import zipfile
 from dataclasses import replace
 from functools import cache
+from html import unescape
 from pathlib import Path
 
+import finished
 import numpy as np
 import onnx
 import pytest
@@ -264,11 +266,14 @@ def preset(folder: Path, card: onnx_model.Card) -> Project:
 
 def make(folder: Path, kind: str) -> Project:
     """A project as the pipeline leaves it, as far as the page needs it: models, metrics, test pictures. It says that
-    the set is one of ours, of which pictures are shown.
+    the set is one of ours, of which pictures are shown. kind: "classes", a finished run; or one of CARDS, with networks
+    made for what a test looks at.
     """
+    if kind == "classes":
+        return finished.copied(kind, folder).set("data.source", "digits")
     card = CARDS[kind]
     project = preset(folder, card)
-    shutil.copytree(ROOT / "metrics", folder / "metrics")
+    shutil.copytree(finished.run("masks" if card.colours else "classes").folder / "metrics", folder / "metrics")
     (folder / "models").mkdir()
     for path, content in prepared(kind).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -286,17 +291,17 @@ def write_teacher(folder: Path, card: onnx_model.Card, **changes) -> None:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> str:
-    """The page of a small classifier."""
-    return without_runtime(make(tmp_path_factory.mktemp("page"), "squash"))
+    """The page of a finished run, with eight pictures."""
+    return without_runtime(finished.copied("classes", tmp_path_factory.mktemp("page")), "--gallery", "8")
 
 
-def without_runtime(project: Project) -> str:
+def without_runtime(project: Project, *arguments: str) -> str:
     """Its page, without what npm would fetch."""
     (project.folder / "package.json").write_text('{"version": "1.0.0"}', encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(demo, "web_runtime", lambda: dict.fromkeys(("script", "module", "binary"), b""))
         patch.setattr(demo, "RUNTIME", project.folder)
-        patch.setattr(sys, "argv", ["demo"])
+        patch.setattr(sys, "argv", ["demo", *arguments])
         patch.chdir(project.folder)
         demo.main()
     return html(project)
@@ -345,13 +350,13 @@ def test_names_and_titles_are_text_and_no_html(page):
     text = page
     assert "<cat>" not in text and "&lt;cat&gt; &amp; co" in text
     config = re.search(r'id="config">(.*?)</script>', text).group(1)
-    assert json.loads(config)["classes"] == list(CARDS["squash"].classes)
+    assert json.loads(config)["classes"] == list(finished.CLASSES)
 
 
 def test_the_numbers_are_those_that_were_measured(page):
     text = re.sub(r"\s+", " ", page.partition('<script type="application/json"')[0])
-    size, quality = (files.read_json(ROOT / f"metrics/{name}.json") for name in ("size", "quality"))
-    assert f"<strong>{size['ratio']['size']:.0f}<i>×</i></strong> <span>smaller" in text
+    size, quality = (finished.read("classes", f"metrics/{name}.json") for name in ("size", "quality"))
+    assert f"<strong>{demo.times(size['ratio']['size'])}<i>×</i></strong> <span>smaller" in text
     for name in ("teacher", "baseline", "student", "int8"):
         assert f"<td>{quality[name]['deployed']:.2f} %</td>" in text
     assert f"on {quality['test']['images']} test pictures" in text
@@ -371,11 +376,13 @@ def test_the_table_names_the_models(tmp_path, role, shipped):
 
 
 def test_the_gallery_shows_test_pictures_of_each_class_in_turn(page):
-    truths = re.findall(r'data-name="(\d+).png" data-truth="([^"]*)"', page)
-    assert len(truths) == demo.GALLERY == len(set(truths))
-    assert {int(name) % 2 for name, _ in truths} == {1}, "a training picture"
-    classes = ["&lt;cat&gt; &amp; co", "ape", "bee", "dög", "elk", "fox"]
-    assert [truth for _, truth in truths] == 2 * classes == [classes[int(name) // 2 % 6] for name, _ in truths]
+    truths = re.findall(r'data-name="(\d)(\d+).png" data-truth="([^"]*)"', page)
+    shown = [unescape(truth) for *_, truth in truths]
+    assert shown == 2 * ["<cat> & co", "=a|b", "gull", "gull_std"]  # none of `dög` is there to test on
+    assert shown == [finished.CLASSES[int(label)] for label, *_ in truths] and len(set(truths)) == 8
+    tested = {row["path"] for row in files.read_csv(finished.run("classes").folder / "data/prepared/index.csv")
+              if row["split"] == "test"}
+    assert {f"test/{unescape(truth)}/{label}{number}.png" for label, number, truth in truths} <= tested
 
 
 def test_truths_are_the_classes_own_names_whatever_their_order(tmp_path, monkeypatch):
@@ -540,7 +547,7 @@ def python_says(project: Project, name: str, content: bytes) -> np.ndarray:
 
 def agrees(project: Project, step: dict, content: bytes, tolerance: float) -> None:
     """The bars that were shown are Python's, to so much in probability."""
-    classes = CARDS[project.folder.name.rstrip("0123456789")].classes
+    classes = onnx_model.open_model(project.folder / onnx_model.DEPLOYED["int8"], 1).card.classes
     for row, name in (("student", "int8"), ("teacher", "teacher")):
         expected, shown = python_says(project, name, content), step["bars"][row]
         assert len(shown) == min(5, len(classes)) and not step["wrong"]
@@ -576,7 +583,7 @@ def strange_pictures(folder: Path) -> dict[str, tuple[Path, float]]:
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "browser"), [
     pytest.param(kind, browser, marks=needs(browser))
-    for kind, browser in (("squash", "chromium"), ("squash", "firefox"), ("crop", "chromium"))])
+    for kind, browser in (("squash", "chromium"), ("classes", "firefox"), ("crop", "chromium"))])
 def test_probabilities_in_the_browser_are_python_s(pages, drive, tmp_path, kind, browser):
     project, pictures = pages(kind), strange_pictures(tmp_path)
     steps = [{"do": "gallery", "index": 3}]
@@ -824,12 +831,16 @@ def test_digits_drawn_on_the_pad_are_read(pages, drive, browser):
 
 
 @in_both
-def test_clearing_the_pad_ends_the_stroke_that_is_being_drawn(pages, drive, browser):
-    steps = [{"do": "pad"}, {"do": "interrupt"}, {"do": "draw", "strokes": DIGITS[1]}]
+def test_clearing_the_pad_or_leaving_it_ends_the_stroke_that_is_being_drawn(pages, drive, browser):
+    draw = {"do": "draw", "strokes": DIGITS[1]}
+    steps = [{"do": "pad"}, {"do": "interrupt", "button": "#clear"}, draw,
+             {"do": "interrupt", "button": '[data-gallery="2"]'}, {"do": "pad"}, draw]
     found = drive(pages("digits"), steps, browser=browser)
-    _, _, interrupted, drawn = found["steps"]
-    assert interrupted["caption"] == "an empty pad" and drawn["caption"] == "Your drawing"
-    assert not found["problems"]
+    _, _, cleared, drawn, left, shown_again, drawn_again = found["steps"]
+    assert cleared["caption"] == "an empty pad" and ", labelled " in left["caption"]
+    assert shown_again["bars"] == drawn["bars"]  # the stroke that was broken off isn't part of it
+    assert drawn["caption"] == shown_again["caption"] == drawn_again["caption"] == "Your drawing"
+    assert drawn_again["bars"] == drawn["bars"] and not found["problems"]
 
 
 @in_browser

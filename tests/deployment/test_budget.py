@@ -1,13 +1,11 @@
 """The budget: what is measured against which limit, and the gate for CI."""
-# ruff: noqa: F401, F811 (fixtures are imported)
 
 import subprocess
-import sys
 
+import finished
 import pytest
-from conftest import ROOT
-from exported_networks import deployed
 
+from stages.core import files
 from stages.core.errors import UserError
 from stages.deployment import budget
 
@@ -82,23 +80,23 @@ def test_verdicts_as_lines():
 
 
 @pytest.mark.slow
-def test_the_budget_is_a_gate(deployed):
-    params = deployed.folder / "params.yaml"
-    before = params.read_text(encoding="utf-8")
+def test_the_budget_is_a_gate(tmp_path):
+    project = finished.copied("classes", tmp_path)
 
     def check(**limits) -> subprocess.CompletedProcess:
-        for key in budget.BudgetParams.model_fields:
-            deployed.set(f"benchmark.budget.{key}", limits.get(key))
-        return subprocess.run([sys.executable, "-m", "stages.benchmark", "--check"], cwd=deployed.folder,
-                              capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
+        project.set("benchmark.budget", dict.fromkeys(budget.BudgetParams.model_fields) | limits)
+        return project.run("benchmark", arguments=("--check",))
 
-    try:
-        assert check().returncode == 0
-        kept = check(size_mb=100.0, latency_ms=1e4, accuracy_kept=0.1)
-        assert kept.returncode == 0 and kept.stdout.count(": pass") == 3
-        broken = check(size_mb=100.0, latency_ms=1e-6)
-        assert broken.returncode == 1 and "latency, ms" in broken.stderr and len(broken.stderr.splitlines()) == 1
-        deployed.run("report")
-        assert "| **fail** |" in (deployed.folder / "report/report.md").read_text(encoding="utf-8")
-    finally:
-        params.write_text(before, encoding="utf-8")
+    assert check().returncode == 0
+    kept = check(size_mb=100.0, latency_ms=1e4, accuracy_kept=0.1)
+    assert kept.returncode == 0 and kept.stdout.count(": pass") == 3
+    broken = check(size_mb=100.0, latency_ms=1e-6)
+    assert broken.returncode == 1 and "latency, ms" in broken.stderr and len(broken.stderr.splitlines()) == 1
+    assert not project.run("report").returncode
+    assert "| **fail** |" in (tmp_path / "report/report.md").read_text(encoding="utf-8")
+    speed = finished.read("classes", "metrics/speed.json")
+    del speed["int8"]["latency_ms"]
+    for lacking in (speed, {}):
+        files.write_json(tmp_path / "metrics/speed.json", lacking)
+        untold = check(latency_ms=1e4)
+        assert untold.returncode == 1 and "metrics/speed.json holds no number at int8.latency_ms" in untold.stderr

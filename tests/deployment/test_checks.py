@@ -107,7 +107,7 @@ def zoo(tmp_path_factory) -> Project:
 
 @pytest.fixture(scope="module")
 def town(tmp_path_factory) -> Project:
-    """Segmentation: four squares a picture, which overlap, at half their size."""
+    """Segmentation: four tiles a picture, which overlap, at half their size."""
     project = Project(tmp_path_factory.mktemp("town"), "digit_scenes")
     members = {}
     for part, count in (("train", 6), ("val", 2), ("test", 4)):
@@ -201,7 +201,7 @@ def test_what_quantize_makes_is_verified(name, request):
     assert all(check["passed"] is True for file in found.values() for check in file.values())
     assert list(found) == list(onnx_model.DEPLOYED)
     assert all(0 < found[file]["torch"]["error_below"] <= 1e-4 for file in ("teacher", "baseline", "student"))
-    pictures = {"zoo": 8, "town": 2}[name]  # the town's of four squares each
+    pictures = {"zoo": 8, "town": 2}[name]  # the town's of four tiles each
     assert found["int8"]["predict"]["images"] == pictures and found["student"]["torch"]["images"] == 8
     assert 60 <= found["int8"]["agreement"]["percent"] <= 100
     if name == "zoo":
@@ -347,7 +347,7 @@ def test_pictures_are_spread_evenly(zoo, monkeypatch, count, rows):
 
 @pytest.fixture
 def tiles(tmp_path, monkeypatch) -> None:
-    """Six pictures of four squares each, and one of train before them."""
+    """Six pictures of four tiles each, and one of train before them."""
     monkeypatch.chdir(tmp_path)
     rows = [{"split": "train", "row": 0, "windows": 3, "path": "train.png"}]
     rows += [{"split": "test", "row": 4 * number, "windows": 4, "path": f"{number}.png"} for number in range(6)]
@@ -358,7 +358,7 @@ def tiles(tmp_path, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("count, pictures", [(1, [0]), (7, [0, 5]), (8, [0, 5]), (12, [0, 2, 5]), (99, range(6))])
-def test_about_as_many_squares_as_asked_for(tiles, count, pictures):
+def test_about_as_many_tiles_as_asked_for(tiles, count, pictures):
     sample = checks.Sample(count)
     assert sample.pictures == [(f"{number}.png", range(4 * number, 4 * number + 4)) for number in pictures]
     assert sample.rows == [row for number in pictures for row in range(4 * number, 4 * number + 4)]
@@ -373,7 +373,7 @@ def test_images_come_in_batches(tiles):
 
 
 @pytest.mark.slow
-def test_a_picture_comes_with_all_its_squares(town, monkeypatch):
+def test_a_picture_comes_with_all_its_tiles(town, monkeypatch):
     monkeypatch.chdir(town.folder)
     assert [picture.rows for picture in checks.Sample(8).pictures] == [range(4), range(12, 16)]
     assert len(checks.Sample(1).rows) == 4 and len(checks.Sample(16).pictures) == 4

@@ -1,95 +1,99 @@
-"""The stages from quantize on: sizes, scores, times and the page of a whole project with untrained networks."""
-# ruff: noqa: F401, F811 (fixtures are imported)
+"""The stages from quantize on: sizes, scores and the page of a run, against its networks as training left them."""
 
 import re
-import subprocess
-import sys
 
+import finished
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
-from exported_networks import deployed, net, pictures
 
-from stages.core import files
 from stages.deployment import onnx_model
 from stages.models import factory
 
 pytestmark = pytest.mark.slow
+ROLES = ("baseline", "student")
 
 
-def test_sizes_are_those_of_the_files(deployed):
-    size, models = files.read_json(deployed.folder / "metrics/size.json"), deployed.folder / "models"
-    assert size["int8"] == {"parameters_m": round(factory.count(net()) / 1e6, 4),
-                            "size_mb": round((models / "student.int8.onnx").stat().st_size / 1e6, 4)}
-    assert size["ratio"]["parameters"] == 1.0 and size["ratio"]["size"] > 1.5
+@pytest.fixture(scope="module")
+def folder():
+    """Of a finished run, to be read only."""
+    return finished.run("classes").folder
 
 
-def test_the_seed_best_on_val_is_deployed(deployed):
-    models = deployed.folder / "models"
+@pytest.fixture(scope="module")
+def networks(folder) -> dict[str, list]:
+    """Those of each role, by seed, and the seed that is best on val."""
+    params = factory.NetworkParams(**finished.NETWORK)
+    return {role: [factory.load(params, folder / f"models/{role}/seed-{seed}.safetensors", len(finished.CLASSES))
+                   for seed in (0, 1)] for role in ROLES}
+
+
+def best(role: str) -> int:
+    return finished.read("classes", f"models/{role}/seeds.json")["best"]
+
+
+def test_sizes_are_those_of_the_files(folder, networks):
+    size = finished.read("classes", "metrics/size.json")
+    assert size["int8"] == {"parameters_m": round(factory.count(networks["student"][0]) / 1e6, 4),
+                            "size_mb": round((folder / "models/student.int8.onnx").stat().st_size / 1e6, 4)}
+    teacher, small = ((folder / f"models/{name}.onnx").stat().st_size for name in ("teacher", "student.int8"))
+    assert size["ratio"]["size"] == pytest.approx(teacher / small, abs=0.006)
+    assert 3 < size["ratio"]["parameters"] < 4  # a teacher of twice the width
+
+
+def test_the_seed_best_on_val_is_deployed(folder):
+    models = folder / "models"
     assert sorted(path.name for path in (models / "seeds").iterdir()) == [
         f"{name}-{seed}.onnx" for name in ("baseline", "int8", "student") for seed in (0, 1)]
-    for kind, name in (("baseline", "baseline.onnx"), ("student", "student.onnx"), ("int8", "student.int8.onnx")):
-        assert (models / name).read_bytes() == (models / f"seeds/{kind}-1.onnx").read_bytes()
+    for kind, role, name in (("baseline", "baseline", "baseline.onnx"), ("student", "student", "student.onnx"),
+                             ("int8", "student", "student.int8.onnx")):
+        assert (models / name).read_bytes() == (models / f"seeds/{kind}-{best(role)}.onnx").read_bytes()
 
 
-def test_quality_of_the_whole_chain(deployed):
-    quality = files.read_json(deployed.folder / "metrics/quality.json")
-    images = torch.from_numpy(pictures(30)).permute(0, 3, 1, 2)
-    right = [100 * float((net(10 + seed)(images).argmax(1) == torch.arange(30) % 3).float().mean()) for seed in (0, 1)]
-    assert quality["student"]["accuracy"] == pytest.approx(np.mean(right), abs=1e-3)
-    assert quality["student"]["accuracy_std"] == pytest.approx(abs(right[0] - right[1]) / 2**0.5, abs=1e-3)
-    assert quality["student"]["deployed"] == pytest.approx(right[1], abs=1e-3)
-    assert "accuracy_std" not in quality["teacher"] and quality["test"]["images"] == 30
-    logits = onnx_model.open_model(deployed.folder / "models/teacher.int8.onnx", 1)(pictures(30))
-    assert quality["teacher_int8"]["accuracy"] == quality["teacher_int8"]["deployed"] == pytest.approx(
-        100 * float(np.mean(logits.argmax(1) == np.arange(30) % 3)), abs=1e-4)
-
-
-def test_models_are_compared_with_the_right_ones(deployed):
-    quality, images = files.read_json(deployed.folder / "metrics/quality.json"), pictures(30)
+def test_quality_of_the_whole_chain(folder, networks):
+    quality = finished.read("classes", "metrics/quality.json")
+    images, targets = (np.load(folder / f"data/prepared/test/{name}.npy") for name in ("images", "targets"))
     batch = torch.from_numpy(images).permute(0, 3, 1, 2)
-    teacher, baseline, student = (net(seed)(batch).argmax(1) for seed in (0, 1, 11))  # seeds 1 are deployed
-    found, right = quality["distillation"], torch.arange(30) % 3
-    gain = 100 * float((student == right).float().mean() - (baseline == right).float().mean())
-    assert abs(gain) > 10 and found["paired_gain"] == pytest.approx(gain, abs=1e-3)
-    agreements = [100 * float((one == teacher).float().mean()) for one in (baseline, student)]
-    assert agreements[0] != agreements[1] == pytest.approx(found["teacher_agreement"], abs=1e-3)
-    for name, first in (("baseline", 0), ("student", 10)):
-        hits = [(net(first + seed)(batch).argmax(1) == right)[teacher != right].float().mean() for seed in (0, 1)]
-        assert quality[name]["where_teacher_errs"] == pytest.approx(100 * float(sum(hits)) / 2, abs=1e-3)
+    for role in ROLES:
+        right = [100 * np.mean(network(batch).argmax(1).numpy() == targets) for network in networks[role]]
+        assert quality[role]["accuracy"] == pytest.approx(np.mean(right), abs=1e-3)
+        assert quality[role]["accuracy_std"] == pytest.approx(abs(right[0] - right[1]) / 2**0.5, abs=1e-3)
+        assert quality[role]["deployed"] == pytest.approx(right[best(role)], abs=1e-3)
+    assert "accuracy_std" not in quality["teacher"] and quality["test"]["images"] == len(images) == 24
+    logits = onnx_model.open_model(folder / "models/teacher.int8.onnx", 1)(images)
+    assert quality["teacher_int8"]["accuracy"] == quality["teacher_int8"]["deployed"] == pytest.approx(
+        100 * np.mean(logits.argmax(1) == targets), abs=1e-4)
 
 
-def test_the_shipped_scores_are_those_of_the_small_file_alone(deployed):
-    """Its seeds differ, so that their means wouldn't do."""
-    quality = files.read_json(deployed.folder / "metrics/quality.json")
-    logits = torch.from_numpy(onnx_model.open_model(deployed.folder / "models/student.int8.onnx", 1)(pictures(30)))
-    targets, shipped = torch.arange(30) % 3, quality["shipped"]
-    assert shipped["accuracy"] == pytest.approx(100 * float((logits.argmax(1) == targets).float().mean()), abs=1e-4)
-    assert shipped["log_loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, targets)), abs=1e-4)
-    assert shipped["log_loss"] != quality["int8"]["log_loss"] and shipped["accuracy"] == quality["int8"]["deployed"]
+def test_the_shipped_scores_are_those_of_the_small_file_alone(folder):
+    quality = finished.read("classes", "metrics/quality.json")
+    images, targets = (np.load(folder / f"data/prepared/test/{name}.npy") for name in ("images", "targets"))
+    logits = torch.from_numpy(onnx_model.open_model(folder / "models/student.int8.onnx", 1)(images))
+    loss, shipped = torch.nn.functional.cross_entropy(logits, torch.from_numpy(targets).long()), quality["shipped"]
+    assert shipped["log_loss"] == pytest.approx(float(loss), abs=1e-4) and (
+        shipped["log_loss"] != quality["int8"]["log_loss"] and shipped["accuracy"] == quality["int8"]["deployed"])
     parts = ("_std", "_low", "_high", "deployed")
     assert list(shipped) == [name for name in quality["int8"] if not name.endswith(parts)]
 
 
-def test_evaluation_is_the_same_twice(deployed):
-    made = [deployed.folder / "metrics/quality.json", *(deployed.folder / "plots").rglob("*.*"),
-            *(deployed.folder / "data/confused").iterdir()]
+def test_evaluation_is_the_same_twice(tmp_path):
+    project = finished.copied("classes", tmp_path)
+    made = [tmp_path / "metrics/quality.json", *(tmp_path / "plots").rglob("*.*"),
+            *(tmp_path / "data/confused").iterdir()]
     before = [path.read_bytes() for path in made]
-    deployed.run("evaluate")
+    assert not project.run("evaluate").returncode
     assert [path.read_bytes() for path in made] == before
 
 
-def test_report_and_table(deployed):
-    page = (deployed.folder / "report/report.md").read_text(encoding="utf-8")
-    quality = files.read_json(deployed.folder / "metrics/quality.json")
+def test_report_and_table(folder):
+    page = (folder / "report/report.md").read_text(encoding="utf-8")
+    quality, time = (finished.read("classes", f"metrics/{name}.json") for name in ("quality", "timing/distill"))
     assert f"| {quality['student']['accuracy']:.2f} ± {quality['student']['accuracy_std']:.2f} |" in page
-    assert "71 images were found and 1 of them left out" in page and "2.00 times with the teacher's answers" in page
-    for link in re.findall(r"\]\((.+?)\)", page):
-        assert (deployed.folder / "report" / link).exists()
-    assert (deployed.folder / "report/index.html").is_file()
-    shown = subprocess.run([sys.executable, "-m", "stages.report", "--table"], cwd=deployed.folder, capture_output=True,
-                           text=True, env={"PYTHONPATH": str(ROOT)}, check=True).stdout
+    assert "106 images were found and 2 of them left out" in page and f"| distill | {time['seconds']:.1f} |" in page
+    links = re.findall(r"\]\((.+?)\)", page)
+    assert len(links) == 11 and all((folder / "report" / link).exists() for link in links)
+    assert (folder / "report/index.html").is_file()
+    shown = finished.run("classes").run("report", arguments=("--table",)).stdout
     assert all(name in shown for name in ("teacher", "baseline", "student", "int8", "report/report.md", "dvc metrics"))
 
 

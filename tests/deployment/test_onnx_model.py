@@ -42,6 +42,12 @@ def test_bytes_are_the_same_in_another_process_and_folder(exported, tmp_path):
         onnx.checker.check_model(onnx.load_from_string(content), full_check=True)
 
 
+def test_what_is_traced_once_gives_each_network_the_bytes_of_its_own_export():
+    to_onnx = export.Exporter((SIDE, SIDE))
+    first, second = (to_onnx(net(seed), "one kind").SerializeToString(deterministic=True) for seed in (0, 1))
+    assert first != second == export.to_onnx(net(1), (SIDE, SIDE)).SerializeToString(deterministic=True)
+
+
 def test_the_card_survives(exported):
     assert onnx_model.open_model(exported / "int8.onnx", 1).card == CARD
     keys = [entry.key for entry in onnx.load(exported / "int8.onnx").metadata_props]

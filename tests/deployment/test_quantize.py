@@ -1,17 +1,15 @@
 """Making a model small: which layers stay float, which way is recommended, what the stage writes."""
-# ruff: noqa: F401, F811 (fixtures are imported)
 
 import functools
 import hashlib
-import shutil
 from contextlib import nullcontext
 
+import finished
 import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import Project
-from exported_networks import SIDE, answers, deployed, float_model, net
+from exported_networks import SIDE, answers, float_model, net
 from onnx import TensorProto
 
 from stages.core import files
@@ -265,13 +263,14 @@ def test_full_range_is_shown_and_never_recommended():
 
 
 @pytest.mark.slow
-def test_explore_measures_every_way_and_writes_nothing(deployed):
+def test_explore_measures_every_way_and_writes_nothing(tmp_path):
     def state() -> dict[str, str]:
-        return {path.relative_to(deployed.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-                for path in deployed.folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
+        return {path.relative_to(tmp_path).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+                for path in tmp_path.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
 
+    project = finished.copied("classes", tmp_path)
     before = state()
-    done = deployed.run("quantize", arguments=["--explore"])
+    done = project.run("quantize", arguments=["--explore"])
     assert not done.returncode, done.stderr
     assert state() == before
     lines = done.stdout.splitlines()
@@ -284,12 +283,8 @@ def test_explore_measures_every_way_and_writes_nothing(deployed):
 
 
 @pytest.mark.slow
-def test_another_way_goes_through_the_stage(deployed, tmp_path):
-    project = Project(tmp_path / "other")
-    shutil.copytree(deployed.folder, project.folder, dirs_exist_ok=True)
-    models = project.folder / "models"
-    for name in ("baseline", "student"):
-        files.write_json(models / name / "seeds.json", {"best": 1, "val": {"1": {"accuracy": 50.0, "miou": 50.0}}})
+def test_another_way_goes_through_the_stage(tmp_path):
+    project, models = finished.copied("classes", tmp_path), tmp_path / "models"
     done = project.set("quantize.mode", "weights").run("quantize")
     assert not done.returncode, done.stderr
     assert not done.stdout and all(line.startswith("quantize: models/") for line in done.stderr.splitlines())
@@ -300,12 +295,13 @@ def test_another_way_goes_through_the_stage(deployed, tmp_path):
 
 
 @pytest.mark.slow
-def test_cards_name_what_the_file_was_made_from(deployed):
-    models = deployed.folder / "models"
+def test_cards_name_what_the_file_was_made_from():
+    models = finished.run("classes").folder / "models"
     cards = {name: onnx_model.open_model(models / f"{name}.onnx", 1).card
              for name in ("teacher", "baseline", "student", "student.int8")}
     assert [card.role for card in cards.values()] == ["teacher", "baseline", "student", "student"]
-    weights = hashlib.sha256((models / "student/seed-1.safetensors").read_bytes()).hexdigest()
+    best = finished.read("classes", "models/student/seeds.json")["best"]
+    weights = hashlib.sha256((models / f"student/seed-{best}.safetensors").read_bytes()).hexdigest()
     assert cards["student"].weights_sha256 == cards["student.int8"].weights_sha256 == weights
     assert cards["student"].settings_sha256 != cards["student.int8"].settings_sha256
     assert cards["student"].colours == ()

@@ -119,6 +119,7 @@ def test_a_pipe_is_not_waited_for(folder):
     ({"teacher.model": "torchvision", "teacher.options": {"architecture": "vgg16", "stem": "standard"},
       "split.image_size": [16, 24], "teacher_training.augment.padding": 1, "student_training.augment.padding": 1},
      ["can't take images of 24×16", "(section teacher)"]),
+    ({"training.processes": 17}, ["a batch of 32 images is too small to be shared by 17 processes"]),
     ({"distill.temperature": "hot", "split.seed": -1}, ["split.seed", "distill.temperature"]),
 ])
 def test_what_does_not_fit_together(changes, words):

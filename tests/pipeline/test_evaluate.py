@@ -1,7 +1,6 @@
 """`evaluate` compares the right files with each other: its table against scores of each ONNX file, worked out anew."""
 
 import dataclasses
-import re
 import statistics as plain
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -11,17 +10,16 @@ import onnx
 import pytest
 import scipy.stats
 from conftest import Project
-from measurements import NO_FINDINGS, ranking
 from onnx import TensorProto, helper
 from sklearn import metrics
 from statsmodels.stats.contingency_tables import mcnemar
 
-from stages import evaluate, report
+from stages import evaluate
 from stages.core import errors, files
 from stages.data import prepared, tiling
 from stages.data.tiling import Sizing
 from stages.deployment import onnx_model
-from stages.evaluation import seeds, statistics
+from stages.evaluation import statistics
 from stages.reporting import results
 from stages.tasks.classification import scores as class_scores
 from stages.tasks.segmentation import scores as mask_scores
@@ -262,10 +260,10 @@ def test_a_file_runs_once_however_often_it_lies_there(case, monkeypatch):
     assert ran == [onnx_model.DEPLOYED["teacher"], onnx_model.DEPLOYED["student"], onnx_model.SEEDS / "student-1.onnx"]
 
 
-def test_a_photograph_is_joined_from_its_squares(case):
+def test_a_photograph_is_joined_from_its_tiles(case):
     test = evaluate.TestSplit(SETTINGS, class_scores)
     rows = np.flatnonzero(test.windows[:, 0] == 2)
-    assert (test.image(2) == tiling.stitch(test.windows[rows], test.squares[rows])).all()
+    assert (test.image(2) == tiling.stitch(test.windows[rows], test.tiles[rows])).all()
     assert test.image(2).shape == ((2, 2, 3) if case.task == "classification" else (40, 18, 3))
 
 
@@ -273,7 +271,7 @@ def test_batches_hold_what_is_asked_for(case):
     test = evaluate.TestSplit(SETTINGS.model_copy(update={"batch_size": 7}), class_scores)
     batches = list(test._batches(lambda images: images))
     assert {len(images) for images, _ in batches[:-1]} == {7} and 0 < len(batches[-1][0]) <= 7
-    for number, stored in enumerate((test.squares, test.targets)):
+    for number, stored in enumerate((test.tiles, test.targets)):
         assert (np.concatenate([batch[number] for batch in batches]) == stored).all()
 
 
@@ -299,49 +297,6 @@ def test_sentences_name_the_metric_and_the_unit(case):
         assert "distilled student's mean IoU is" in results.gain(case.quality)
         assert "6 test images (Wilcoxon's signed-rank test over the photographs, p = " in results.chance(case.quality)
         assert results.gap(case.quality, 1).endswith("% of the test images' pixels.")
-
-
-@pytest.mark.slow
-def test_the_page_shows_the_iou_of_each_class_and_the_pictures(case):
-    if case.task == "classification":
-        return
-    project = case.project
-    (project.folder / "data/raw.zip").write_bytes(b"")
-    files.write_json(project.folder / "metrics/data.json",
-                     {"images": {"found": 9, "dropped": 0}, "findings": NO_FINDINGS, "acted_on": {},
-                       "before": {"undivided": {"": 9}}, "after": {"undivided": {"": 9}}})
-    row = {"parameters_m": 1.0, "size_mb": 1.0, "latency_ms": 1.0, "latency_p95_ms": 1.0, "images_per_s": 1.0,
-           "peak_memory_mb": 1.0}
-    ratio = {"parameters": 1.0, "size": 1.0, "latency": 1.0, "memory": 1.0}
-    machine = {"processor": "a", "cores": 1, "system": "b", "onnxruntime": "c", "threads": 1, "python": "d"}
-    for name in ("size", "speed"):
-        files.write_json(project.folder / f"metrics/{name}.json",
-                          dict.fromkeys(report.MODELS, row) | {"ratio": ratio, "machine": machine})
-    for stage in report.TIMED:
-        files.write_json(project.folder / f"metrics/timing/{stage}.json",
-                         {"seconds": 2.0, "cpu_seconds": 2.0, "images_per_s": 10.0, "device": "cpu", "threads": 2})
-    files.write_json(project.folder / "metrics/quantisation.json",
-                     {"form": "int8", "oldest_onnxruntime": "1.8", "saturates": False, "float_layers": [],
-                      "shipped": "student", "ship": "best", "mean_on_val": {"student": 50.0, "baseline": 50.0},
-                      "val": {"drop": 0.1, "max_drop": 0.5}})
-    for role in ("teacher", "baseline", "student"):
-        files.write_json(project.folder / seeds.path(role), ranking(50.0))
-    curve = {"seed": 0, "epoch": 1, "learning_rate": 0.1, "loss": 1.0, "cross_entropy": 1.0, "train_score": 50.0,
-             "val_loss": 1.0, "val_score": 50.0}
-    for name in ("teacher", "baseline", "student"):
-        files.write_csv(project.folder / f"plots/{name}.csv", list(curve), [curve, curve | {"epoch": 2}])
-    files.write_csv(project.folder / prepared.FOLDER / "index.csv", ("split", "windows"),
-                     [{"split": "test", "windows": 4}, {"split": "test", "windows": 9}])
-    done = project.run("report")
-    assert not done.returncode, done.stderr
-    page = (project.folder / "report/report.md").read_text(encoding="utf-8")
-    head = ("### IoU of each class, %\n| class | teacher | baseline | student | small student | small teacher |\n"
-            "|---|---:|---:|---:|---:|---:|\n| sea")
-    assert head in page
-    iou = files.read_json(project.folder / "metrics/quality.json")["int8"]["iou"]
-    assert re.search(rf" \| {iou['land']:.2f} ± {iou['land_std']:.2f} \| [\d.]+ \|\n\| boat \|", page)
-    for file in ("confusion", "classes", "pictures"):
-        assert f"](../plots/test/{file}.png)\n" in page and (project.folder / f"plots/test/{file}.png").is_file()
 
 
 def predictions(right: int, images: int = 300) -> class_scores.Predictions:

@@ -62,8 +62,8 @@ def within(key: str, sections: Iterable[str]) -> bool:
     return any(f"{key}.".startswith(f"{section}.") for section in sections)
 
 
-# Scripts beside the stages': `new` writes params.yaml, which the first stage reads.
-COMMANDS = {"new"}
+# Scripts beside the stages', which write params.yaml: `new` the whole, `search` the student.
+COMMANDS = {"new", "search"}
 
 
 def test_every_stage_is_one_file_and_every_file_one_stage():
@@ -107,7 +107,7 @@ def test_every_section_is_checked_first():
 # The rooms from the ground up: each imports from itself and from floors below its own.
 CHECK = "stages/check.py"  # knows the sections of all stages
 FLOORS = (("core",), ("data", "evaluation"), ("models", "tasks"), ("cleaning", "training", "deployment"),
-          ("distillation", "reporting"), ("setup",))
+          ("distillation", "reporting"), ("setup",), ("sizing",))
 
 
 def test_rooms_import_downwards_and_no_modules_in_a_circle():

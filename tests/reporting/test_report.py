@@ -2,19 +2,21 @@
 
 import contextlib
 import hashlib
+import html
 import json
 import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
+import finished
 import measurements
 import pytest
 import yaml
 from conftest import ROOT, Project
 
 from stages import report
-from stages.core import errors
+from stages.core import errors, files
 from stages.reporting import card
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -29,8 +31,7 @@ def write_page(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Project:
     """A project with a page; its tests leave it as it is."""
-    project = Project(tmp_path_factory.mktemp("page"))
-    measurements.write(project.folder, measurements.facts())
+    project = measurements.write(tmp_path_factory.mktemp("page"), measurements.facts())
     write_page(project.folder)
     return project
 
@@ -57,7 +58,7 @@ class Resources(HTMLParser):
 def test_the_page_loads_nothing(made):
     page = (made.folder / "report/index.html").read_text(encoding="utf-8")
     loaded = Resources(page)
-    assert len(loaded.sources) == 9 and all(source.startswith("data:image/png;base64,") for source in loaded.sources)
+    assert len(loaded.sources) == 11 and all(source.startswith("data:image/png;base64,") for source in loaded.sources)
     assert all(link.startswith("#") for link in loaded.links) and len(loaded.links) > 7
     assert not loaded.tags & {"script", "link", "iframe", "object", "base"}
     assert not re.search(r"url\(|@import", page) and "default-src 'none'; img-src data:; style-src" in page
@@ -79,7 +80,7 @@ def test_front_matter_is_what_a_model_hub_reads(made):
 def test_links_lead_to_files(made):
     _, rest = front_matter(made.folder)
     links = re.findall(r"\]\((.+?)\)", rest)
-    assert len(links) == 9 and all((made.folder / "report" / link).is_file() for link in links)
+    assert len(links) == 11 and all((made.folder / "report" / link).is_file() for link in links)
 
 
 def test_the_same_inputs_give_the_same_page(made):
@@ -96,26 +97,37 @@ def test_hashes_are_those_of_the_files(made):
     assert f"`{card.settings_sha256(made.params())}`" in rest
 
 
-def test_photographs_are_on_the_page_only_if_params_allow_it(made, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("kind", "photographs", "others"), [
+    ("classes", ["plots/data/findings.png", "data/confused/pairs.png"], 9), ("masks", ["plots/test/pictures.png"], 9)])
+def test_photographs_are_on_the_page_only_if_params_allow_it(tmp_path, monkeypatch, kind, photographs, others):
     def draw(context: dict) -> None:
-        for file in (made.folder / "report").glob("*.png"):
-            shutil.copy(file, report.FOLDER)
+        shutil.copytree(finished.run(kind).folder / "report", report.FOLDER)
 
     monkeypatch.setattr(report, "draw", draw)
-    project = Project(tmp_path)
-    measurements.write(project.folder, measurements.facts())
+    project = finished.copied(kind, tmp_path)
     for wanted in (True, False):
-        (tmp_path / "report").mkdir()
+        shutil.rmtree(tmp_path / "report")  # as DVC does
         write_page(project.set("report.pictures", wanted).folder)
         _, rest = front_matter(tmp_path)
-        photographs = ("../plots/data/findings.png", "../plots/test/pictures.png", "confused/pairs.png")
-        assert all((f"]({file})" in rest) == wanted for file in photographs)
-        assert ("Photographs are left out of this page (`report.pictures` is false): `plots/data/findings.png`, "
-                "`plots/test/pictures.png`, `data/confused/pairs.png`." in rest) != wanted
+        links = [file.replace("data/confused", "confused") if "confused" in file else f"../{file}"
+                 for file in photographs]
+        assert all((f"]({link})" in rest) == wanted for link in links)
+        assert ("Photographs are left out of this page (`report.pictures` is false): "
+                f"{', '.join(f'`{file}`' for file in photographs)}." in rest) != wanted
         assert "](../plots/test/confusion.png)" in rest
         page = (tmp_path / "report/index.html").read_text(encoding="utf-8")
-        assert len(Resources(page).sources) == (9 if wanted else 6)
-        shutil.rmtree(tmp_path / "report")  # as DVC does
+        assert len(Resources(page).sources) == others + wanted * len(photographs)
+
+
+def test_class_names_are_on_the_page_as_they_are():
+    """In a list, in a table, and in the cells of a CSV file, where a spreadsheet would compute one of them."""
+    folder = finished.run("classes").folder
+    source = (folder / "report/index.html").read_text(encoding="utf-8")
+    page = html.unescape(source)
+    assert "<cat>" not in source and "5 classes: <cat> & co, =a|b, dög, gull, gull_std. Every" in page
+    confused = files.read_csv(folder / "plots/test/confused.csv")
+    cells = [f"<td>{row['actual']}</td>\n<td>{row['predicted']}</td>" for row in confused]
+    assert any("=a|b" in cell for cell in cells) and all(cell in page for cell in cells)
 
 
 def test_one_number_has_one_row(made):
@@ -179,9 +191,7 @@ def test_a_missing_measurement_is_named(tmp_path, monkeypatch, key, part):
 @pytest.mark.slow
 @pytest.mark.parametrize(("key", "part"), MISSING)
 def test_a_missing_measurement_is_one_line(tmp_path, key, part):
-    project = Project(tmp_path)
-    measurements.write(tmp_path, measurements.changed(measurements.facts(), {key: None}))
-    done = project.run("report")
+    done = measurements.write(tmp_path, measurements.changed(measurements.facts(), {key: None})).run("report")
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1 and part in done.stderr
 
 

@@ -203,6 +203,14 @@ def test_what_a_user_waits_for():
     assert results.from_a_photograph({"int8": {"latency_ms": 0.04}}) == ""
 
 
+@pytest.mark.parametrize(("slowdown", "ratio"), [(1.0, ""), (1.004, ""), (1.3, "1.30 × "), (0.9, "0.90 × ")])
+def test_whether_it_slows_down_under_load(slowdown, ratio):
+    assert results.under_load({"int8": {"sustained_slowdown": slowdown}}, 5) == (
+        "Sustained load: the small file answered single images for 5 seconds without a pause; the last fifth of the "
+        f"answers took {ratio}as long as the first, by their medians.")
+    assert results.under_load({"int8": {"latency_ms": 0.04}}, 5) == ""
+
+
 @pytest.mark.parametrize(("layers", "sentence"), [
     ([], ""), (["a"], "Layers kept in float, because int8 lost too much there: 1."),
     (["a", "b"], "Layers kept in float, because int8 lost too much there: 2.")])

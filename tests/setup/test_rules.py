@@ -8,7 +8,7 @@ from stages.setup.rules import Facts, Weights
 from stages.training.optim import Recipe
 
 WEIGHTS = Weights("torchvision", "mobilenet_v2", "mobilenet_v2-imagenet.safetensors")
-FACTS = Facts("classification", {"cat": 900, "dog": 700}, train=1440, squares=1.0, short_side=100, aspect=1.0,
+FACTS = Facts("classification", {"cat": 900, "dog": 700}, train=1440, tiles=1.0, short_side=100, aspect=1.0,
               teacher=WEIGHTS, student_weights="")
 
 
@@ -124,7 +124,7 @@ def test_what_a_mirror_takes_away(classes, is_lost):
 
 
 @pytest.mark.parametrize(("short_side", "size", "overlap"), [(40, 32, 8), (100, 96, 24), (1000, 128, 32)])
-def test_squares_are_no_larger_than_the_pictures(short_side, size, overlap):
+def test_tiles_are_no_larger_than_the_pictures(short_side, size, overlap):
     found = chosen(task="segmentation", short_side=short_side)
     assert (found["split.image_size"], found["split.overlap"]) == (size, overlap)
 
@@ -135,7 +135,7 @@ def test_pictures_with_masks_are_brought_to_one_size(short_side, scale):
     assert chosen(task="segmentation", short_side=short_side).get("split.scale", 1.0) == scale
 
 
-MASKS = {"task": "segmentation", "classes": {}, "train": 50, "squares": 20.0, "short_side": 1000}
+MASKS = {"task": "segmentation", "classes": {}, "train": 50, "tiles": 20.0, "short_side": 1000}
 
 
 def test_masks():

@@ -163,7 +163,7 @@ def test_the_test_is_over_photographs():
 
 
 def scored(maps: list[np.ndarray], truths: list[np.ndarray], sizing: Sizing) -> mask_scores.Predictions:
-    """Of a model that says `maps`, cut into squares, in batches that end in the middle of a picture."""
+    """Of a model that says `maps`, cut into tiles, in batches that end in the middle of a picture."""
     places = [place for number, drawn in enumerate(maps) for place in tiling.places(*drawn.shape, number, sizing)]
     said, targets = (np.concatenate([tiling.cut_mask(drawn, sizing) for drawn in drawings])
                      for drawings in (maps, truths))

@@ -2,7 +2,9 @@
 
 import re
 
-from tools.comparison import differences
+import finished
+
+from tools.comparison import differences, metric_values
 
 
 def rows(path: str, **pairs) -> list[str]:
@@ -30,6 +32,23 @@ def test_new_gone_and_worded_metrics():
 def test_decimals_grow_until_a_difference_shows():
     assert rows("metrics/size.json", ratio=(70.6712, 70.6749), images=(359, 360)) == [
         "| size | `images` | 359 | 360 | +1 |", "| size | `ratio` | 70.671 | 70.675 | +0.004 |"]
+
+
+def test_each_class_has_a_row_of_its_own_whatever_it_is_called():
+    """Two counts of a finished run and two scores are changed."""
+    counts, quality = (metric_values.flat(finished.read(kind, path)) for kind, path in (
+        ("classes", "metrics/data.json"), ("masks", "metrics/quality.json")))
+    now = {"metrics/data.json": counts | {"after.train.gull": 11, "after.train.gull_std": 10, "after.train.=a|b": 9},
+           "metrics/quality.json": quality | {"int8.iou.house": 30.0, "int8.iou.house_std": 50.0}}
+    before = {"metrics/data.json": counts, "metrics/quality.json": quality}
+    table, _ = differences.metrics_tables({path: {name: (before[path][name], value) for name, value in side.items()}
+                                           for path, side in now.items()}, "main")
+    house, other, std = (quality[f"int8.iou.{name}"] for name in ("house", "house_std", "house_std_std"))
+    assert table.splitlines()[2:] == [
+        f"| quality | `int8.iou.house` | {house:.2f} | 30.00 | {30 - house:+.2f} |",
+        f"| quality | `int8.iou.house_std` | {other:.2f} ± {std:.2f} | 50.00 ± {std:.2f} | {50 - other:+.2f} |",
+        "| data | `after.train.=a\\|b` | 12 | 9 | -3 |", "| data | `after.train.gull` | 12 | 11 | -1 |",
+        "| data | `after.train.gull_std` | 12 | 10 | -2 |"]
 
 
 def test_quality_comes_first_its_leading_score_at_the_top_and_what_is_timed_apart():

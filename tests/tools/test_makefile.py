@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
 from conftest import ROOT
 
 
@@ -32,6 +33,29 @@ def test_an_environment_that_is_a_link_is_refused_and_left_alone(tmp_path):
         shutil.copy(ROOT / name, project)
     done = subprocess.run(["make", ".venv/ready"], cwd=project, capture_output=True, text=True)
     assert done.returncode and ".venv is a link" in done.stderr and (elsewhere / "precious").exists()
+
+
+@pytest.mark.parametrize("index", ["", "https://example.org/torch-cpu?a=1&b='2'"])
+def test_torch_comes_from_the_index_that_is_named_and_the_size_is_said_first(tmp_path, index):
+    """It is installed ahead of the rest, whose requirements it then meets."""
+    for name in ("Makefile", "requirements.txt", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    python = tmp_path / "python"  # it sets up a folder whose Python prints what it is told
+    python.write_text("#!/bin/sh\ncase $2 in venv) mkdir -p .venv/bin && cp .venv-python .venv/bin/python;; esac\n")
+    (tmp_path / ".venv-python").write_text('#!/bin/sh\nprintf "%s|" "$@"\necho\n')
+    for file in (python, tmp_path / ".venv-python"):
+        file.chmod(0o755)
+    done = subprocess.run(["make", "--silent", ".venv/ready", f"PYTHON={python}", f"TORCH_INDEX={index}"],
+                          cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    pip = "-m|pip|install|--disable-pip-version-check|"
+    lines = [line for line in done.stdout.splitlines() if line.startswith(pip)]
+    pins = [line.split()[0] for line in (ROOT / "requirements.txt").read_text().splitlines()
+            if line.startswith(("torch==", "torchvision=="))]
+    named = [f"{pip}--no-deps|--index-url|{index}|{'|'.join(pins)}|"] if index else []
+    assert len(pins) == 2 and lines == [*named, f"{pip}-r|requirements.txt|-c|constraints.txt|"]
+    first = done.stderr.splitlines()[0]
+    assert ("0.5 GB" in first) == bool(index) and ("make TORCH_INDEX=" in first) == (not index)
 
 
 def test_a_source_reaches_the_command_as_it_is_named(tmp_path):

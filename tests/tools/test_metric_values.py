@@ -1,11 +1,8 @@
 """Metrics with their uncertainty: how they are written, which way is better, what their difference shows."""
 
-import json
-
+import finished
 import pytest
-from conftest import ROOT
 
-from stages import evaluate
 from stages.reporting import numbers
 from tools.comparison import metric_values
 from tools.comparison.metric_values import Evidence
@@ -27,9 +24,10 @@ def test_which_way_is_better(metric, lower):
     assert metric_values.lower_is_better(metric) is lower
 
 
-def test_of_every_score_and_cost_it_is_known_which_way_is_better():
+@pytest.mark.parametrize("kind", ["classes", "masks"])
+def test_of_every_score_and_cost_it_is_known_which_way_is_better(kind):
     for name in ("quality", "size", "speed"):
-        metrics = metric_values.flat(json.loads((ROOT / f"metrics/{name}.json").read_text()))
+        metrics = metric_values.flat(finished.read(kind, f"metrics/{name}.json"))
         assert len(metrics) > 5
         for metric in metrics.keys() - {part for part in metrics if metric_values.base_name(part, metrics) != part}:
             if metric.partition(".")[0] not in ("test", "machine", "ratio"):
@@ -37,21 +35,22 @@ def test_of_every_score_and_cost_it_is_known_which_way_is_better():
 
 
 def test_a_class_may_be_called_like_another_ones_deviation():
-    """As evaluate writes it: of `road` there is then no deviation."""
-    rows = [{"miou": 60.0, "iou": {"road": 70.0, "road_std": 50.0, "road_low": 40.0}},
-            {"miou": 62.0, "iou": {"road": 74.0, "road_std": 54.0, "road_low": 42.0}}]
-    table = evaluate.summary(rows)
-    assert table["iou"].keys() == {"road", "road_std", "road_low", "road_std_std", "road_low_std"}
-    assert table["iou"]["road_std"] == 52.0 and table["miou_std"] == pytest.approx(2**0.5)
-    assert numbers.spread(table["iou"], "road", 2, rows[0]["iou"]) == "72.00"
-    assert numbers.spread(table["iou"], "road_std", 2, rows[0]["iou"]) == "52.00 ± 2.83"
-    metrics = metric_values.flat({"int8": table, "teacher": evaluate.summary(rows[:1]),
-                                  "before": {"train": {"cat": 3, "cat_low": 2}}})
-    assert metric_values.find(metrics, "int8.iou.road") == Value(72.0)
-    assert metric_values.find(metrics, "int8.iou.road_std").std == pytest.approx(8**0.5)
-    assert metric_values.find(metrics, "int8.miou") == Value(61.0, pytest.approx(2**0.5))
-    names = {name for name in metrics if metric_values.base_name(name, metrics) != name}
-    assert names == {"int8.miou_std", "int8.iou.road_std_std", "int8.iou.road_low_std"}
+    """As evaluate and clean write it: of `house` there is then no deviation."""
+    quality = finished.read("masks", "metrics/quality.json")
+    metrics, iou = metric_values.flat(quality), quality["int8"]["iou"]
+    assert iou.keys() == {"ground", "ground_std", "house", "house_std", "house_std_std"}
+    assert metric_values.find(metrics, "int8.iou.house") == Value(iou["house"])
+    assert metric_values.find(metrics, "int8.iou.house_std") == Value(iou["house_std"], iou["house_std_std"])
+    assert metric_values.base_name("int8.iou.house_std", metrics) == "int8.iou.house_std"
+    assert metric_values.base_name("int8.iou.house_std_std", metrics) == "int8.iou.house_std"
+    assert metric_values.find(metrics, "int8.miou").std == quality["int8"]["miou_std"]
+    classes = list(quality["teacher"]["iou"])
+    assert numbers.spread(iou, "house", 2, classes) == f"{iou['house']:.2f}"
+    assert numbers.spread(iou, "house_std", 2, classes) == f"{iou['house_std']:.2f} ± {iou['house_std_std']:.2f}"
+    counts = metric_values.flat(finished.read("classes", "metrics/data.json"))
+    for split, count in (("train", 12), ("test", 6)):
+        for name in ("gull", "gull_std"):
+            assert metric_values.find(counts, f"after.{split}.{name}") == Value(count)
 
 
 @pytest.mark.parametrize(("first", "second", "expected"), [

@@ -49,11 +49,11 @@ def test_a_branch_beside_main(origin, tmp_path):
     head = run(folder, "git", "rev-parse", "HEAD").stdout[:7]
     assert done.stdout.startswith(f"## {head} compared with `origin/main`\n"), "or an old comment would pass for new"
     for line in ("**dvc.lock is fresh**",
-                 "**The shipped file's accuracy: 94.00 ± 0.50 % → 95.00 ± 0.50 %**, 1.00 points up. Within the ± of "
-                 "the seeds: no difference is shown.",
+                 "**The shipped file's accuracy: 94.00 ± 0.50 [93.00, 95.00] % → 95.00 ± 0.50 [94.00, 96.00] %**, 1.00 "
+                 "points up. The 95 % intervals overlap: no difference is shown.",
                  "Its file: 0.04 MB, as before.",
                  "| `distill.temperature` | 4.0 | 5.0 |",
-                 "| quality | `int8.accuracy` | 94.00 ± 0.50 | 95.00 ± 0.50 | +1.00 |",
+                 "| quality | `int8.accuracy` | 94.00 ± 0.50 [93.00, 95.00] | 95.00 ± 0.50 [94.00, 96.00] | +1.00 |",
                  "| speed | `int8.latency_ms` | 0.4000 | 0.5000 | +0.1000 |",
                  "**Kept**, by the figures",
                  "- size, MB: 0.04, at most 0.05: pass",
@@ -91,7 +91,8 @@ def test_a_base_from_before_the_pipeline(origin, tmp_path):
     run(folder, "git", "merge", "--quiet", "--allow-unrelated-histories", "--no-edit", "main")
     done = compare(folder, "early~1")
     assert not done.returncode, done.stderr
-    assert "**The shipped file's accuracy: 94.00 ± 0.50 %.** `early~1` holds no such score" in done.stdout
+    assert ("**The shipped file's accuracy: 94.00 ± 0.50 [93.00, 95.00] %.** `early~1` holds no such score"
+            in done.stdout)
     assert "| `distill.temperature` | – | 4.0 |" in done.stdout
 
 

@@ -38,12 +38,12 @@ def test_a_real_sweep(swept):
         "|  | experiment | `distill.temperature` | int8.accuracy | gain of distillation | size, MB | latency, ms | "
         "on the front of |",
         "| ---: | --- | ---: | ---: | ---: | ---: | ---: | --- |",
-        "| 1 | warmer | 5 | 95.00 ± 0.50 | 0.25 | 0.0400 | 0.5000 | size and latency |",
-        "| 2 | main | 4 | 94.00 ± 0.50 | 0.25 | 0.0400 | 0.4000 | latency |"]
+        "| 1 | warmer | 5 | 95.00 ± 0.50 [94.00, 96.00] | 0.25 [-0.50, 1.00] | 0.0400 | 0.5000 | size and latency |",
+        "| 2 | main | 4 | 94.00 ± 0.50 [93.00, 95.00] | 0.25 [-0.50, 1.00] | 0.0400 | 0.4000 | latency |"]
     assert told == (
-        "No difference from warmer is shown, being within the ± of the seeds: main. The first of 2 on the test images "
-        "owes part of its place to chance: choose on val (--metric val.int8), and report that one's test score. Each "
-        "experiment's latency was measured at a time of its own: differences within 5 % don't count.")
+        "No difference from warmer is shown by the 95 % intervals, which overlap: main. The first of 2 on the test "
+        "images owes part of its place to chance: choose on val (--metric val.int8), and report that one's test score. "
+        "Each experiment's latency was measured at a time of its own: differences within 5 % don't count.")
     # Both carry the metrics of the commit they start from, which are not theirs.
     assert left_out == "Not in the table: broken (failed), waiting (queued)."
     with Image.open(swept / "sweep.png") as drawn:
@@ -56,7 +56,7 @@ def test_several_commits_and_a_single_one(swept):
     run(swept, "dvc", "repro", "--quiet")
     commit(swept, "Cooler")
     try:
-        assert "| 1 | main | 93.00 ± 0.50 |" in (alone := ask(swept).stdout) and "warmer" not in alone
+        assert "| 1 | main | 93.00 ± 0.50 [92.00, 94.00] |" in (alone := ask(swept).stdout) and "warmer" not in alone
         assert "| 1 | warmer | 5 |" in (everything := ask(swept, "-A").stdout) and "| 3 | main | 3 |" in everything
         named = ask(swept, "main~1").stdout
         assert "| warmer | 5 |" in named and "| main | 3 |" not in named
@@ -69,7 +69,7 @@ def test_several_commits_and_a_single_one(swept):
 def test_ranked_by_another_metric_the_test_score_stays(swept):
     lines = ask(swept, "--metric", "int8.latency_ms").stdout.splitlines()
     assert lines[0].startswith("|  | experiment | `distill.temperature` | latency, ms | int8.accuracy | gain of")
-    assert lines[2].startswith("| 1 | main | 4 | 0.4000 | 94.00 ± 0.50 |"), "less is better"
+    assert lines[2].startswith("| 1 | main | 4 | 0.4000 | 94.00 ± 0.50 [93.00, 95.00] |"), "less is better"
 
 
 @pytest.mark.slow
@@ -215,9 +215,9 @@ def test_an_experiment_on_other_test_images_is_not_judged(swept):
     try:
         lines = ask(swept).stdout.splitlines()
         resplit = next(line for line in lines if "resplit" in line)
-        assert resplit.endswith("| 94.50 ± 0.50 | 0.25 | 0.0400 | 0.4500 |  |"), "on no front"
+        assert resplit.endswith("| 94.50 ± 0.50 [93.50, 95.50] | 0.25 [-0.50, 1.00] | 0.0400 | 0.4500 |  |"), "no front"
         assert "Scored on other images than warmer, so not comparable with it: resplit. No difference from warmer is " \
-               "shown, being within the ± of the seeds: main." in "\n".join(lines)
+               "shown by the 95 % intervals, which overlap: main." in "\n".join(lines)
     finally:
         run(swept, "dvc", "exp", "remove", "resplit")
         run(swept, "git", "checkout", "--quiet", ".")

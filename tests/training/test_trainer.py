@@ -1,25 +1,30 @@
 """The training loop on a tiny net: it learns, repeats itself, resumes to the same bytes, and stops where it must."""
 
 import hashlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT
 from torch import nn
 from training_data import NET, image_batches, label_loss, recipe
 
 from stages.core.errors import UserError
 from stages.models import factory
 from stages.tasks.classification.metric import Score
+from stages.training import batches, trainer
 from stages.training.optim import build_optimizer, learning_rate
-from stages.training.trainer import Trainer, evaluate, update_average
+from stages.training.trainer import READ_EVERY, LossSums, Trainer, evaluate, update_average
 
 
 def learn(folder: Path, loss=None, net=None, **changes) -> tuple[nn.Module, list[dict]]:
     net = net or factory.build(NET, 3, (16, 16), seed=0)
     folder.mkdir(exist_ok=True)
-    trainer = Trainer("test", net, image_batches(**changes), loss or label_loss(), Score, recipe(**changes), 0, folder)
-    return net, trainer.fit()
+    own = Trainer("test", net, image_batches(**changes), loss or label_loss(), Score, recipe(**changes), 0, folder)
+    return net, own.fit()
 
 
 def val_accuracy(net: nn.Module) -> float:
@@ -66,6 +71,27 @@ def test_a_run_that_was_stopped_ends_in_the_same_bytes(prepared_folder, changes)
     assert [row | times for row in again] == [row | times for row in history]
 
 
+@pytest.mark.parametrize("share, epochs", [(1e9, [1, 2, 3, 4]), (1e-9, [1, 4])], ids=["cheap", "dear"])
+def test_the_first_and_the_last_epoch_are_kept_and_those_between_where_that_costs_little(
+        prepared_folder, monkeypatch, share, epochs):
+    kept, save = [], trainer.checkpoint.save
+    monkeypatch.setattr(trainer, "SAVING", share)
+    monkeypatch.setattr(trainer.checkpoint, "save",
+                        lambda *state: kept.append(len(state[-1]["history"])) or save(*state))
+    learn(prepared_folder / "w", epochs=4)
+    assert kept == epochs
+
+
+@pytest.mark.parametrize("changes", [{}, {"imbalance": "weighted_sampler"}], ids=["plain", "weighted_sampler"])
+def test_batches_made_ahead_give_the_same_bytes(prepared_folder, monkeypatch, changes):
+    alone, history = learn(prepared_folder / "alone", **changes)
+    monkeypatch.setattr(batches, "prefetch_threads", lambda device: 2)
+    ahead, again = learn(prepared_folder / "ahead", **changes)
+    assert fingerprint(ahead) == fingerprint(alone)
+    times = {"seconds": 0, "cpu_seconds": 0}
+    assert [row | times for row in again] == [row | times for row in history]
+
+
 @pytest.mark.parametrize("damage", ["emptied", "cut", "zeroed", "a flipped bit", "a flipped bit of the hash"])
 def test_a_damaged_checkpoint_is_none(prepared_folder, capsys, damage):
     """The run starts anew, says so in one line, and ends in the same bytes."""
@@ -108,8 +134,33 @@ def test_the_learning_rate_by_hand():
 def test_the_optimizer_is_the_one_that_the_recipe_names():
     net = nn.Linear(2, 2)
     sgd, adamw = (build_optimizer(net, recipe(optimizer=name, learning_rate=0.25)) for name in ("sgd", "adamw"))
-    assert type(sgd) is torch.optim.SGD and sgd.defaults["nesterov"] and sgd.defaults["momentum"] == 0.9
-    assert type(adamw) is torch.optim.AdamW and adamw.defaults["lr"] == sgd.defaults["lr"] == 0.25
+    assert isinstance(sgd, torch.optim.SGD) and sgd.defaults["nesterov"] and sgd.defaults["momentum"] == 0.9
+    assert isinstance(adamw, torch.optim.AdamW) and adamw.defaults["lr"] == sgd.defaults["lr"] == 0.25
+
+
+@pytest.mark.parametrize("name, of_torch", [("sgd", torch.optim.SGD), ("adamw", torch.optim.AdamW)])
+def test_the_optimizer_takes_the_steps_of_torchs_own(name, of_torch):
+    own, other = (nn.Linear(3, 2) for _ in range(2))
+    other.load_state_dict(own.state_dict())
+    first = build_optimizer(own, recipe(optimizer=name, learning_rate=0.25))
+    groups = [group | {"params": [other.weight] if number == 0 else [other.bias]}
+              for number, group in enumerate(first.param_groups)]
+    for optimizer, net in ((first, own), (of_torch(groups), other)):
+        for step in range(3):
+            optimizer.zero_grad()
+            net(torch.arange(6.0).view(2, 3) + step).square().sum().backward()
+            optimizer.step()
+    assert torch.equal(own.weight, other.weight) and torch.equal(own.bias, other.bias)
+
+
+def test_training_imports_no_compiler():
+    code = ("import sys, torch; from training_data import recipe; from stages.training.optim import build_optimizer\n"
+            "net = torch.nn.Linear(2, 2); optimizer = build_optimizer(net, recipe(optimizer='adamw'))\n"
+            "net(torch.ones(1, 2)).sum().backward(); optimizer.step(); optimizer.zero_grad()\n"
+            "sys.exit(str([name for name in ('torch._dynamo', 'torch._inductor') if name in sys.modules]))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"})
+    assert done.stderr.strip() == "[]"
 
 
 def test_all_epochs_may_be_warm_up_and_no_more():
@@ -163,3 +214,22 @@ def test_a_loss_part_that_is_not_finite_stops_with_the_step(prepared_folder):
 
     with pytest.raises(UserError, match=r"taught is nan at epoch 2, step 2 \(learning rate .*lower learning_rate"):
         learn(prepared_folder / "w", broken)
+
+
+def test_a_gpu_is_asked_for_the_loss_every_few_steps_and_the_first_step_that_is_not_finite_is_named():
+    """Its sums are those of a CPU, which is asked at every step."""
+    refused, values = [], torch.rand(READ_EVERY + 5)
+    sums = {kind: LossSums(torch.device(kind), lambda *about: refused.append(about)) for kind in ("cpu", "cuda")}
+    for step, value in enumerate(values):
+        for own in sums.values():
+            own.add({"loss": value, "part": 2 * value}, step, 0.5)
+        if step == 3:
+            assert "loss" in sums["cpu"].sums and not sums["cuda"].sums
+    assert sums["cuda"].values() == sums["cpu"].values() == {
+        "loss": sum(values.tolist()), "part": sum((2 * values).tolist())}
+    assert not refused
+    for step, value in enumerate([1.0, float("inf"), float("nan")]):
+        sums["cuda"].add({"loss": torch.tensor(1.0), "part": torch.tensor(value)}, step, 0.5)
+    assert not refused
+    sums["cuda"].values()
+    assert refused[0] == ("part", float("inf"), 1, 0.5)

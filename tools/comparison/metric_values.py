@@ -16,9 +16,10 @@ SUFFIXES = ("_std", "_low", "_high")  # of what is written into one cell with it
 # Last parts of metrics' names, without _weighted. The last two of HIGHER: val.student and val.int8.
 HIGHER = frozenset({"accuracy", "top5", "balanced_accuracy", "precision", "recall", "f1", "map", "mcc", "miou",
                     "pixel_accuracy", "iou", "deployed", "where_teacher_errs", "gain", "paired_gain", "gap_recovered",
-                    "teacher_agreement", "images_per_s", "student", "int8"})
+                    "teacher_agreement", "images_per_s", "sustained_images_per_s", "student", "int8"})
 LOWER = frozenset({"ece", "brier", "log_loss", "drop", "int8_drop", "p_value", "size_mb", "parameters_m", "latency_ms",
-                   "latency_p95_ms", "peak_memory_mb", "photograph_ms", "cold_start_ms", "photograph_memory_mb"})
+                   "latency_p95_ms", "peak_memory_mb", "photograph_ms", "cold_start_ms", "photograph_memory_mb",
+                   "sustained_p50_ms", "sustained_p95_ms", "sustained_p99_ms", "sustained_slowdown"})
 
 
 class MetricValue(NamedTuple):

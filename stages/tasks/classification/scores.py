@@ -64,7 +64,7 @@ def _log_softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def collect(batches: Iterable[tuple[np.ndarray, np.ndarray]], windows: np.ndarray) -> Predictions:
-    """The predictions from batches (logits, targets) of a split. windows: not needed, an image is one square."""
+    """The predictions from batches (logits, targets) of a split. windows: not needed, an image is one tile."""
     logits, targets = zip(*batches, strict=True)
     return Predictions(np.concatenate(logits), np.concatenate(targets))
 

@@ -1,4 +1,4 @@
-"""Scores of a segmenter. In: logits (N,C,H,W) of squares, targets (N,H,W), < 0: ignored. Out: numbers, which figures.py
+"""Scores of a segmenter. In: logits (N,C,H,W) of tiles, targets (N,H,W), < 0: ignored. Out: numbers, which figures.py
 draws. Squares are joined into test images first.
 """
 
@@ -48,7 +48,7 @@ class Predictions(confusion.Predictions):
 
 
 def collect(batches: Iterable[tuple[np.ndarray, np.ndarray]], windows: np.ndarray) -> Predictions:
-    """The predictions from batches (logits, targets) of a split's squares; windows: int32 (N,5), their places."""
+    """The predictions from batches (logits, targets) of a split's tiles; windows: int32 (N,5), their places."""
     confusions, fine, log_loss, brier, curve, maps, masks = [], np.zeros((3, FINE_BINS)), 0.0, 0.0, 0.0, [], []
     for logits, mask in tiling.assemble_pictures(windows, batches):  # (C,H,W), (H,W)
         classes, valid = len(logits), mask >= 0

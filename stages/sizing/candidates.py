@@ -1,0 +1,89 @@
+"""The students that are worth training: of each depth, stride and stem the widest that keeps to benchmark.budget, and
+the one in params.yaml. In: the budget. Out: rows, each with its measured cost.
+"""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from stages.core.errors import UserError
+from stages.data import prepared
+from stages.deployment.budget import BudgetParams
+from stages.deployment.quantize import QuantizeParams
+from stages.models import factory
+from stages.sizing import measure, space
+from stages.sizing.measure import Cost, Notebook
+from stages.sizing.space import Options, named
+from stages.sizing.table import Row
+
+
+class Demands(NamedTuple):
+    """What a student is held against, and how its file is made."""
+
+    limits: BudgetParams
+    quantize: QuantizeParams
+    threads: int  # of a latency
+
+
+def find(present: factory.NetworkParams, demands: Demands, notes: Notebook,
+         folder: Path) -> tuple[list[Row], list[Row]]:
+    """Those that fit, the present one first, then the slowest first; and the others that were measured.
+
+    folder: for their files. Raises UserError where none fits.
+    """
+    measured: dict[str, Row] = {}
+
+    def fits(options: Options) -> bool:
+        network = present.model_copy(update={"options": options, "weights": "none"})
+        count = measure.parameters(network)
+        if count / 1e6 > (demands.limits.size_mb or math.inf) and options != present.options:
+            return False  # which needs no file to know: a parameter takes a byte at least
+        name, path = named(options), folder / f"{named(options)}.onnx"
+
+        def cost() -> Cost:
+            measure.write_file(network, demands.quantize, path)
+            return measure.costs({name: path}, demands.threads)[name]
+
+        own = Cost(*notes.get(f"cost of {name}", cost))
+        measured[name] = Row(options, count, start(present, options), own, [],
+                             measure.missed(own, demands.limits))
+        return not measured[name].note
+
+    fits(present.options)
+    families = space.families(present.model, present.options)
+    best = [named(options) for family in tqdm(families, "search", unit="family", disable=None)
+            if (options := space.widest(family, fits))]
+    wanted = dict.fromkeys([named(present.options), *best])
+    rows = [row for row in measured.values() if row.note or named(row.options) not in wanted]
+    others = [row if row.note else row._replace(note="a wider one fits") for row in rows]
+    chosen = list(_again([measured[name] for name in wanted if not measured[name].note], demands, notes, folder))
+    others += [row for row in chosen if row.note]
+    fitting = sorted((row for row in chosen if not row.note),
+                     key=lambda row: (row.options != present.options, -row.cost.latency_ms))
+    if not fitting:
+        least = min(others, key=lambda row: row.cost.latency_ms)
+        raise UserError(f"none of the {len(others)} students that were measured keeps to benchmark.budget in "
+                        f"params.yaml; the fastest ({named(least.options)}) misses {least.note}; raise the limit, or "
+                        "set student.options to a smaller network to search around")
+    return fitting, others
+
+
+def _again(rows: list[Row], demands: Demands, notes: Notebook, folder: Path) -> Iterator[Row]:
+    """Those that fit, measured in turns, so that their latencies compare; a note where one misses after all."""
+    files = {named(row.options): folder / f"{named(row.options)}.onnx" for row in rows}
+    costs = notes.get("costs in turns", lambda: measure.costs(files, demands.threads))
+    for row, cost in zip(rows, costs.values(), strict=True):
+        yield row._replace(cost=Cost(*cost), note=measure.missed(Cost(*cost), demands.limits))
+
+
+def start(present: factory.NetworkParams, options: Options) -> str:
+    """student.weights of a student with these options: the present one's where they fit, else none."""
+    try:
+        factory.build(present.model_copy(update={"options": options}), len(prepared.classes()), prepared.image_size(),
+                      seed=0)
+    except UserError:
+        return "none"
+    return present.weights
