@@ -64,5 +64,5 @@ def test_a_damaged_part_and_what_follows_are_made_anew(tmp_path, capsys, damage)
 
 def test_without_a_backbone_there_are_no_features(tmp_path):
     found = Inspected(tmp_path, 3)
-    found.add((looked_at(number)._replace(square=None) for number in range(3)), None)
+    found.add((looked_at(number)._replace(small=None) for number in range(3)), None)
     assert len([*found.rows()]) == 3 and not list(tmp_path.glob("features*"))
