@@ -223,7 +223,8 @@ CASES = {
                     "speed.int8.sustained_p99_ms": 9.0, "speed.int8.sustained_slowdown": 1.254}, [
         "| under sustained load, images/s |  |  |  | 480 |  | |",
         "| under sustained load, 99th percentile, ms |  |  |  | 9.000 |  | |",
-        "| last fifth / first fifth |  |  |  | 1.25 |  | |", "single images for 60 seconds without a pause"], []),
+        "| under sustained load, last fifth / first fifth |  |  |  | 1.25 |  | |",
+        "single images for 60 seconds without a pause"], []),
     "not under load": (dict.fromkeys(f"speed.int8.sustained_{name}" for name in (
         "images_per_s", "p50_ms", "p95_ms", "p99_ms", "slowdown")), [], ["ustained load", "last fifth"]),
     "correlated": ({"settings.distill.loss": "dist"}, [
@@ -250,7 +251,7 @@ CASES = {
                       "pictures": {"classes.png": "c.png", "confusion.png": "m.png"}}, [
         "| c0 | 50.0 | 12.3 | 100.0 | 10 |", "`plots/test/classes.csv` has all of them.",
         "(a row is an actual class; with so many, those that it confuses most):",
-        "Precision and recall of each class, the weakest of them:"], ["| c10 |"]),
+        "Precision and recall of each class that occurs, where there are more than 50 the weakest:"], ["| c10 |"]),
     "all equally weak": ({"each_class": rows(a=80.0, b=80.0)}, [], ["does worst on", "**More examples"]),
     "weakest, but above the whole": ({"quality.int8.f1": 79.0}, ["does worst on dog"], ["**More examples"]),
     "weakest, taken for two": ({"confused": [

@@ -1,6 +1,7 @@
 """`python -m stages.search` on small made-up data: what it prints, writes and applies, and how it goes on."""
 
 import contextlib
+import math
 import sys
 
 import pytest
@@ -14,6 +15,7 @@ from stages.core.files import read_csv, read_json
 from stages.models import factory
 from stages.setup import measuring, presets
 from stages.sizing import measure, space, trials
+from stages.training import trainer
 
 PRESENT = {"depth": 8, "width": 8, "stride": 2}
 SETTINGS = {"split.image_size": 16, "student.options": PRESENT, "teacher.options": PRESENT,
@@ -108,13 +110,14 @@ def test_it_goes_on_where_it_was_stopped_and_tells_the_same(ready, monkeypatch, 
     (ready.folder / "metrics/search.json").unlink()
     train_epoch, epochs = trials.student.Trainer.train_epoch, []
 
-    def stop(trainer, epoch, bar):
+    def stop(own, epoch, bar):
         epochs.append(epoch)
         if len(epochs) == 7:
             raise KeyboardInterrupt
-        return train_epoch(trainer, epoch, bar)
+        return train_epoch(own, epoch, bar)
 
     monkeypatch.setattr(trials.student.Trainer, "train_epoch", stop)
+    monkeypatch.setattr(trainer, "SAVING", math.inf)  # a checkpoint after each epoch
     with pytest.raises(KeyboardInterrupt):
         run(ready)
     monkeypatch.setattr(measure, "costs", None)
@@ -143,7 +146,7 @@ def test_where_one_alone_fits_nothing_is_trained(ready, monkeypatch, capsys):
     run(ready)
     table = read_csv(ready.folder / "plots/search.csv")
     assert [(row["width"], row["note"]) for row in table] == [
-        ("4", "the only one to choose"), ("8", "in params.yaml now; latency, ms: 0.21"), ("16", "latency, ms: 0.42")]
+        ("4", "the only one that fits"), ("8", "in params.yaml now; latency, ms: 0.21"), ("16", "latency, ms: 0.42")]
 
 
 def test_what_is_missing_is_one_line(ready):

@@ -38,7 +38,7 @@ def test_of_equals_the_faster_leads():
 
 def test_without_training_there_is_one_to_choose():
     assert [row.note for row in table.ranked([row(16, 0.3), row(8, 0.1)], [], [], [], {})] == [
-        "the only one to choose", "no time to train it"]
+        "the widest that fits; nothing was trained", "no time to train it"]
 
 
 def test_the_front_compares_by_the_last_rung_that_both_reached(rows):
