@@ -9,17 +9,17 @@ from stages.core.errors import UserError
 from stages.models import factory
 from stages.setup.rules import ENCODER, STARTED_SIZE, STUDENT, Weights, student_options
 
-FIRST = "mobilenet_v2"  # of several files: small, quick to fine-tune
+FIRST = "mobilenet_v2"  # small, quick to fine-tune, a good teacher
 STUDENT_FILE = f"small_resnet_{STUDENT['depth']}_{STUDENT['width']}.safetensors"
 CLASSES, SIZE = 2, (96, 96)  # of the networks that are built to see whether weights fit
 SECONDS = 5  # to wait for an answer
 
 
 def teacher(task: str) -> Weights | None:
-    """A file that is named like an architecture of torchvision and fits it; else EfficientNet-Lite0's ImageNet weights,
-    which are in a package.
+    """A file that is named like an architecture of torchvision and fits it; else MobileNetV2's ImageNet weights, whose
+    students were the best (benchmarks/RESULTS.md), if they can be had; else EfficientNet-Lite0's, which are in a package.
 
-    task segmentation: what fits the encoder of a U-Net, or MobileNetV2's ImageNet weights if they can be had.
+    task segmentation: what fits the encoder of a U-Net, for which there are none in the package.
     """
     from torchvision import models
 
@@ -35,9 +35,9 @@ def teacher(task: str) -> Weights | None:
     if found:
         architecture = FIRST if FIRST in found else next(iter(found))
         return Weights("torchvision", architecture, found[architecture])
-    if task == "classification":
-        return Weights("timm", efficientnet_lite.ARCHITECTURE, "imagenet")
-    return Weights("torchvision", FIRST, "imagenet") if can_be_had(FIRST) else None
+    if can_be_had(FIRST):
+        return Weights("torchvision", FIRST, "imagenet")
+    return Weights("timm", efficientnet_lite.ARCHITECTURE, "imagenet") if task == "classification" else None
 
 
 def student() -> str:
