@@ -17,7 +17,8 @@ SECONDS = 5  # to wait for an answer
 
 def teacher(task: str) -> Weights | None:
     """A file that is named like an architecture of torchvision and fits it; else MobileNetV2's ImageNet weights, whose
-    students were the best (benchmarks/RESULTS.md), if they can be had; else EfficientNet-Lite0's, which are in a package.
+    students were the best (benchmarks/RESULTS.md), if they can be had; else EfficientNet-Lite0's, which are in a
+    package.
 
     task segmentation: what fits the encoder of a U-Net, for which there are none in the package.
     """
