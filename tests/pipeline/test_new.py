@@ -25,14 +25,14 @@ RATES = Rates(*[0.001] * len(Rates._fields))
 
 @pytest.fixture
 def setup(project, monkeypatch, capsys):
-    """`make new` in a project that has the default params.yaml; steps are not measured, and there are no weights.
+    """`make new` in a project that has the default params.yaml; steps are not measured, nothing can be downloaded.
     Returns what it printed.
     """
     (project.folder / "params.yaml").write_text(presets.text("digits"))
     monkeypatch.setattr(measuring, "measure", lambda *_: RATES)
     monkeypatch.setattr(measuring, "bf16_gain", lambda *_: 1.5)
     monkeypatch.setattr(measuring.Stopwatch, "busy", 1.0)
-    monkeypatch.setattr(weights, "teacher", lambda task: None)
+    monkeypatch.setattr(weights, "can_be_had", lambda architecture: False)
 
     def run(*arguments: str) -> str:
         capsys.readouterr()
@@ -70,7 +70,7 @@ def test_an_archive_becomes_a_run(project, setup):
     assert written["report"] == {
         "title": "My pets, distilled", "licence": "other", "provenance": "Not stated.", "out_of_scope": "Not stated.",
         "intended": "Telling apart images of cat and dog.", "pictures": False}
-    assert written["student_training"]["epochs"] == 300 and written["teacher"]["mode"] == "scratch"
+    assert written["student_training"]["epochs"] == 300 and written["teacher"]["mode"] == "finetune"
     assert written.keys() == set(params.SECTIONS)
     text = (project.folder / "params.yaml").read_text()
     assert "# The size nearest to the images' median short side, 40 px.\n  image_size: 32      " in text
@@ -126,7 +126,7 @@ def test_oblong_pictures(project, setup):
 
 
 def test_a_student_that_starts_from_weights(project, setup, monkeypatch):
-    monkeypatch.setattr(weights, "student", lambda options: "small.safetensors" if options["stride"] == 4 else "")
+    monkeypatch.setattr(weights, "student", lambda: "small.safetensors")
     pack(project.source / "a.zip", photographs(10, "cat", "dog", size=(64, 64)))
     assert "student.weights: whether small.safetensors may be used" in setup("a.zip")
     assert project.params()["student"]["weights"] == "small.safetensors"
@@ -225,7 +225,7 @@ def test_by_itself(project: Project):
     options = {"TORCH_HOME": str(project.folder), "http_proxy": "http://localhost:9", "https_proxy": "http://localhost:9"}
     done = project.run("new", arguments=("a.zip",), env=options)
     assert done.returncode == 0, done.stderr
-    assert "make will take about" in done.stdout and "teacher.weights: none are in data/weights/" in done.stdout
+    assert "make will take about" in done.stdout and "teacher.weights: imagenet" in done.stdout
     assert project.params()["split"]["image_size"] == 32 and not Path(project.folder, ".work/new").exists()
     wrong = project.run("new", arguments=("b.zip",))
     assert wrong.returncode == 1 and wrong.stderr.startswith("new: there is no 'b.zip'")

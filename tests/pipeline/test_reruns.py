@@ -41,6 +41,7 @@ PARAMS_RERUN = {
     "scan": SCAN_ON,
     "clean": CLEAN_ON,
     "split": SPLIT_ON,
+    "training": f"train_baseline {TEACHER_ON}",
     "teacher": TEACHER_ON,
     "teacher_training": TEACHER_ON,
     "targets": TARGETS_ON,

@@ -118,7 +118,7 @@ def test_the_teacher_is_as_good_in_the_cache_as_alone(run, monkeypatch):
     teacher = factory.load(factory.TeacherParams(**run.params()["teacher"]), Path("models/teacher.safetensors"), 10)
     alone = []
     with torch.inference_mode():
-        for images, labels, _ in batches.in_order("train", torch.device("cpu")):
+        for images, labels, *_ in batches.in_order("train", torch.device("cpu")):
             alone.append((teacher(images).argmax(1) == labels).numpy())
     count = len(prepared.targets("train"))
     cached = np.load(teacher_logits.LOGITS)[0, :count].argmax(1) == prepared.targets("train")
