@@ -10,7 +10,7 @@ and EPYC have AVX2 and no VNNI, Nehalem has neither. Each other Python is tried 
 onnxruntime, OpenVINO, OpenCV, tract, ncnn; one may be a whole command, as in "qemu-aarch64 -L DEBIAN
 DEBIAN/usr/bin/python3" for the folder of an arm64 Debian.
 
-right: the accuracy, or the mean IoU of the squares, is this machine's within 0.2 points; wrong; refuses, with what it
+right: the accuracy, or the mean IoU of the tiles, is this machine's within 0.2 points; wrong; refuses, with what it
 says below the table. Exit status 1 if a processor named here, which runs the same onnxruntime as this machine, is not
 right.
 """
