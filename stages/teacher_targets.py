@@ -71,9 +71,7 @@ def write_logits(teacher: nn.Module, images: augmentation.ImageArrays, targets: 
     # Whole chunks are sealed: each is computed as it was the first time, so that the bytes agree.
     ends = itertools.accumulate((2 * len(rows) * math.prod(one) for _, rows in chunks), initial=len(header))
     done = list(ends).index(begun.size or len(header))
-    if len(set(ranks.numbers(done))) > 1:  # which also waits until all have seen where the file ends
-        raise errors.UserError("teacher_targets: the processes don't see the same files in .work/; run them in one "
-                               "folder that all machines share")
+    ranks.check_same(done, "logits", path.parent)  # and all have seen where the file ends
     contents = (next(teacher_logits.logits(teacher, images, rows, targets, augment, number)).tobytes()
                 for number, rows in tqdm(chunks[done:], desc="teacher_targets", unit="batch", disable=None))
     if ranks.is_main():

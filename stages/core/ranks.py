@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from datetime import timedelta
+from pathlib import Path
 
 from stages.core.errors import UserError, one_line, out_of_memory
 
@@ -139,6 +140,15 @@ def numbers(own: float) -> list[float]:
 def barrier() -> None:
     """Wait until all processes are here."""
     numbers(0.0)
+
+
+def check_same(number: int, what: str, folder: Path) -> None:
+    """Wait until all processes are here, each with how far its files in a folder reach. Raises UserError, in all of
+    them, where these numbers differ: their machines don't share the folder. what: the files, in the plural.
+    """
+    if len(set(numbers(number))) > 1:
+        raise UserError(f"the processes find different {what} in {folder}: several machines need one folder that they "
+                        "share")
 
 
 @contextmanager

@@ -122,9 +122,7 @@ class Trainer:
         A checkpoint that is damaged counts as none.
         """
         best, history = self._restore_own()
-        if len(set(ranks.numbers(len(history)))) > 1:
-            raise UserError(f"the processes find different checkpoints in {self.checkpoint.parent}: several machines "
-                            "need one folder that they share")
+        ranks.check_same(len(history), "checkpoints", self.checkpoint.parent)
         return best, history
 
     def _restore_own(self) -> tuple[dict[str, torch.Tensor], History]:
