@@ -5,6 +5,7 @@ Every network is wrapped in `Normalised`: images stay uint8 up to the model, so 
 
 import functools
 import json
+import math
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -25,6 +26,7 @@ from stages.models.pretrained import IMAGENET
 CENTRED = ((128.0,) * 3, (64.0,) * 3)
 NORMALISATION = "normalisation"  # its key in the metadata of a safetensors file
 TEACHER = Path("models/teacher.safetensors")
+SMALL = 64**2  # pixels of an image that a network is tried on for less than describing it takes
 WEIGHTS = Path("data/weights")  # dvc.yaml names the file in it that a stage starts from
 
 
@@ -123,8 +125,9 @@ def count(network: nn.Module) -> int:
 
 @torch.no_grad()
 def outline(params: NetworkParams, classes: int, size: tuple[int, int]) -> tuple[nn.Module, tuple[int, ...]] | None:
-    """The bare network without memory for its weights, and the shape of its logits for two images (H, W); None for an
-    architecture that computes with the weights themselves.
+    """The bare network, and the shape of its logits for two images (H, W); None for an architecture that computes with
+    the weights themselves. Weights have no memory, and nothing is computed, but for small images: to run a network
+    without, torch imports its compiler, which takes 3 s.
 
     Raises UserError as `build`, and where the weights that `params` names are not there.
     """
@@ -133,7 +136,7 @@ def outline(params: NetworkParams, classes: int, size: tuple[int, int]) -> tuple
     elif params.weights != "none" and not (WEIGHTS / params.weights).is_file():
         raise _not_found(WEIGHTS / params.weights)
     try:
-        with torch.device("meta"):
+        with torch.device("cpu" if math.prod(size) <= SMALL else "meta"):
             network = Normalised(_bare(params, classes), *CENTRED)
             return network.net, _check_size(network, params, size)
     except NotImplementedError:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import Project
 from PIL import Image
+from sklearn import datasets
 from sources import done
 
 from stages.data import builtin
@@ -52,24 +53,26 @@ def test_no_digit_of_a_scene_can_be_told_from_another_by_brightness(scenes):
     assert max(ink) - min(ink) < 10 and min(ink) > pictures[masks == 0].mean() + 60
 
 
+def test_the_digits_are_those_of_the_library():
+    digits, (images, labels) = datasets.load_digits(), builtin._source()
+    assert (images == np.rint(digits.images * (255 / 16))).all() and (labels == digits.target).all()
+
+
 @pytest.mark.slow
 def test_digits_of_one_split_are_used_in_no_other(monkeypatch):
-    from sklearn import datasets
-    from sklearn.utils import Bunch
-
-    digits = datasets.load_digits()
-    pools = builtin.division(digits.target)
+    images, labels = builtin._source()
+    pools = builtin.division(labels)
     assert sorted(np.concatenate(list(pools.values()))) == list(range(1797))
     for name, pool in pools.items():
-        share = np.bincount(digits.target[pool]) / np.bincount(digits.target)
+        share = np.bincount(labels[pool]) / np.bincount(labels)
         assert np.abs(share - {"train": 0.7, "val": 0.1, "test": 0.2}[name]).max() < 0.02
     # With no ink on those of the other splits, a scene still shows all its digits; with no ink on its own, none.
     monkeypatch.setattr(builtin, "SCENES", {"train": 10, "val": 10, "test": 10})
     for split, pool in pools.items():
         for inked in (True, False):
-            blank = digits.images.copy()
+            blank = images.copy()
             blank[np.isin(np.arange(1797), pool) != inked] = 0
-            monkeypatch.setattr(datasets, "load_digits", lambda blank=blank: Bunch(images=blank, target=digits.target))
+            monkeypatch.setattr(builtin, "_source", lambda blank=blank: (blank, labels))
             masks = decoded(dict(builtin.digit_scenes()), split, "masks")
             assert (masks.max((1, 2)) > 0).all() == inked and (masks > 0).any() == inked
 

@@ -42,6 +42,11 @@ def test_an_outline_has_the_shapes_and_no_memory():
     assert factory.outline(unet(depth=2, width=4), 5, (24, 32))[1] == (2, 5, 24, 32)
 
 
+def test_small_images_are_really_computed():
+    network, shape = factory.outline(NET, 7, (64, 64))
+    assert shape == (2, 7) and not any(value.is_meta for value in network.state_dict().values())
+
+
 def test_an_outline_finds_what_building_would(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for wrong, words in ((unet(depth=6, width=4), "can't take images of 16×16"),
@@ -58,4 +63,4 @@ def test_an_outline_finds_what_building_would(monkeypatch, tmp_path):
 def test_a_network_that_computes_with_its_weights_has_no_outline():
     regnet = factory.NetworkParams(model="torchvision", weights="none",
                                    options={"architecture": "regnet_x_400mf", "stem": "standard"})
-    assert factory.outline(regnet, 3, (64, 64)) is None
+    assert factory.outline(regnet, 3, (64, 96)) is None
