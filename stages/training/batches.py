@@ -6,6 +6,7 @@ In: the prepared arrays. Out: `Batch`, the same ones for the same seed and epoch
 import math
 from collections.abc import Iterator
 from functools import partial
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -31,9 +32,16 @@ class Batch(NamedTuple):
     teacher_logits: torch.Tensor | None = None  # float16 (B,C,*S), or every stride-th row and column of it
     total: int = 0  # rows of the whole batch, of which these are this process's share
 
+    def split(self, rows: int) -> Iterator["Batch"]:
+        """In batches of so many rows."""
+        logits = repeat(None) if self.teacher_logits is None else self.teacher_logits.split(rows)
+        return map(Batch, self.images.split(rows), self.labels.split(rows), logits)
+
 
 class Batches:
     """The order of samples, epoch by epoch. Subclasses make batches of them."""
+
+    together = 1  # steps whose batches are made at once, the same ones as one by one
 
     def __init__(self, samples: int, labelled: int, recipe: Recipe, seed: int, weights: np.ndarray | None = None,
                  threads: int = 0):
@@ -56,8 +64,10 @@ class Batches:
         order = (rng.permutation(self.seed, number, self.samples)[:count] if self.weights is None
                  else rng.weighted_sample(self.weights, self.seed, number, count))
         shares = order.reshape(self.steps, self.size)[:, ranks.share(self.size)]
-        for batch in parallel.prefetch(partial(self.batch, epoch=number), shares, self.threads):
-            yield batch._replace(total=self.size)
+        several = (shares[step:step + self.together].ravel() for step in range(0, self.steps, self.together))
+        for made in parallel.prefetch(partial(self.batch, epoch=number), several, self.threads):
+            for batch in made.split(shares.shape[1]):
+                yield batch._replace(total=self.size)
 
     def batch(self, samples: np.ndarray, epoch: int) -> Batch:
         raise NotImplementedError
@@ -85,6 +95,8 @@ class ImageBatches(Batches):
         self.labels, self.device, self.teacher = prepared.targets("train"), device, teacher
         self.on_gpu = DeviceImages(self.images, device, room(device)) if device.type == "cuda" else None
         super().__init__(len(self.images), len(self.labels), recipe, seed, weights, prefetch_threads(device))
+        if device.type == "cpu":  # of small images, what a batch takes is mostly that of the calls
+            self.together = max(1, augmentation.CHUNK_PIXELS // (self.size * math.prod(self.images.size)))
 
     def epoch(self, number: int) -> Iterator[Batch]:
         if self.teacher:

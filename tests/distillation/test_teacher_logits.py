@@ -61,6 +61,22 @@ def test_the_logits_are_those_of_the_pixels_that_the_student_sees(teacher_of, mo
     assert len(distinct) == {"clean": 6, "views": 4, "online": 6}[mode]  # a draw of mirrors, a view, an epoch
 
 
+@pytest.mark.parametrize("mode", ["clean", "views", "online"])
+def test_batches_made_together_are_those_made_one_by_one(teacher_of, mode):
+    teacher = teacher_of(mode)
+    data = ImageBatches(recipe(augment=teacher.augment.model_dump()), 3, CPU, None, teacher.images, teacher)
+    assert data.together == 64  # of 16×16 pixels, eight in each
+
+    def epoch(together: int) -> list:
+        data.together = together
+        return list(data.epoch(2))
+
+    for one, other in zip(epoch(1), epoch(4), strict=True):  # six batches: four, then two
+        assert one.total == other.total == 8 and one.images.stride() == other.images.stride()
+        assert all(torch.equal(getattr(one, name), getattr(other, name))
+                   for name in ("images", "labels", "teacher_logits"))
+
+
 def test_the_teacher_stays_as_it_is(prepared_folder):
     """Frozen where it is loaded: no gradients, its BatchNorm and dropout at rest, whatever is done with it."""
     net = factory.build(NET, 3, (16, 16), seed=1)
