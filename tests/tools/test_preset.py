@@ -19,7 +19,7 @@ def test_an_edited_file_is_kept(tmp_path, monkeypatch, capsys):
     preset.write("digits", force=False)
     assert capsys.readouterr().out.endswith("params.yaml is now the preset digits:\n" + presets.about("digits"))
     assert file.read_text() == presets.text("digits")
-    edited = file.read_text().replace("epochs: 120", "epochs: 121")
+    edited = file.read_text().replace("epochs: 70", "epochs: 71")
     file.write_text(edited)
     with pytest.raises(UserError, match=r"^params.yaml has been edited; .*FORCE=1"):
         preset.write("scenes", force=False)
