@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.core.errors import UserError, one_line
+from stages.models.pretrained import IMAGENET
 
 SIDE = 32  # height and width of a thumbnail
 CELL, BINS = 4, 9  # pixels, height and width; orientations of an edge, over half a turn
@@ -19,8 +20,6 @@ COLOURS = 8  # height and width of the downscaled picture that gives the colours
 WIDTH = 4 * BINS * (SIDE // CELL - 1) ** 2 + 3 * COLOURS**2  # 1956
 BATCH = 512  # thumbnails at a time: bounds memory
 WEIGHTS = Path("data/weights")
-# Mean and deviation of torchvision's ImageNet weights, on the 0–255 scale.
-IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 AUXILIARY = ("googlenet", "inception_v3")  # architectures with further heads, used in training only
 
 
