@@ -12,6 +12,7 @@ from tqdm import tqdm
 from stages.core import errors, files, params, workdir
 from stages.core.errors import UserError
 from stages.data import archive, builtin, download
+from stages.data.members import Member
 
 SOURCE = Path("data/source")
 HTTP = ("http://", "https://")
@@ -57,7 +58,7 @@ def main() -> None:
     limit = int(data.max_unpacked_gb * 1e9)
     with workdir.folder("fetch", [data.source, data.sha256], []) as scratch:
         if data.source in builtin.SETS:
-            members = (archive.Member(path, len(content), partial(io.BytesIO, content))
+            members = (Member(path, len(content), partial(io.BytesIO, content))
                        for path, content in builtin.SETS[data.source]())
             archive.write(archive.RAW, data.source, members, limit)
             return

@@ -5,13 +5,13 @@ Both kinds together (`np.hstack`) find wrong labels better than a backbone alone
 """
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from stages.core.errors import UserError, one_line
+from stages.core.pretrained import IMAGENET, imagenet_weights
 
 SIDE = 32  # height and width of a thumbnail
 CELL, BINS = 4, 9  # pixels, height and width; orientations of an edge, over half a turn
@@ -19,8 +19,6 @@ COLOURS = 8  # height and width of the downscaled picture that gives the colours
 WIDTH = 4 * BINS * (SIDE // CELL - 1) ** 2 + 3 * COLOURS**2  # 1956
 BATCH = 512  # thumbnails at a time: bounds memory
 WEIGHTS = Path("data/weights")
-# Mean and deviation of torchvision's ImageNet weights, on the 0–255 scale.
-IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 AUXILIARY = ("googlenet", "inception_v3")  # architectures with further heads, used in training only
 
 
@@ -117,19 +115,13 @@ def _network(architecture: str):
 def _load_weights(architecture: str, weights: str) -> tuple[dict, tuple]:
     """A state dict, and the mean and deviation of the images that it was trained on."""
     from safetensors import SafetensorError, safe_open
-    from torchvision import models
 
     from stages.core import efficientnet_lite
 
     if weights == "imagenet" and architecture == efficientnet_lite.ARCHITECTURE:
         return efficientnet_lite.state(), efficientnet_lite.NORMALISATION
     if weights == "imagenet":
-        try:
-            best = models.get_model_weights(architecture).DEFAULT
-            return best.get_state_dict(progress=sys.stderr.isatty(), check_hash=True, weights_only=True), IMAGENET
-        except (OSError, RuntimeError) as error:
-            raise UserError(f"ImageNet weights of {architecture} can't be downloaded ({one_line(error)}); connect this "
-                            "machine, or set scan.weights in params.yaml to a local .safetensors file") from None
+        return imagenet_weights(architecture), IMAGENET
     try:
         with safe_open(WEIGHTS / weights, framework="pt") as file:
             normalisation = (file.metadata() or {}).get("normalisation")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageFilter
 
-from stages.data.decode import strips
+from stages.data.colour import strips
 
 # cleanvision's names, which its scores require; and `grey`: 1 if red, green and blue are equal.
 COLUMNS = ("brightness_perc_5", "brightness_perc_99", "entropy", "blurriness", "blurriness_grayscale_std", "grey")

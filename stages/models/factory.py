@@ -20,7 +20,7 @@ from torch import nn
 from stages.core import plugins, ranks
 from stages.core.errors import UserError, one_line
 from stages.core.params import Section, parse
-from stages.models.pretrained import IMAGENET
+from stages.core.pretrained import IMAGENET
 
 # Mean and standard deviation on the 0–255 scale: they make int8's first step the identity on uint8.
 CENTRED = ((128.0,) * 3, (64.0,) * 3)

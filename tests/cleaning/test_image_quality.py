@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter
 from sources import saved
 
 from stages.cleaning import image_quality
-from stages.data import decode as decoding
+from stages.data import colour
 from stages.data.decode import decode
 
 
@@ -93,7 +93,7 @@ def test_measures_do_not_depend_on_the_strips(monkeypatch):
     pixels = np.asarray(clouds(4, (37, 29)))
     whole = image_quality.measure(pixels)
     for strip in (1, 37 * 5):
-        monkeypatch.setattr(decoding, "STRIP", strip)
+        monkeypatch.setattr(colour, "STRIP", strip)
         assert image_quality.measure(pixels) == whole
 
 

@@ -12,7 +12,8 @@ from sources import pack, two_classes
 
 from stages import new
 from stages.core.errors import UserError
-from stages.data import archive
+from stages.data import archive, members
+from stages.data.members import Member
 from stages.setup.source import Source
 
 
@@ -132,7 +133,7 @@ def test_memory_that_a_damaged_header_claims_is_no_want_of_memory():
         raise MemoryError  # as lzma does for a dictionary of 4 GB
 
     with pytest.raises(UserError, match=r"^a\.zip: 'cat/a\.jpg' asks for more memory than there is, or is broken"):
-        archive.read(Path("a.zip"), archive.Member("cat/a.jpg", 9, claim))
+        archive.read(Path("a.zip"), Member("cat/a.jpg", 9, claim))
 
 
 @pytest.mark.parametrize("damaged", [flipped(WHOLE, 80), encrypted(WHOLE), misnamed(WHOLE), far_away(WHOLE), b""])
@@ -222,13 +223,13 @@ def test_wrong_download_is_not_kept(project, fails, serve):
 
 def test_a_member_larger_than_any_picture(project, fails, monkeypatch):
     """By what the archive claims, and by what comes out where it claims less."""
-    monkeypatch.setattr(archive, "LARGEST_MEMBER", 5000)
+    monkeypatch.setattr(members, "LARGEST_MEMBER", 5000)
     pack(project.source / "a.zip", two_classes(2) | {"cat/large.png": bytes(6000)})
     project.set("data.source", "a.zip")
     fails("fetch", "a.zip", "'cat/large.png'", "unpacks to more than 5e-06 GB", "take it out")
-    members = [archive.Member("cat/large.png", 10, lambda: io.BytesIO(bytes(6000)))]
+    understated = [Member("cat/large.png", 10, lambda: io.BytesIO(bytes(6000)))]
     with pytest.raises(UserError, match=r"'cat/large.png' unpacks to more"):
-        archive.write(project.folder / "raw.zip", "a.zip", members, 10**9)
+        archive.write(project.folder / "raw.zip", "a.zip", understated, 10**9)
     assert not (project.folder / "raw.zip").exists()
 
 

@@ -6,7 +6,7 @@ from PIL import Image
 from sources import saved
 from strange import corpus
 
-from stages.data import decode as decoding
+from stages.data import colour
 from stages.data.decode import Unreadable, decode
 
 
@@ -27,7 +27,7 @@ def test_every_mode_is_converted_in_strips_as_in_one_piece(mode, monkeypatch):
     content = saved(images()[mode], "TIFF")
     expected = decode(content)
     for pixels in (1, 100):
-        monkeypatch.setattr(decoding, "STRIP", pixels)
+        monkeypatch.setattr(colour, "STRIP", pixels)
         assert np.array_equal(decode(content), expected)
 
 
@@ -39,5 +39,5 @@ def test_every_kind_of_file_is_converted_in_strips_as_in_one_piece(monkeypatch):
         except Unreadable:
             continue
         with monkeypatch.context() as context:
-            context.setattr(decoding, "STRIP", 50)
+            context.setattr(colour, "STRIP", 50)
             assert np.array_equal(decode(file.content), expected), kind

@@ -21,7 +21,10 @@ class Options(Section):
 
 def build(options: Options, classes: int, pretrained: bool) -> nn.Module:
     """In: float (N,3,H,W). Out: logits (N,C)."""
-    return resize_input(_create(options.architecture, num_classes=classes), options.input_size)
+    import timm
+
+    _check_known(options.architecture)
+    return resize_input(timm.create_model(options.architecture, num_classes=classes), options.input_size)
 
 
 def imagenet(options: Options) -> tuple[dict[str, torch.Tensor], Normalisation]:
@@ -32,11 +35,12 @@ def imagenet(options: Options) -> tuple[dict[str, torch.Tensor], Normalisation]:
         return efficientnet_lite.state(), efficientnet_lite.NORMALISATION
     import timm
 
-    if timm.is_model(options.architecture) and not timm.is_model_pretrained(options.architecture):
+    _check_known(options.architecture)
+    if not timm.is_model_pretrained(options.architecture):
         raise UserError(f"params.yaml: timm has no pre-trained weights of {options.architecture}; set weights to none, "
                         "or take another architecture")
     try:
-        net = _create(options.architecture, pretrained=True)
+        net = timm.create_model(options.architecture, pretrained=True)
     except Exception as error:  # the client of timm's hub has errors of its own, which are no OSError
         raise UserError(f"timm's ImageNet weights of {options.architecture} can't be had ({one_line(error)}); connect "
                         "this machine, set weights in params.yaml to a local .safetensors file, or take "
@@ -45,10 +49,9 @@ def imagenet(options: Options) -> tuple[dict[str, torch.Tensor], Normalisation]:
     return net.state_dict(), (mean, deviation)
 
 
-def _create(architecture: str, **options) -> nn.Module:
+def _check_known(architecture: str) -> None:
     import timm
 
     if not timm.is_model(architecture):
         raise UserError(f"params.yaml: architecture {architecture!r} is unknown to timm; some that it knows: "
                         f"{efficientnet_lite.ARCHITECTURE}, mobilenetv4_conv_small, resnet18d")
-    return timm.create_model(architecture, **options)

@@ -6,8 +6,8 @@ from torch import nn
 
 from stages.core.errors import UserError
 from stages.core.params import Section, sides
+from stages.core.pretrained import IMAGENET, imagenet_weights
 from stages.models.layers import resize_input
-from stages.models.pretrained import IMAGENET, imagenet_weights
 
 AUXILIARY = ("googlenet", "inception_v3")
 

@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from stages.core.errors import UserError
 from stages.core.params import Section
-from stages.models.pretrained import IMAGENET, imagenet_weights
+from stages.core.pretrained import IMAGENET, imagenet_weights
 
 
 class Options(Section):

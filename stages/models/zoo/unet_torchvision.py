@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from stages.core.errors import UserError
 from stages.core.params import Section
+from stages.core.pretrained import IMAGENET, imagenet_weights
 from stages.models.layers import conv_bn_relu, init_convolutions
-from stages.models.pretrained import IMAGENET, imagenet_weights
 
 TRIAL_SIZE = 64  # pixels of the picture that shows where an encoder shrinks it
 

@@ -14,7 +14,8 @@ import numpy as np
 from stages.core import params
 from stages.core.errors import UserError
 from stages.data.annotations import outlines
-from stages.data.decode import OtherKind, Unreadable, decode_mask, strips
+from stages.data.colour import strips
+from stages.data.decode import OtherKind, Unreadable, decode_mask
 from stages.data.large_pictures import LARGE
 from stages.data.prepared import IGNORED
 from stages.data.sample import AND
