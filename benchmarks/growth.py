@@ -1,6 +1,6 @@
 """How time and memory of the data stages and of the scoring grow with the images and the classes of a set.
 
-    python -m benchmarks.growth [--images 1000 10000] [--classes 10 400 1000] [--run CLASSES [--each 30]]
+    python -m benchmarks.growth [--images 1000 10000] [--classes 10 400 1000] [--run CLASSES [--each 10]]
 
 Needs no data set: benchmarks/shapes.py makes one of each size. Out: a Markdown table on stdout. The exponent is that of
 CPU time in the number of images, without what the stage takes for LEAST images, which is for imports above all. `score`
@@ -30,7 +30,7 @@ from stages.core.errors import UserError
 SOURCE = "shapes.zip"
 STAGES = ("source", "fetch", "scan", "clean", "split")
 LEAST = 100  # images, in two classes
-FEWEST = 5  # images of a class: with fewer, no label is checked
+FEWEST = 5  # images of a class, and folds: with fewer images no label is checked
 SCORE = "from benchmarks import growth; growth.score({images}, {classes})"
 
 
@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--classes", type=int, nargs="+", default=[10, 400, 1000])
     parser.add_argument("--run", type=int, metavar="CLASSES", help="the whole pipeline on a set of so many classes")
-    parser.add_argument("--each", type=int, default=30, metavar="IMAGES", help="of each class, for --run")
+    parser.add_argument("--each", type=int, default=10, metavar="IMAGES", help="of each class, for --run")
     options = parser.parse_args()
     if options.run:
         return whole_run(options.run, options.each)
@@ -62,7 +62,7 @@ def main() -> None:
 def costs(images: int, classes: int):
     """(stage, CPU seconds, MB) of each."""
     with tempfile.TemporaryDirectory() as space:
-        folder = project(Path(space), images, classes)
+        folder = project(Path(space), images, classes, folds=FEWEST)
         for stage in STAGES:
             cost = stage_cost.measure(stage, folder)
             yield stage, cost.cpu_seconds, cost.megabytes
@@ -73,13 +73,14 @@ def costs(images: int, classes: int):
         yield "score", cost.cpu_seconds, cost.megabytes
 
 
-def project(folder: Path, images: int, classes: int) -> Path:
-    """A copy of the project without outs, whose source is a set of this size."""
+def project(folder: Path, images: int, classes: int, folds: int) -> Path:
+    """A copy of the project without outs, whose source is a set of this size. folds: by which labels are checked."""
     copies.make_fresh(folder, None, sources=False)
     shapes.write(folder / "data/source" / SOURCE, images, classes)
     values = small_run.params()
     values["data"] |= {"source": SOURCE}
-    values["scan"]["folds"] = 5
+    values["scan"]["folds"] = folds
+    values["clean"]["near_likeness"] = 1.0  # pictures of a class are alike without being copies
     values["split"] |= {"image_size": shapes.SIDE, "labelled_fraction": 1.0}
     for section, width in (("teacher", 32), ("student", 16)):
         values[section]["options"] = {"depth": 8, "width": width, "stride": 2}
@@ -105,7 +106,7 @@ def score(images: int, classes: int) -> None:
 
 
 def whole_run(classes: int, each: int) -> None:
-    folder = project(Path(tempfile.mkdtemp(prefix="growth-")), each * classes, classes)
+    folder = project(Path(tempfile.mkdtemp(prefix="growth-")), each * classes, classes, folds=2)
     print(f"{folder}: {classes} classes, {each * classes} images", flush=True)
     for stage in yaml.safe_load((folder / "dvc.yaml").read_text(encoding="utf-8"))["stages"]:
         cost = stage_cost.measure(stage, folder)
