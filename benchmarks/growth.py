@@ -78,7 +78,10 @@ def project(folder: Path, images: int, classes: int, folds: int) -> Path:
     copies.make_fresh(folder, None, sources=False)
     shapes.write(folder / "data/source" / SOURCE, images, classes)
     values = small_run.params()
-    values["data"] |= {"source": SOURCE}
+    values["data"] |= {"source": SOURCE, "name": "synthetic shapes"}
+    values["report"] |= {"title": f"{classes} classes of synthetic shapes", "licence": "cc0-1.0",
+                         "provenance": "Drawn by `benchmarks/shapes.py`.", "intended": "Measuring.",
+                         "out_of_scope": "All else."}
     values["scan"]["folds"] = folds
     values["clean"]["near_likeness"] = 1.0  # pictures of a class are alike without being copies
     values["split"] |= {"image_size": shapes.SIDE, "labelled_fraction": 1.0}
