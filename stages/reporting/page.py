@@ -32,7 +32,7 @@ TEMPLATES.globals |= {"card": card, "preparation": preparation, "results": resul
                       "NAMED": NAMED, "MAX_BARS": MAX_BARS,
                       **{name: getattr(numbers, name) for name in ("LEVEL", "counted", "escaped", "plain", "spread")}}
 BROAD = 700  # pixels of width above which a phone shows a picture in a box that scrolls
-HEAVY = 300_000  # bytes of a PNG that is embedded as it is: only photographs have more, and take a seventh as WebP
+HEAVY = 300_000  # bytes of a PNG that is embedded as it is: only photographs have more, and take a sixth as WebP
 
 
 class ClassScore(NamedTuple):
