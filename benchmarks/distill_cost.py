@@ -3,8 +3,9 @@
     make compare          or        python -m benchmarks.distill_cost [--epochs 60] [--images 1280] [--rounds 3]
 
 Needs no data set: scikit-learn's digits, as 64-px JPEG files for the naive way and as the pipeline's arrays for ours.
-In each round every way trains one epoch in turn, in this one process, so that a slow machine slows all alike. The cost
-at a number of epochs follows from the median epoch and the median pass of the teacher.
+In each round every way trains one epoch in turn, in this one process, so that a slow machine slows all alike. On a CPU
+its seconds are processor time, of the loader's workers too, which other work on the machine hardly changes. The cost at
+a number of epochs follows from the median epoch and the median pass of the teacher.
 
 The naive way is that of tutorials: a DataLoader over image files, transforms by sample, float32, NCHW, and the teacher
 run in every step. The peer is a loop by somebody who knows how: all images in memory, a batch cropped and mirrored at
@@ -20,6 +21,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from PIL import Image
 from torch.nn import functional
@@ -74,7 +76,7 @@ def main() -> None:
 
 
 class Ways:
-    """One teacher and one student. Each way trains an epoch and returns its seconds; val has 16 images."""
+    """One teacher and one student. Each way trains an epoch and returns its seconds, by `clock`; val has 16 images."""
 
     def __init__(self, teacher, student, recipe: Recipe, distill, files: list[tuple[Path, int]], device, views: int):
         untrained = teacher.model_copy(update={"weights": "none"})
@@ -82,6 +84,7 @@ class Ways:
         self.student, self.recipe, self.distill, self.device = student, recipe, distill, device
         self.images, self.views = ImageArrays(prepared.images("train")), views
         self.class_counts = prepared.class_counts(CLASSES)
+        self.clock = processor_time if device.type == "cpu" else time.perf_counter
         transform = v2.Compose([v2.RandomCrop(SIZE, recipe.augment.padding or 4, padding_mode="reflect"),
                                 v2.RandomHorizontalFlip(), v2.PILToTensor()])
         # Its workers persist: the median leaves out their start.
@@ -111,11 +114,11 @@ class Ways:
 
     def teacher_pass(self, mode: str) -> float:
         """As `teacher_targets` makes it in this mode."""
-        started = time.perf_counter()
+        started = self.clock()
         for _ in teacher_logits.logits(self.teacher, self.images, np.arange(len(self.images)), self._targets(mode),
                                        self.recipe.augment, 1):
             pass
-        return time.perf_counter() - started
+        return self.clock() - started
 
     def peer(self) -> float:
         images, padding = torch.from_numpy(np.array(self.images.parts[0])).to(self.device), self.recipe.augment.padding
@@ -124,7 +127,7 @@ class Ways:
         labels = torch.from_numpy(np.array(prepared.targets("train"))).to(self.device)
         student, size, temperature = self._build().train(), self.recipe.batch_size, self.distill.temperature
         optimizer, across = build_optimizer(student, self.recipe), torch.arange(SIZE, device=self.device)
-        started = time.perf_counter()
+        started = self.clock()
         order = torch.randperm(len(images), device=self.device)
         for rows in order[:len(order) // size * size].split(size):
             top, left = torch.randint(2 * padding + 1, (2, size, 1), device=self.device)
@@ -142,13 +145,13 @@ class Ways:
             loss.backward()
             optimizer.step()
         loss.item()  # waits for a GPU
-        return time.perf_counter() - started
+        return self.clock() - started
 
     def naive(self) -> float:
         student = self._build().to(memory_format=torch.contiguous_format).train()
         teacher = self.teacher.to(memory_format=torch.contiguous_format)
         optimizer = torch.optim.SGD(student.parameters(), lr=0.01, momentum=0.9, nesterov=True, weight_decay=5e-4)
-        started, temperature = time.perf_counter(), self.distill.temperature
+        started, temperature = self.clock(), self.distill.temperature
         for images, labels in self.loader:
             images, labels = images.to(self.device), labels.to(self.device)
             with torch.no_grad():
@@ -160,14 +163,14 @@ class Ways:
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        seconds = time.perf_counter() - started
+        seconds = self.clock() - started
         self.teacher.to(memory_format=torch.channels_last)
         return seconds
 
     def _fit(self, batches: ImageBatches, loss) -> float:
         with tempfile.TemporaryDirectory() as folder:
             trainer = Trainer("epoch", self._build(), batches, loss, Score, self.recipe, 0, Path(folder))
-            return trainer.fit()[0]["seconds"]
+            return trainer.fit()[0]["cpu_seconds" if self.device.type == "cpu" else "seconds"]
 
     def _build(self) -> torch.nn.Module:
         return factory.build(self.student, CLASSES, (SIZE, SIZE), 0).to(self.device)
@@ -175,6 +178,11 @@ class Ways:
     def _targets(self, mode: str) -> teacher_logits.TargetParams:
         return teacher_logits.TargetParams(mode=mode, views=self.views, seed=0, stride=1, batch_size=256,
                                            precision=self.recipe.precision)
+
+
+def processor_time() -> float:
+    """Seconds that this process and those that it started have taken so far."""
+    return time.process_time() + sum(sum(child.cpu_times()[:2]) for child in psutil.Process().children())
 
 
 class Files(torch.utils.data.Dataset):

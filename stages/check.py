@@ -13,11 +13,11 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from stages import benchmark, evaluate, fetch, report, scan, split
+from stages import benchmark, evaluate, report, scan, split
 from stages.cleaning.findings import CleanParams
 from stages.core import efficientnet_lite, errors, params, plugins
 from stages.core.errors import UserError
-from stages.data import archive, augmentation, listing
+from stages.data import archive, augmentation, listing, origin
 from stages.data.decode import has_image_suffix
 from stages.data.image_size import height_and_width, pixels_text
 from stages.deployment.checks import VerifyParams
@@ -30,7 +30,7 @@ from stages.training import batches, distributed, linear_probe
 from stages.training.launch import TrainingParams
 from stages.training.optim import Recipe
 
-SECTIONS = (("data", fetch.DataParams), ("data", scan.LayoutParams), ("data", report.DataName),
+SECTIONS = (("data", origin.DataParams), ("data", scan.LayoutParams), ("data", report.DataName),
             ("data.masks", MaskParams),
             ("scan", scan.ScanParams), ("clean", CleanParams), ("split", split.SplitParams),
             ("training", TrainingParams),
@@ -139,7 +139,7 @@ def find_source() -> Path | None:
         raise UserError(f"weights {factory.WEIGHTS / choice.weights} not found (section scan); put the .safetensors "
                         "file there, or set scan.backbone and scan.weights to none")
     try:
-        return fetch.local(params.load("data", fetch.DataParams))
+        return origin.local(params.load("data", origin.DataParams))
     except UserError as error:
         more = (f"; {archive.RAW} is here, though: to go on from it, dvc repro --downstream scan"
                 if archive.RAW.exists() else "")

@@ -17,6 +17,7 @@ WORST = 10  # pairs of classes in the table of the confused
 OTHERS = "(others)"  # than those that `confusion.most_confused` names
 MAX_BARS, WEAKEST = 50, 25  # classes whose bars are drawn: where there are more, the weakest
 SIDE, LINE = 96, 22  # of example images, in pixels: the longer side, the line of text above
+POINTS = 8  # the size of its letters
 
 
 def draw(models: Mapping[str, confusion.Predictions], scores: ModuleType, classes: Sequence[str], bins: int,
@@ -60,7 +61,8 @@ def class_bars(models: Mapping[str, confusion.Predictions], classes: Sequence[st
     rows, thick = _per_class(models), 0.8 / len(models)
     present, names = np.flatnonzero(rows[0][1].any(1)), chart_names(classes)
     if len(present) > MAX_BARS:
-        present = present[np.argsort(rows[-1][2]["f1"][present], kind="stable")[:WEAKEST]]
+        weakest = np.lexsort((-rows[-1][1].sum(1)[present], rows[-1][2]["f1"][present]))  # of equals, the larger class
+        present = present[weakest[:WEAKEST]]
     with figure(path, 10, 1.2 + len(present) * (0.5 if len(present) <= 25 else 0.25), layout="constrained") as drawn:
         panels = drawn.subplots(1, 2, sharey=True)
         for axes, score in zip(panels, ("precision", "recall"), strict=True):
@@ -130,12 +132,13 @@ def confused(counts: np.ndarray, classes: Sequence[str], unit: str, path: Path) 
 def examples(rows: Sequence[tuple[str, Sequence[np.ndarray]]], path: Path) -> None:
     """A row for each (title, test images uint8 (H,W,3)), the title above."""
     step = LINE + SIDE + GAP
-    canvas = np.full((len(rows) * step, max(5 * SIDE, *(len(some) * (SIDE + GAP) for _, some in rows)) + GAP, 3), 255,
-                     np.uint8)
+    wide = GAP + max(5 * SIDE, *(max(len(some) * (SIDE + GAP), plotting.text_width(title, POINTS) + GAP)
+                                 for title, some in rows))
+    canvas = np.full((len(rows) * step, wide, 3), 255, np.uint8)
     high, wide = canvas.shape[:2]
     with figure(path, wide / DPI, high / DPI) as drawn:
         for top, (title, some) in zip(range(0, high, step), rows, strict=True):
-            drawn.text(GAP / wide, 1 - (top + LINE / 2) / high, title, va="center", fontsize=8)
+            drawn.text(GAP / wide, 1 - (top + LINE / 2) / high, title, va="center", fontsize=POINTS)
             for left, image in zip(range(GAP, wide, SIDE + GAP), some, strict=False):
                 height, width = (max(1, round(SIDE * side / max(image.shape[:2]))) for side in image.shape[:2])
                 canvas[top + LINE:top + LINE + height, left:left + width] = Image.fromarray(image).resize(

@@ -14,6 +14,7 @@ from stages.evaluation.palette import palette
 COLOURS = {"teacher": "tab:gray", "baseline": "tab:blue", "student": "tab:orange", "int8": "tab:green",
            "teacher_int8": "tab:purple"}
 DPI = 110
+PLAIN = {"text.parse_math": False}  # a class may be called $x$
 SIDE, NARROWEST, GAP = 320, 160, 6  # of a sheet, in pixels: an image's longest side, a column, the white between
 
 
@@ -28,10 +29,19 @@ def figure(path: Path, *size: float, **options):
 
     drawn = Figure(figsize=size, dpi=DPI, **options)
     fonts = {"font.family": families()}
-    with matplotlib.rc_context(fonts | {"text.parse_math": False}):  # a class may be called $x$
+    with matplotlib.rc_context(fonts | PLAIN):
         yield drawn
     with atomic_write(path, "wb") as file, matplotlib.rc_context(fonts):
         drawn.savefig(file, format="png", metadata={"Software": None})
+
+
+def text_width(text: str, points: float) -> int:
+    """Pixels, of letters of this size."""
+    import matplotlib
+    from matplotlib.textpath import TextPath
+
+    with matplotlib.rc_context({"font.family": families()} | PLAIN):
+        return int(np.ceil(TextPath((0, 0), text, size=points).get_extents().xmax * DPI / 72))
 
 
 def confusion(counts: np.ndarray, written: Callable[[int, float], str], classes: Sequence[str], title: str,

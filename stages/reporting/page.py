@@ -5,6 +5,7 @@ page.md.j2 is the text; front matter makes it a model card. page.html.j2 is the 
 
 import base64
 import contextlib
+import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import jinja2
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from PIL import Image
 
 from stages.core.errors import UserError, one_line
 from stages.data.image_size import pixels_text
@@ -30,6 +32,7 @@ TEMPLATES.globals |= {"card": card, "preparation": preparation, "results": resul
                       "NAMED": NAMED, "MAX_BARS": MAX_BARS,
                       **{name: getattr(numbers, name) for name in ("LEVEL", "counted", "escaped", "plain", "spread")}}
 BROAD = 700  # pixels of width above which a phone shows a picture in a box that scrolls
+HEAVY = 300_000  # bytes of a PNG that is embedded as it is: only photographs have more, and take a sixth as WebP
 
 
 class ClassScore(NamedTuple):
@@ -132,7 +135,9 @@ def _add_anchors(tokens: Sequence[Token]) -> list[tuple[str, str, str]]:
 
 
 def _embed_pictures(tokens: Sequence[Token], folder: Path) -> None:
-    """Puts every PNG into its tag. Any other picture becomes its alternative text, so that the page loads nothing."""
+    """Puts every PNG into its tag, a heavy one as WebP. Any other picture becomes its alternative text: the page loads
+    nothing.
+    """
     for part in _children(tokens, "image"):
         file = folder / str(part.attrGet("src"))
         if file.suffix != ".png" or not file.is_file():
@@ -140,8 +145,16 @@ def _embed_pictures(tokens: Sequence[Token], folder: Path) -> None:
             continue
         content = file.read_bytes()
         width, height = (int.from_bytes(content[start:start + 4]) for start in (16, 20))  # of the PNG's first chunk
-        part.attrs |= {"src": f"data:image/png;base64,{base64.b64encode(content).decode()}", "width": width,
+        kind, content = ("webp", _as_webp(content)) if len(content) > HEAVY else ("png", content)
+        part.attrs |= {"src": f"data:image/{kind};base64,{base64.b64encode(content).decode()}", "width": width,
                        "height": height, "class": "broad" if width > BROAD else "slim"}
+
+
+def _as_webp(content: bytes) -> bytes:
+    out = io.BytesIO()
+    with Image.open(io.BytesIO(content)) as image:
+        image.convert("RGB").save(out, "WEBP", quality=85)
+    return out.getvalue()
 
 
 def _keep_units_with_numbers(tokens: Sequence[Token]) -> None:

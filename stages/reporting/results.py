@@ -259,11 +259,12 @@ def weakest(rows: Sequence[Row], score: str) -> list[Row]:
 
 
 def weakest_classes(rows: Sequence[Row], score: str) -> list[Row]:
-    """The rows of classes.csv of the WEAKEST classes of the small student, where there are too many for a picture of
-    all; else none.
+    """The rows of classes.csv of the WEAKEST classes of the small student, of equal ones those with more images, where
+    there are too many for a picture of all; else none.
     """
     own = [row for row in rows if row["model"] == "int8" and int(row["support"])]
-    return sorted(own, key=lambda row: float(row[score]))[:WEAKEST] if len(own) > NAMED else []
+    by_score = sorted(own, key=lambda row: (float(row[score]), -int(row["support"])))
+    return by_score[:WEAKEST] if len(own) > NAMED else []
 
 
 def weakest_class(rows: Sequence[Row], score: str, label: str, unit: str) -> str:

@@ -1,6 +1,7 @@
 """What both tasks draw: the pairs of classes that are confused, and the points that a curve keeps."""
 
 import numpy as np
+from PIL import Image
 from predicted import ANIMALS
 
 from stages.evaluation import figures
@@ -24,3 +25,11 @@ def test_what_is_confused_most_comes_first(tmp_path):
         "bee,\"cat, big\",1,20.0\n")
     many = np.ones((5, 5), int)
     assert len(figures.confused(many, list("abcde"), "pixels", tmp_path / "many.csv")) == figures.WORST
+
+
+def test_a_long_title_above_examples_is_not_cut(tmp_path):
+    for name, title in (("short", "a → b"), ("long", "large brown mushroom → small mushroom, $x^$: 3 images " * 2)):
+        figures.examples([(title, [np.zeros((4, 4, 3), np.uint8)])], tmp_path / f"{name}.png")
+    short, long = (np.asarray(Image.open(tmp_path / f"{name}.png").convert("L")) for name in ("short", "long"))
+    assert short.shape[1] < long.shape[1]
+    assert (long[:, -4:] == 255).all()

@@ -58,6 +58,30 @@ def test_every_kind_of_source_gives_the_same_archive(project):
     assert not (project.folder / ".work/fetch").exists()
 
 
+def test_the_source_is_told_from_what_lies_beside_it(project):
+    """The stage `source`: its file is what fetch depends on."""
+    def named(source: str) -> bytes:
+        project.set("data.source", source).main("source")
+        return (project.folder / "data/source.json").read_bytes()
+
+    pack(project.source / "a.zip", two_classes(1))
+    for name, content in two_classes(1).items():
+        (project.source / "folder" / name).parent.mkdir(parents=True, exist_ok=True)
+        (project.source / "folder" / name).write_bytes(content)
+    before = named("a.zip"), named("folder"), named("digits")
+    assert hashlib.sha256((project.source / "a.zip").read_bytes()).hexdigest() in before[0].decode()
+    assert len(set(before)) == 3
+    (project.source / "overrides.csv").write_text("path,action\n")
+    pack(project.source / "b.zip", two_classes(2))
+    assert (named("a.zip"), named("folder"), named("digits")) == before
+    pack(project.source / "a.zip", two_classes(2))
+    (project.source / "folder/cat/000.png").rename(project.source / "folder/cat/00.png")
+    assert named("a.zip") != before[0] and named("folder") != before[1]
+    (project.source / "a.zip").unlink()
+    with pytest.raises(UserError, match="not in data/source/"):
+        named("a.zip")
+
+
 def large_archive(path: Path) -> bytes:
     noise = np.random.default_rng(0).integers(0, 256, (2, 700, 700, 3), dtype=np.uint8)
     return pack(path, {f"{name}/1.png": saved(Image.fromarray(array), "PNG")

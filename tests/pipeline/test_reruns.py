@@ -27,7 +27,7 @@ STUDENTS_ON = f"train_baseline {DISTILL_ON}"
 SPLIT_ON = f"split train_baseline {TEACHER_ON}"
 CLEAN_ON = f"clean {SPLIT_ON}"
 SCAN_ON = f"scan {CLEAN_ON}"
-ALL = f"fetch {SCAN_ON}"
+ALL = f"source fetch {SCAN_ON}"
 
 # A section of params.yaml, or a key that differs from the rest of its section → the stages that rerun, at most:
 # DVC stops early where a stage's outs come out as they were.

@@ -51,7 +51,7 @@ def machines(tmp_path_factory) -> Iterator[tuple[Path, Path]]:
         git(one, "commit", "--quiet", "--message", "Our photos")
         git(space, "clone", "--quiet", str(one), str(two))
     with chdir(two), Repo() as second:
-        second.pull(targets=["fetch", f"{MINE}.dvc"])  # no other stage has run
+        second.pull(targets=["source", "fetch", f"{MINE}.dvc"])  # no other stage has run
     yield one, two
     patch.undo()
 
@@ -69,6 +69,13 @@ def test_the_second_machine_reruns_nothing(machines):
     after = (two / RAW).stat()
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
     assert all((two / path).read_bytes() == (one / path).read_bytes() for path in (MINE, RAW))
+
+
+def test_what_lies_beside_the_images_fetches_nothing(machines):
+    with chdir(machines[1]):
+        Path("data/source/overrides.csv").write_text("path,action,label\n")
+        with Repo() as second:
+            assert [stage.name for stage in second.reproduce("fetch")] == ["source"]
 
 
 def test_an_experiment_in_a_copy_has_the_tracked_images(machines):

@@ -1,10 +1,13 @@
 """The page's text: no sentence is left untrue when a number changes. Its HTML: pictures, names, units."""
 
+import base64
 import html
+import io
 import re
 from pathlib import Path
 
 import measurements
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -365,6 +368,18 @@ def test_pictures_of_the_page_are_png_files_and_broad_ones_scroll(tmp_path):
     text = page.html("![w](wide.png)\n\n![n](narrow.png)\n\n![g](photo.gif)\n\n![f](https://a.b/c.png)", "t", tmp_path)
     assert re.findall(r'<img [^>]*class="(\w+)"', text) == ["broad", "slim"]
     assert "<p>g</p>" in text and "<p>f</p>" in text and "a.b" not in text and "gif" not in text
+
+
+def test_a_page_of_many_photographs_stays_small(tmp_path):
+    coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)).resize((640, 480))
+    photographs = np.asarray(coarse) ^ np.random.default_rng(1).integers(0, 16, (480, 640, 3), np.uint8)
+    Image.fromarray(photographs).save(tmp_path / "pairs.png")
+    text = page.html("![errors](pairs.png)", "Birds", tmp_path)
+    kind, content = re.search('src="data:image/(.*?);base64,([^"]+)" .*width="640" height="480"', text).groups()
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(content)))).astype(int)
+    weight, before = len(text), (tmp_path / "pairs.png").stat().st_size
+    assert kind == "webp" and before > page.HEAVY and weight < before / 4
+    assert np.abs(shown - photographs).mean() < 6
 
 
 def test_a_number_stays_with_its_unit():

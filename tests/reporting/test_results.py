@@ -270,6 +270,9 @@ def test_the_weakest_of_many_classes_have_a_table():
     weakest = [row["class"] for row in results.weakest_classes(many, "f1")]
     assert weakest == [f"c{number}" for number in range(25, 15, -1)]
     assert results.weakest_classes(many[1:], "f1") == []
+    equals = [row | {"f1": "0.0", "support": str(number)} for number, row in enumerate(many[:26], 1)]
+    supports = [row["support"] for row in results.weakest_classes(equals, "f1")]
+    assert supports == [str(number) for number in range(26, 16, -1)]
 
 
 def pairs(*counts: int) -> list[dict]:
