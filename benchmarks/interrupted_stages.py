@@ -39,8 +39,8 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "as it was": lambda content: content, "empty": lambda content: b"",
     "cut": lambda content: content[:len(content) // 2], "zeros": lambda content: bytes(len(content)),
     "a bit flipped": lambda content: content[:-9] + bytes(byte ^ 1 for byte in content[-9:-8]) + content[-8:]}
-STAGES = ("check", "fetch", "scan", "clean", "split", "train_teacher", "teacher_targets", "train_baseline", "distill",
-          "quantize", "verify", "evaluate", "benchmark", "report")
+STAGES = ("check", "source", "fetch", "scan", "clean", "split", "train_teacher", "teacher_targets", "train_baseline",
+          "distill", "quantize", "verify", "evaluate", "benchmark", "report")
 KEEPING = ("train_teacher", "teacher_targets", "train_baseline", "distill", "verify")  # files in .work/
 
 

@@ -1,12 +1,14 @@
-"""Makes the file that students start from, data/weights/small_resnet_10_32.safetensors, out of Tiny ImageNet.
+"""Makes a file that students start from out of Tiny ImageNet, as data/weights/small_resnet_10_32.safetensors was made.
 
-    make preset NAME=tiny_imagenet && dvc repro split      (params.yaml: all 200 classes, split.image_size: 96)
+    make preset NAME=tiny_imagenet      then in params.yaml split.image_size: 96,
+                                        student.options: {depth: 10, width: 32, stride: 4}
+    dvc repro split
     python -m benchmarks.pretrain [--epochs 24] [--out FILE]
 
-In: the prepared training images; MobileNetV2's ImageNet weights in data/weights/. The student of params.yaml learns
-from three things, each through a head of its own, of which only the first is kept: the labels; MobileNetV2's answers,
-of 1000 classes; and the direction of its 1280 features, standardised. For the first two thirds of the epochs it sees
-the images at 64 px, which takes half the time. Stopped, it goes on where it was.
+In: the prepared training images; MobileNetV2's ImageNet weights in data/weights/ (its README says how to make that
+file). The student of params.yaml learns from three things, each through a head of its own, of which only the first is
+kept: the labels; MobileNetV2's answers, of 1000 classes; and the direction of its 1280 features, standardised. For the
+first two thirds of the epochs it sees the images at 64 px, which takes half the time. Stopped, it goes on where it was.
 """
 
 import argparse
@@ -44,7 +46,7 @@ WORK = Path(".work/pretrain")
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pretrain", description=__doc__.splitlines()[0])
     parser.add_argument("--epochs", type=int, default=24)
-    parser.add_argument("--out", type=Path, default=Path("data/weights/small_resnet_10_32.safetensors"))
+    parser.add_argument("--out", type=Path, default=Path("data/weights/start.safetensors"))
     options = parser.parse_args()
     device = choose_device("pretrain")
     recipe = params.load("student_training", Recipe).model_copy(update=RECIPE | {"epochs": options.epochs})

@@ -29,7 +29,7 @@ REFUSED = {"heading_open": "a heading", "fence": "a code fence", "html_block": "
 
 
 class DataName(params.Section, extra="ignore"):
-    """The key of section `data` that the page prints; stages/fetch.py knows the others."""
+    """The key of section `data` that the page prints; stages/data/origin.py knows the others."""
 
     name: str = pydantic.Field(min_length=1, max_length=200, pattern=r"^[^\n\t]*$")  # what the set is called
 

@@ -18,8 +18,8 @@ from sources import pack
 
 from stages.core import files
 
-STAGES = ("fetch", "scan", "clean", "split", "train_teacher", "teacher_targets", "train_baseline", "distill",
-          "quantize", "verify", "evaluate", "benchmark", "report")
+STAGES = ("source", "fetch", "scan", "clean", "split", "train_teacher", "teacher_targets", "train_baseline",
+          "distill", "quantize", "verify", "evaluate", "benchmark", "report")
 
 # As people have them, and as HTML, Markdown, a table, or a score's deviation would misread them.
 CLASSES = ("<cat> & co", "=a|b", "dög", "gull", "gull_std")

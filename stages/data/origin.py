@@ -16,7 +16,9 @@ HTTP = ("http://", "https://")
 
 
 class DataParams(params.Section):
-    """Where the images come from: the keys of `data` that fetch reads. Another layout or name does not fetch again."""
+    """Where the images come from: the keys of `data` that source and fetch read. Another layout or name does not
+    fetch again.
+    """
 
     model_config = pydantic.ConfigDict(extra="ignore")
 

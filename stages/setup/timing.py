@@ -17,7 +17,7 @@ from stages.data.parallel import WORKERS
 from stages.distillation import teacher_logits
 
 MODELS = 5  # teacher, baseline, student, and two small ones
-WITHOUT_TORCH = ("fetch", "clean", "split", "evaluate", "benchmark", "report")
+WITHOUT_TORCH = ("source", "fetch", "clean", "split", "evaluate", "benchmark", "report")
 LABEL_CHECK = 4.0  # seconds of the classifiers that predict labels out of fold, in a set of some hundred images
 SHARES = (1, 1 / 2, 1 / 4, 1 / 8, 1 / 16, 1 / 32)  # of the epochs, which are tried for a first look
 FILLED = 0.06  # of an export is what a network takes whose kind is traced already
@@ -60,6 +60,7 @@ def by_stage(rates: Rates, amounts: Amounts, settings: Mapping, device: torch.de
     passes = student["epochs"] * seeds if online else _passes(settings)
     asked = passes * (amounts.train + amounts.unlabelled) * rates.teacher_image
     busy = {
+        "source": 0.0,  # reading the archive once more, quicker by far than its images
         "fetch": amounts.source * rates.read,
         "scan": amounts.source * (rates.read + rates.inspect / WORKERS)
                 + (amounts.labelled * rates.features + LABEL_CHECK if amounts.labelled else 0.0),
