@@ -125,9 +125,9 @@ def test_braces_are_one_value(folder):
 def test_a_changed_value_stands_under_its_own_reason():
     """In place of the comment above it; those beside it, and all else, stay."""
     before = presets.text("digits")
-    above, beside = "  # An epoch is 130 images.\n  epochs: 40\n", "  learning_rate: 0.003\n"
+    above, beside = "  # An epoch is 130 images.\n  epochs: 70\n", "  learning_rate: 0.01\n"
     assert before.count(above) == before.count(beside) == 1
-    assert presets.changed(before, "teacher_training", {"epochs": 9, "learning_rate": 0.5}, "Found.") == before.replace(
+    assert presets.changed(before, "student_training", {"epochs": 9, "learning_rate": 0.5}, "Found.") == before.replace(
         above, "  # Found.\n  epochs: 9\n").replace(beside, "  # Found.\n  learning_rate: 0.5\n")
 
 

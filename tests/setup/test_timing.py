@@ -28,6 +28,7 @@ def test_by_hand(settings, monkeypatch):
     monkeypatch.setattr(timing, "WORKERS", 2)
     seconds = timing.by_stage(RATES, AMOUNTS, settings, GPU)
     assert seconds == pytest.approx({
+        "source": 2,
         "fetch": 2 + 1.0,
         "scan": 1 + 1.0 + 5.0 + 18.0 + 4,
         "clean": 2,
