@@ -14,6 +14,8 @@ first two thirds of the epochs it sees the images at 64 px, which takes half the
 import argparse
 import json
 import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +25,9 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from stages.core import errors, params, plugins
+from stages.core import errors, files, params, plugins, workdir
 from stages.core.device import choose_device
+from stages.core.pretrained import IMAGENET
 from stages.data import augmentation, prepared
 from stages.models import factory
 from stages.training import batches
@@ -38,9 +41,9 @@ TEACHER_SIZE, LOW_SIZE = 128, 64  # pixels inside the teacher, and inside the st
 LOW_SHARE = 2 / 3  # of the epochs
 FEATURES, ANSWERS = 1280, 1000
 RECIPE = {"batch_size": 128, "optimizer": "sgd", "learning_rate": 0.2, "weight_decay": 5e-5, "warmup_epochs": 1.0,
-          "label_smoothing": 0.0}
+          "label_smoothing": 0.0, "imbalance": "none", "dice_weight": 0.0, "ema_decay": 0.0, "patience": 0,
+          "keep": "last"}
 LABEL_WEIGHT, ANSWER_WEIGHT, FEATURE_WEIGHT, TEMPERATURE = 0.5, 0.5, 3.0, 2.0
-WORK = Path(".work/pretrain")
 
 
 def main() -> None:
@@ -48,19 +51,19 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--out", type=Path, default=Path("data/weights/start.safetensors"))
     options = parser.parse_args()
-    device = choose_device("pretrain")
-    recipe = params.load("student_training", Recipe).model_copy(update=RECIPE | {"epochs": options.epochs})
-    classes = len(prepared.classes())
-    network = factory.build(params.load("student", factory.NetworkParams), classes, prepared.image_size(), seed=0)
-    student = Student(network, classes).to(device)
-    weights = load_file(TEACHER_FILE)
-    WORK.mkdir(parents=True, exist_ok=True)
-    teacher = Teacher(cached_features(weights, device), student, low_until=round(LOW_SHARE * options.epochs))
-    images = augmentation.ImageArrays(prepared.images("train"))
-    metric = plugins.module("tasks/*/metric", "classification", "pretrain").Score
-    Trainer("pretrain", student, batches.ImageBatches(recipe, 0, device, None, images, teacher),
-            Loss(recipe, classes, teacher, weights, device), labels_alone(metric, classes), recipe, 0, WORK).fit()
-    save(network, options.out)
+    device, classes = choose_device("pretrain"), len(prepared.classes())
+    recipe = Recipe(**params.load("student_training", Recipe).model_dump() | RECIPE | {"epochs": options.epochs})
+    network_params = params.load("student", factory.NetworkParams)
+    network = factory.build(network_params, classes, prepared.image_size(), seed=0)
+    student, weights = Student(network, classes).to(device), load_file(TEACHER_FILE)
+    with workdir.folder("pretrain", [recipe, network_params], [prepared.FOLDER / "train", TEACHER_FILE]) as folder:
+        teacher = Teacher(features(weights, device, folder), student, low_until=round(LOW_SHARE * options.epochs))
+        images = augmentation.ImageArrays(prepared.images("train"))
+        metric = plugins.module("tasks/*/metric", "classification", "pretrain").Score
+        Trainer("pretrain", student, batches.ImageBatches(recipe, 0, device, None, images, teacher),
+                Loss(recipe, classes, teacher, weights, device), of_first_head(metric, classes), recipe, 0,
+                folder).fit()
+        save(network, options.out)
 
 
 class Student(nn.Module):
@@ -112,19 +115,20 @@ class Loss:
         self.weight, self.bias = (weights[f"classifier.1.{part}"].float().to(device) for part in ("weight", "bias"))
 
     def __call__(self, output: torch.Tensor, batch: batches.Batch) -> dict[str, torch.Tensor]:
-        logits, features, answers = output.split([self.classes, FEATURES, ANSWERS], 1)
-        taught = batch.teacher_logits.float()
+        logits, projected, answers = output.split([self.classes, FEATURES, ANSWERS], 1)
+        teacher_features = batch.teacher_logits.float()
+        standardised = (teacher_features - self.mean) / self.deviation
         kd = TEMPERATURE**2 * functional.kl_div(
             functional.log_softmax(answers / TEMPERATURE, 1),
-            functional.softmax(functional.linear(taught, self.weight, self.bias) / TEMPERATURE, 1),
+            functional.softmax(functional.linear(teacher_features, self.weight, self.bias) / TEMPERATURE, 1),
             reduction="batchmean")
-        distance = 1 - functional.cosine_similarity(features, (taught - self.mean) / self.deviation, dim=1).mean()
+        distance = 1 - functional.cosine_similarity(projected, standardised, dim=1).mean()
         parts = self.labels(logits, batch)
         loss = LABEL_WEIGHT * parts["loss"] + ANSWER_WEIGHT * kd + FEATURE_WEIGHT * distance
         return parts | {"loss": loss, "kd": kd, "feature_distance": distance}
 
 
-def labels_alone(metric: type, classes: int) -> type:
+def of_first_head(metric: type, classes: int) -> type:
     """The metric, of the first head alone."""
 
     class OfFirstHead(metric):
@@ -134,37 +138,44 @@ def labels_alone(metric: type, classes: int) -> type:
     return OfFirstHead
 
 
+def features(weights: dict, device: torch.device, folder: Path) -> np.ndarray:
+    """MobileNetV2's of the training images at 128 px: float16 (N,1280), mapped from a file."""
+    path, images = folder / "features.npy", prepared.images("train")
+    if not workdir.sealed(path):
+        started = time.perf_counter()
+        files.write_array(path, (len(images), FEATURES), "float16", _feature_batches(weights, device, images))
+        workdir.seal_whole(path, time.perf_counter() - started)
+    return np.load(path, mmap_mode="r")
+
+
 @torch.inference_mode()
-def cached_features(weights: dict, device: torch.device) -> np.ndarray:
-    """float16 (N,1280), of the training images at 128 px."""
-    path, images = WORK / "features.npy", prepared.images("train")
-    if path.exists():
-        return np.load(path, mmap_mode="r")
+def _feature_batches(weights: dict, device: torch.device, images: np.ndarray) -> Iterator[np.ndarray]:
     from torchvision import models
 
     net = models.get_model(TEACHER, weights=None)
     net.load_state_dict(weights)
     net = net.features.eval().to(device, memory_format=torch.channels_last)
-    mean, deviation = (torch.tensor(part, device=device).view(1, 3, 1, 1) for part in factory.IMAGENET)
-    features = np.empty((len(images), FEATURES), np.float16)
+    mean, deviation = (torch.tensor(part, device=device).view(1, 3, 1, 1) for part in IMAGENET)
     for start in tqdm(range(0, len(images), 64), "MobileNetV2's features", unit="batch", disable=None):
         batch = batches.to_tensor(np.array(images[start:start + 64]), device).float()
         batch = functional.interpolate(batch, size=(TEACHER_SIZE, TEACHER_SIZE), mode="bilinear")
         with torch.autocast(device.type, torch.bfloat16):
             pooled = net((batch - mean) / deviation).mean((2, 3))
-        features[start:start + 64] = pooled.float().cpu().numpy()
-    np.save(path, features)
-    return features
+        yield pooled.float().cpu().numpy()
 
 
 def save(network: factory.Normalised, path: Path) -> None:
     """Half floats, with what is to be known of them."""
     state = {name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
              for name, value in network.net.state_dict().items()}
-    about = {"normalisation": json.dumps([network.mean.flatten().tolist(), network.std.flatten().tolist()]),
-             "trained_on": "Tiny ImageNet (200 classes), 96 px, with MobileNetV2 (ImageNet) as teacher",
+    height, width = prepared.image_size()
+    trained_on = f"{params.load_all()['data']['name']} ({len(prepared.classes())} classes), {height}×{width} px"
+    about = {factory.NORMALISATION: json.dumps([network.mean.flatten().tolist(), network.std.flatten().tolist()]),
+             "trained_on": f"{trained_on}, with MobileNetV2 (ImageNet) as teacher",
              "licence": "non-commercial research and education, as the images of ImageNet"}
-    save_file(state, path, metadata=about)
+    half = path.with_name(f"{path.name}.half")
+    save_file(state, half, metadata=about)
+    half.replace(path)
     print(f"pretrain: {path} is written", file=sys.stderr)
 
 

@@ -121,7 +121,7 @@ def _load_weights(architecture: str, weights: str) -> tuple[dict, tuple]:
     if weights == "imagenet" and architecture == efficientnet_lite.ARCHITECTURE:
         return efficientnet_lite.state(), efficientnet_lite.NORMALISATION
     if weights == "imagenet":
-        return imagenet_weights(architecture), IMAGENET
+        return imagenet_weights(architecture, "scan.weights"), IMAGENET
     try:
         with safe_open(WEIGHTS / weights, framework="pt") as file:
             normalisation = (file.metadata() or {}).get("normalisation")

@@ -8,8 +8,11 @@ from stages.core.errors import UserError, one_line
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
 
-def imagenet_weights(architecture: str) -> dict:
-    """The best ones for this architecture as a state dict; downloaded once, checked by the hash in the file's name."""
+def imagenet_weights(architecture: str, key: str = "weights") -> dict:
+    """The best ones for this architecture as a state dict; downloaded once, checked by the hash in the file's name.
+
+    key: of params.yaml, that an error names.
+    """
     from torchvision import models
 
     try:
@@ -18,4 +21,4 @@ def imagenet_weights(architecture: str) -> dict:
         return weights.get_state_dict(progress=sys.stderr.isatty(), check_hash=True, weights_only=True)
     except (OSError, RuntimeError) as error:
         raise UserError(f"ImageNet weights of {architecture} can't be downloaded ({one_line(error)}); connect this "
-                        "machine, or set weights in params.yaml to a local .safetensors file") from None
+                        f"machine, or set {key} in params.yaml to a local .safetensors file") from None

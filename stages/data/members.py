@@ -32,9 +32,9 @@ def validated(source: Path, members: Iterable[Member], limit: int) -> list[Membe
     valid, hidden = {}, []
     for member in members:
         path = _safe_path(source, member.path)
-        if any(LITTER.fullmatch(part) for part in path.split("/")):
+        if is_litter(path):
             continue
-        if re.search(r"(^|/)\.", path):
+        if is_hidden(path):
             hidden.append(path)
             continue
         if path in valid:
@@ -51,6 +51,15 @@ def validated(source: Path, members: Iterable[Member], limit: int) -> list[Membe
     if sum(member.size for member in valid.values()) > limit:
         raise _too_large(source, max(valid.values(), key=lambda member: member.size).path, limit)
     return [valid[path] for path in sorted(valid)]
+
+
+def is_litter(path: str) -> bool:
+    """A file of a file manager, which is left out without a word."""
+    return any(LITTER.fullmatch(part) for part in path.split("/"))
+
+
+def is_hidden(path: str) -> bool:
+    return bool(re.search(r"(^|/)\.", path))
 
 
 def _safe_path(source: Path, path: str) -> str:

@@ -10,6 +10,7 @@ import pydantic
 from stages.core import files, params
 from stages.core.errors import UserError
 from stages.data import builtin
+from stages.data.members import is_hidden, is_litter
 
 SOURCE = Path("data/source")
 HTTP = ("http://", "https://")
@@ -84,9 +85,10 @@ def _readable(path: Path) -> Path:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file's bytes; of a folder's files: of their paths and their bytes."""
+    """SHA-256 of a file's bytes; of a folder's files, those that are left out apart: of their paths and their bytes."""
     if path.is_file():
         return files.sha256(path)
-    below = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
+    below = sorted((name, file) for file in path.rglob("*") if file.is_file()
+                   and not is_litter(name := file.relative_to(path).as_posix()) and not is_hidden(name))
     return hashlib.sha256("".join(f"{files.sha256(file)} {name}\n" for name, file in below).encode(
         "utf-8", "surrogateescape")).hexdigest()

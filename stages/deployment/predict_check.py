@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 from scipy.special import softmax
 
+from stages.core.device import thread_count
 from stages.core.errors import UserError
 from stages.data import tiling
 from stages.data.archive import Raw
@@ -47,6 +48,8 @@ def _run_predict(subject: ModelUnderTest, names: list[str], folder: Path) -> lis
     Paths on stdin are read whatever they end in: a picture's own name may end in .pdf.
     """
     options = ["--masks", MASKS] if subject.sample.shape else ["--topk", str(len(subject.model.card.classes))]
+    # As many threads as the model here: float sums depend on them, and rounding may move a value by a step of int8.
+    options += ["--threads", str(thread_count())]
     done = subprocess.run([sys.executable, PREDICT.name, "-", "--model", subject.path.name, "--format", "jsonl",
                            "--output", RECORDS, *options], cwd=folder, capture_output=True, encoding="utf-8",
                           errors="replace", input="\n".join(names))

@@ -132,10 +132,9 @@ def confused(counts: np.ndarray, classes: Sequence[str], unit: str, path: Path) 
 def examples(rows: Sequence[tuple[str, Sequence[np.ndarray]]], path: Path) -> None:
     """A row for each (title, test images uint8 (H,W,3)), the title above."""
     step = LINE + SIDE + GAP
-    wide = GAP + max(5 * SIDE, *(max(len(some) * (SIDE + GAP), plotting.text_width(title, POINTS) + GAP)
-                                 for title, some in rows))
-    canvas = np.full((len(rows) * step, wide, 3), 255, np.uint8)
-    high, wide = canvas.shape[:2]
+    widths = [max(len(some) * (SIDE + GAP), plotting.text_width(title, POINTS) + GAP) for title, some in rows]
+    high, wide = len(rows) * step, GAP + max(5 * SIDE, *widths)
+    canvas = np.full((high, wide, 3), 255, np.uint8)
     with figure(path, wide / DPI, high / DPI) as drawn:
         for top, (title, some) in zip(range(0, high, step), rows, strict=True):
             drawn.text(GAP / wide, 1 - (top + LINE / 2) / high, title, va="center", fontsize=POINTS)

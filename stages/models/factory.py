@@ -3,10 +3,12 @@
 Every network is wrapped in `Normalised`: images stay uint8 up to the model, so its normalisation can't be got wrong.
 """
 
+import contextlib
 import functools
 import json
 import math
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Literal, Self
@@ -16,6 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from stages.core import plugins, ranks
 from stages.core.errors import UserError, one_line
@@ -26,7 +29,7 @@ from stages.core.pretrained import IMAGENET
 CENTRED = ((128.0,) * 3, (64.0,) * 3)
 NORMALISATION = "normalisation"  # its key in the metadata of a safetensors file
 TEACHER = Path("models/teacher.safetensors")
-SMALL = 64**2  # pixels of an image that a network is tried on for less than describing it takes
+SMALL, LIGHT = 64**2, 10**7  # pixels of an image, weights of a network: to try these takes less than to describe them
 WEIGHTS = Path("data/weights")  # dvc.yaml names the file in it that a stage starts from
 
 
@@ -126,8 +129,8 @@ def count(network: nn.Module) -> int:
 @torch.no_grad()
 def outline(params: NetworkParams, classes: int, size: tuple[int, int]) -> tuple[nn.Module, tuple[int, ...]] | None:
     """The bare network, and the shape of its logits for two images (H, W); None for an architecture that computes with
-    the weights themselves. Weights have no memory, and nothing is computed, but for small images: to run a network
-    without, torch imports its compiler, which takes 3 s.
+    the weights themselves. Weights have no memory, and nothing is computed, but for a light network on small images:
+    to run one without, torch imports its compiler.
 
     Raises UserError as `build`, and where the weights that `params` names are not there.
     """
@@ -135,12 +138,43 @@ def outline(params: NetworkParams, classes: int, size: tuple[int, int]) -> tuple
         _with_imagenet(params)
     elif params.weights != "none" and not (WEIGHTS / params.weights).is_file():
         raise _not_found(WEIGHTS / params.weights)
+    if math.prod(size) <= SMALL:
+        with contextlib.suppress(_Heavy), _light_alone():
+            return _outline(params, classes, size)
     try:
-        with torch.device("cpu" if math.prod(size) <= SMALL else "meta"):
-            network = Normalised(_bare(params, classes), *CENTRED)
-            return network.net, _check_size(network, params, size)
+        with torch.device("meta"):
+            return _outline(params, classes, size)
     except NotImplementedError:
         return None
+
+
+def _outline(params: NetworkParams, classes: int, size: tuple[int, int]) -> tuple[nn.Module, tuple[int, ...]]:
+    network = Normalised(_bare(params, classes), *CENTRED)
+    return network.net, _check_size(network, params, size)
+
+
+class _Heavy(Exception):
+    """The network has more than LIGHT weights."""
+
+
+@contextlib.contextmanager
+def _light_alone() -> Iterator[None]:
+    """Raises _Heavy in the construction of a heavy network, before its weights are written: so far they take none of
+    the memory that they have.
+    """
+    weights = 0
+
+    def count_weights(module: nn.Module, name: str, weight: nn.Parameter | None) -> None:
+        nonlocal weights
+        weights += 0 if weight is None else weight.numel()
+        if weights > LIGHT:
+            raise _Heavy
+
+    hook = register_module_parameter_registration_hook(count_weights)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _bare(params: NetworkParams, classes: int) -> nn.Module:

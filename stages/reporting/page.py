@@ -32,6 +32,7 @@ TEMPLATES.globals |= {"card": card, "preparation": preparation, "results": resul
                       "NAMED": NAMED, "MAX_BARS": MAX_BARS,
                       **{name: getattr(numbers, name) for name in ("LEVEL", "counted", "escaped", "plain", "spread")}}
 BROAD = 700  # pixels of width above which a phone shows a picture in a box that scrolls
+LARGEST_WEBP = 16_383  # pixels of a side that the format allows
 HEAVY = 300_000  # bytes of a PNG that is embedded as it is: only photographs have more, and take a sixth as WebP
 
 
@@ -145,7 +146,8 @@ def _embed_pictures(tokens: Sequence[Token], folder: Path) -> None:
             continue
         content = file.read_bytes()
         width, height = (int.from_bytes(content[start:start + 4]) for start in (16, 20))  # of the PNG's first chunk
-        kind, content = ("webp", _as_webp(content)) if len(content) > HEAVY else ("png", content)
+        is_photographs = len(content) > HEAVY and max(width, height) <= LARGEST_WEBP
+        kind, content = ("webp", _as_webp(content)) if is_photographs else ("png", content)
         part.attrs |= {"src": f"data:image/{kind};base64,{base64.b64encode(content).decode()}", "width": width,
                        "height": height, "class": "broad" if width > BROAD else "slim"}
 

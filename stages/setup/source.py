@@ -11,10 +11,10 @@ from urllib.parse import unquote, urlsplit
 
 from stages.core import files
 from stages.core.errors import UserError
-from stages.data import builtin
+from stages.data import builtin, origin
 from stages.data.download import download
 
-FOLDER = Path("data/source")
+FOLDER = origin.SOURCE
 OWN_FILES = ("README.md", "overrides.csv")  # of data/source/ itself
 
 

@@ -41,7 +41,7 @@ class Batch(NamedTuple):
 class Batches:
     """The order of samples, epoch by epoch. Subclasses make batches of them."""
 
-    together = 1  # steps whose batches are made at once, the same ones as one by one
+    steps_at_once = 1  # whose batches are made at once, the same ones as one by one
 
     def __init__(self, samples: int, labelled: int, recipe: Recipe, seed: int, weights: np.ndarray | None = None,
                  threads: int = 0):
@@ -64,12 +64,14 @@ class Batches:
         order = (rng.permutation(self.seed, number, self.samples)[:count] if self.weights is None
                  else rng.weighted_sample(self.weights, self.seed, number, count))
         shares = order.reshape(self.steps, self.size)[:, ranks.share(self.size)]
-        several = (shares[step:step + self.together].ravel() for step in range(0, self.steps, self.together))
+        several = (shares[step:step + self.steps_at_once].ravel()
+                   for step in range(0, self.steps, self.steps_at_once))
         for made in parallel.prefetch(partial(self.batch, epoch=number), several, self.threads):
             for batch in made.split(shares.shape[1]):
                 yield batch._replace(total=self.size)
 
     def batch(self, samples: np.ndarray, epoch: int) -> Batch:
+        """Of one step, or of several that follow each other."""
         raise NotImplementedError
 
     def validation(self) -> Iterator[Batch]:
@@ -96,7 +98,8 @@ class ImageBatches(Batches):
         self.on_gpu = DeviceImages(self.images, device, room(device)) if device.type == "cuda" else None
         super().__init__(len(self.images), len(self.labels), recipe, seed, weights, prefetch_threads(device))
         if device.type == "cpu":  # of small images, what a batch takes is mostly that of the calls
-            self.together = max(1, augmentation.CHUNK_PIXELS // (self.size * math.prod(self.images.size)))
+            share = self.size // ranks.world()
+            self.steps_at_once = max(1, augmentation.CHUNK_PIXELS // (share * math.prod(self.images.size)))
 
     def epoch(self, number: int) -> Iterator[Batch]:
         if self.teacher:

@@ -65,10 +65,10 @@ def test_the_logits_are_those_of_the_pixels_that_the_student_sees(teacher_of, mo
 def test_batches_made_together_are_those_made_one_by_one(teacher_of, mode):
     teacher = teacher_of(mode)
     data = ImageBatches(recipe(augment=teacher.augment.model_dump()), 3, CPU, None, teacher.images, teacher)
-    assert data.together == 64  # of 16×16 pixels, eight in each
+    assert data.steps_at_once == 64  # of 16×16 pixels, eight in each
 
     def epoch(together: int) -> list:
-        data.together = together
+        data.steps_at_once = together
         return list(data.epoch(2))
 
     for one, other in zip(epoch(1), epoch(4), strict=True):  # six batches: four, then two

@@ -39,6 +39,8 @@ def test_an_outline_has_the_shapes_and_no_memory():
                                   options={"depth": 34, "width": 1024, "stride": 1})  # 21 GB of weights
     network, shape = factory.outline(large, 7, (512, 512))
     assert shape == (2, 7) and all(value.is_meta for value in network.state_dict().values())
+    network, shape = factory.outline(large, 7, (64, 64))  # small images are computed, but not by a network like this
+    assert shape == (2, 7) and all(value.is_meta for value in network.state_dict().values())
     assert factory.outline(unet(depth=2, width=4), 5, (24, 32))[1] == (2, 5, 24, 32)
 
 
@@ -55,6 +57,8 @@ def test_an_outline_finds_what_building_would(monkeypatch, tmp_path):
                          (NET.model_copy(update={"model": "resnet"}), "model is 'resnet'")):
         with pytest.raises(UserError, match=words):
             factory.outline(wrong, 3, (16, 16))
+    with pytest.raises(UserError, match="can't take images of 300×16"):  # of more pixels than are really computed
+        factory.outline(unet(depth=6, width=4), 3, (16, 300))
     Path("data/weights").mkdir(parents=True)
     Path("data/weights/mine.safetensors").touch()  # what it holds is read when it is used
     assert factory.outline(NET.model_copy(update={"weights": "mine.safetensors"}), 3, (16, 16))

@@ -73,10 +73,13 @@ def test_the_source_is_told_from_what_lies_beside_it(project):
     assert len(set(before)) == 3
     (project.source / "overrides.csv").write_text("path,action\n")
     pack(project.source / "b.zip", two_classes(2))
+    (project.source / "folder/.DS_Store").write_bytes(b"a window's place")
     assert (named("a.zip"), named("folder"), named("digits")) == before
     pack(project.source / "a.zip", two_classes(2))
+    (project.source / "folder/cat/000.png").write_bytes(b"another picture")
+    another = named("folder")
     (project.source / "folder/cat/000.png").rename(project.source / "folder/cat/00.png")
-    assert named("a.zip") != before[0] and named("folder") != before[1]
+    assert named("a.zip") != before[0] and len({before[1], another, named("folder")}) == 3
     (project.source / "a.zip").unlink()
     with pytest.raises(UserError, match="not in data/source/"):
         named("a.zip")

@@ -1,5 +1,6 @@
 """Any classification architecture of timm, by its name there: tf_efficientnet_lite0, mobilenetv4_conv_small …"""
 
+from types import ModuleType
 from typing import Annotated
 
 import torch
@@ -21,10 +22,7 @@ class Options(Section):
 
 def build(options: Options, classes: int, pretrained: bool) -> nn.Module:
     """In: float (N,3,H,W). Out: logits (N,C)."""
-    import timm
-
-    _check_known(options.architecture)
-    return resize_input(timm.create_model(options.architecture, num_classes=classes), options.input_size)
+    return resize_input(_knowing(options.architecture).create_model(options.architecture, num_classes=classes), options.input_size)
 
 
 def imagenet(options: Options) -> tuple[dict[str, torch.Tensor], Normalisation]:
@@ -33,9 +31,7 @@ def imagenet(options: Options) -> tuple[dict[str, torch.Tensor], Normalisation]:
     """
     if options.architecture == efficientnet_lite.ARCHITECTURE:
         return efficientnet_lite.state(), efficientnet_lite.NORMALISATION
-    import timm
-
-    _check_known(options.architecture)
+    timm = _knowing(options.architecture)
     if not timm.is_model_pretrained(options.architecture):
         raise UserError(f"params.yaml: timm has no pre-trained weights of {options.architecture}; set weights to none, "
                         "or take another architecture")
@@ -49,9 +45,11 @@ def imagenet(options: Options) -> tuple[dict[str, torch.Tensor], Normalisation]:
     return net.state_dict(), (mean, deviation)
 
 
-def _check_known(architecture: str) -> None:
+def _knowing(architecture: str) -> ModuleType:
+    """timm, which takes a second to import. Raises UserError where it doesn't know the architecture."""
     import timm
 
     if not timm.is_model(architecture):
         raise UserError(f"params.yaml: architecture {architecture!r} is unknown to timm; some that it knows: "
                         f"{efficientnet_lite.ARCHITECTURE}, mobilenetv4_conv_small, resnet18d")
+    return timm
