@@ -22,7 +22,8 @@ class Options(Section):
 
 def build(options: Options, classes: int, pretrained: bool) -> nn.Module:
     """In: float (N,3,H,W). Out: logits (N,C)."""
-    return resize_input(_knowing(options.architecture).create_model(options.architecture, num_classes=classes), options.input_size)
+    timm = _knowing(options.architecture)
+    return resize_input(timm.create_model(options.architecture, num_classes=classes), options.input_size)
 
 
 def imagenet(options: Options) -> tuple[dict[str, torch.Tensor], Normalisation]:
