@@ -153,7 +153,8 @@ def smallest(path: Path, settings: QuantizeParams, scorer: quantize.ValScorer) -
     model, card = onnx.load(path), onnx_model.open_model(path, 1).card
     before = scorer(model)
     with quantize.quantiser(model, settings, card.centred()) as ready:
-        return Small(quantize.best(quantize.candidates(ready, scorer, before - settings.max_drop)), before, card)
+        return Small(quantize.best(quantize.candidates(ready, scorer, scorer.least(before, settings.max_drop))),
+                     before, card)
 
 
 def write_small(model, card: Card, form: quantize.Candidate, path: Path) -> None:

@@ -31,7 +31,7 @@ def explore(path: Path, settings: QuantizeParams) -> list[Candidate]:
     rows = [Candidate(None, [], model, scorer(model))]
     for way in tqdm(WAYS, "explore", unit="way", disable=None):
         with quantize.quantiser(model, settings.model_copy(update=way | {"remedy": "layers"}), card.centred()) as ready:
-            tried = quantize.candidates(ready, scorer, rows[0].val - settings.max_drop)
+            tried = quantize.candidates(ready, scorer, scorer.least(rows[0].val, settings.max_drop))
         best = quantize.best(tried)
         rows += [tried[0], best] if best.excluded_nodes else [tried[0]]
     with tempfile.TemporaryDirectory() as folder, ExitStack() as running:

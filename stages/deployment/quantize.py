@@ -21,6 +21,8 @@ FORMS = {"static": "int8", "weights": "int8 weights", "fp16": "fp16 weights"}  #
 WEIGHT_ONLY = {"weights": weight_only.int8_weights, "fp16": weight_only.fp16_weights}
 RANKING_IMAGES = 64  # of val, by whose logits layers are ranked
 BATCH = 64
+CHANCE_IMAGES = 2  # of val
+ROUNDING = 1e-6  # points
 
 
 class QuantizeParams(params.Section):
@@ -96,6 +98,13 @@ class ValScorer:
             score.update(torch.from_numpy(onnx_model.run(session, np.ascontiguousarray(self.images[rows]))),
                          torch.from_numpy(self.targets[rows].astype(np.int64)))
         return score.values()[score.primary]
+
+    def least(self, before: float, max_drop: float) -> float:
+        """The score on val, in %, from which on a small model is not behind one of the score `before`: max_drop points
+        may be lost, and CHANCE_IMAGES whatever share of val they are, since so few say nothing.
+        """
+        per_image = 100 / len(self.targets) if self.targets.ndim == 1 else 0.0
+        return before - max(max_drop, CHANCE_IMAGES * per_image + ROUNDING)
 
 
 def candidates(ready: Quantiser, scorer: ValScorer, least: float) -> list[Candidate]:
