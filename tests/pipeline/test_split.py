@@ -36,7 +36,7 @@ def test_split_is_stratified_and_repeatable_and_lists_its_rows(project):
     owls = {f"owl/{number}.png": picture(90, number, 0) for number in range(3)}
     pack(project.source / "a.zip", two_classes(40) | owls)
     project.set("data.source", "a.zip").set("split.image_size", 8).set("split.labelled_fraction", 1.0)
-    done(project.run("fetch", "scan", "clean", "split"))
+    done(project.set("split.val_fraction", 0.15).run("fetch", "scan", "clean", "split"))
     rows = index(project)
     # Of 40: 8 to test (0.2), then 5 of the 32 left to val (0.15: 4.8). Of 3: one each.
     assert {split: Counter(row["target"] for row in rows[split]) for split in rows} == {
@@ -64,6 +64,7 @@ def test_split_is_stratified_and_repeatable_and_lists_its_rows(project):
 def test_the_sources_own_splits_stay_and_only_val_is_drawn(project):
     files = {f"train/{name}": content for name, content in two_classes(10).items()}
     pack(project.source / "a.zip", files | {"test/cat/x.png": picture(0, 0, 9), "test/dog/y.png": picture(0, 9, 9)})
+    project.set("split.val_fraction", 0.15)
     done(project.set("data.source", "a.zip").run("fetch", "scan", "clean", "split"))
     rows = index(project)
     assert [row["path"] for row in rows["test"]] == ["test/cat/x.png", "test/dog/y.png"]
@@ -97,7 +98,8 @@ def test_near_copies_never_cross_a_drawn_split(project, capsys):
         name = f"{'cat' if number % 2 else 'dog'}/{number:02}"
         files |= {f"{name}.png": png(image), f"{name}-again.jpg": saved(image, "JPEG", quality=70)}
     pack(project.source / "a.zip", files)
-    project.set("data.source", "a.zip").set("split.labelled_fraction", 1.0).main("fetch", "scan", "clean", "split")
+    project.set("data.source", "a.zip").set("split.labelled_fraction", 1.0).set("split.val_fraction", 0.15)
+    project.main("fetch", "scan", "clean", "split")
     said = capsys.readouterr().err.splitlines()[-1]
     manifest = table(project.folder / "data/manifest.csv")
     assert [row["group"] for row in manifest[:2]] == ["copies of cat/01-again.jpg"] * 2

@@ -138,7 +138,7 @@ CASES = {
                         "data.labels": {"judged": 900, "out_of_fold_accuracy": 87.5}}, [
         "lists 4 suspected label errors left unchanged.", "predicted 87.5 % of 900 labels correctly"], []),
     "both drawn": ({"data.before": {"undivided": {"cat": 5, "dog": 5}}}, [
-        "Drawn here, rounded to whole images: `test`, 20 % of all; then `val`, 15 % of the rest (`split.seed"],
+        "Drawn here, rounded to whole images: `test`, 20 % of all; then `val`, 10 % of the rest (`split.seed"],
                    ["The source provides"]),
     "both given": ({"data.before": {"train": {"cat": 5}, "val": {"cat": 5}, "test": {"cat": 5}}}, [
         "The source provides `val` and `test`."], ["Drawn here"]),
