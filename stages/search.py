@@ -75,7 +75,8 @@ def search(own: student.Settings, demands: Demands, settings: Sequence[object], 
     """
     chip, epochs = device.choose_device("search"), own.recipe.epochs
     inputs = [*(prepared.FOLDER / split for split in ("train", "val", "unlabelled")),
-              factory.WEIGHTS / own.student.weights, factory.TEACHER, teacher_logits.LOGITS]
+              *(factory.WEIGHTS / name for name in {own.student.weights, *candidates.files_of(own.student.model)}),
+              factory.TEACHER, teacher_logits.LOGITS]
     with workdir.folder("search", [*settings, device.thread_count(), chip], inputs) as folder:
         student.load_teacher(own, chip, folder).check_cache()
         notes = measure.Notebook(folder / "measured.json")

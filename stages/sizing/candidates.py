@@ -80,10 +80,23 @@ def _again(rows: list[Row], demands: Demands, notes: Notebook, folder: Path) -> 
 
 
 def start(present: factory.NetworkParams, options: Options) -> str:
-    """student.weights of a student with these options: the present one's where they fit, else none."""
-    try:
-        factory.build(present.model_copy(update={"options": options}), len(prepared.classes()), prepared.image_size(),
-                      seed=0)
-    except UserError:
+    """student.weights of a student with these options: the present one's where they fit, else a file of data/weights/
+    that is named after its model and does; none where the present one itself starts from none, or nothing fits.
+    """
+    if present.weights == "none":
         return "none"
-    return present.weights
+    return next((name for name in [present.weights, *files_of(present.model)] if _fits(name, present, options)), "none")
+
+
+def files_of(model: str) -> list[str]:
+    """Names of the files in data/weights/ that are named after a model."""
+    return sorted(path.name for path in factory.WEIGHTS.glob(f"{model}_*.safetensors"))
+
+
+def _fits(weights: str, present: factory.NetworkParams, options: Options) -> bool:
+    try:
+        factory.build(present.model_copy(update={"options": options, "weights": weights}), len(prepared.classes()),
+                      prepared.image_size(), seed=0)
+    except UserError:
+        return False
+    return True

@@ -140,6 +140,16 @@ def test_weights_fit_one_student_and_the_others_start_from_nothing(ready, capsys
     assert result["weights"] == (weights.name if result["options"] == PRESENT else "none")
 
 
+def test_a_file_named_after_the_model_starts_the_student_that_it_fits(ready, capsys):
+    for name, options in (("mine", PRESENT), ("small_resnet_8_16", PRESENT | {"width": 16})):
+        network = factory.NetworkParams(model="small_resnet", options=options, weights="none")
+        factory.save(factory.build(network, 3, (16, 16), seed=5), ready.folder / f"data/weights/{name}.safetensors")
+    ready.set("student.weights", "mine.safetensors")
+    run(ready)
+    starts = {row["width"]: row["starts_from"] for row in read_csv(ready.folder / "plots/search.csv")}
+    assert starts == {"8": "mine.safetensors", "16": "small_resnet_8_16.safetensors", "32": "nothing"}
+
+
 def test_where_one_alone_fits_nothing_is_trained(ready, monkeypatch, capsys):
     monkeypatch.setattr(trials, "train", None)
     ready.set("benchmark.budget.latency_ms", 0.12)  # half of the present width
