@@ -176,8 +176,8 @@ class Ways:
         return factory.build(self.student, CLASSES, (SIZE, SIZE), 0).to(self.device)
 
     def _targets(self, mode: str) -> teacher_logits.TargetParams:
-        return teacher_logits.TargetParams(mode=mode, views=self.views, seed=0, stride=1, batch_size=256,
-                                           precision=self.recipe.precision)
+        return teacher_logits.TargetParams(mode=mode, views=self.views, seed=0, features=False, stride=1,
+                                           batch_size=256, precision=self.recipe.precision)
 
 
 def processor_time() -> float:

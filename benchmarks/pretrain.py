@@ -29,6 +29,7 @@ from stages.core import errors, files, params, plugins, workdir
 from stages.core.device import choose_device
 from stages.core.pretrained import IMAGENET
 from stages.data import augmentation, prepared
+from stages.distillation.features import of_logits
 from stages.models import factory
 from stages.training import batches
 from stages.training.losses import LabelLoss
@@ -61,7 +62,7 @@ def main() -> None:
         images = augmentation.ImageArrays(prepared.images("train"))
         metric = plugins.module("tasks/*/metric", "classification", "pretrain").Score
         Trainer("pretrain", student, batches.ImageBatches(recipe, 0, device, None, images, teacher),
-                Loss(recipe, classes, teacher, weights, device), of_first_head(metric, classes), recipe, 0,
+                Loss(recipe, classes, teacher, weights, device), of_logits(metric, classes), recipe, 0,
                 folder).fit()
         save(network, options.out)
 
@@ -126,16 +127,6 @@ class Loss:
         parts = self.labels(logits, batch)
         loss = LABEL_WEIGHT * parts["loss"] + ANSWER_WEIGHT * kd + FEATURE_WEIGHT * distance
         return parts | {"loss": loss, "kd": kd, "feature_distance": distance}
-
-
-def of_first_head(metric: type, classes: int) -> type:
-    """The metric, of the first head alone."""
-
-    class OfFirstHead(metric):
-        def update(self, logits: torch.Tensor, labels: torch.Tensor) -> None:
-            super().update(logits[:, :classes], labels)
-
-    return OfFirstHead
 
 
 def features(weights: dict, device: torch.device, folder: Path) -> np.ndarray:

@@ -22,7 +22,7 @@ from stages.data.decode import has_image_suffix
 from stages.data.image_size import height_and_width, pixels_text
 from stages.deployment.checks import VerifyParams
 from stages.deployment.quantize import QuantizeParams
-from stages.distillation import kd_losses, teacher_logits
+from stages.distillation import feature_heads, features, kd_losses, teacher_logits
 from stages.models import factory
 from stages.setup import weights
 from stages.tasks.segmentation.mask_params import MaskParams
@@ -116,6 +116,8 @@ def teacher_fits(sections: Sections) -> None:
     """The teacher's network, what it gives the student, and where only its head is trained."""
     network, places = outline("teacher", sections)
     teacher_logits.check_places(sections["targets"], places)
+    if sections["targets"].features and network:
+        feature_heads.teachers_head(network)
     if sections["teacher"].mode == "frozen":
         linear_probe.check_augment(sections["teacher_training"].augment)
         if network:
@@ -123,7 +125,10 @@ def teacher_fits(sections: Sections) -> None:
 
 
 def student_fits(sections: Sections) -> None:
-    outline("student", sections)
+    features.check(sections["targets"], sections["distill"])
+    network, _ = outline("student", sections)
+    if sections["distill"].feature_weight and network:
+        feature_heads.students_head(network)
 
 
 TOGETHER: tuple[Callable[[Sections], None], ...] = (layout_fits, labels_fit, padding_fits, turns_fit, processes_fit,

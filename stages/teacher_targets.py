@@ -1,5 +1,6 @@
 """Runs the teacher over the images once. In: data/prepared (train, unlabelled), models/teacher.safetensors.
-Out: models/targets.npy, its raw logits, float16 (V,N,C), and models/targets.json, what they were made of.
+Out: models/targets.npy, its raw logits, float16 (V,N,C), behind them its features where params.yaml asks for them, and
+models/targets.json, what they were made of.
 
 Raw logits: temperature, weights and loss of the distillation never touch this stage.
 """
@@ -23,7 +24,7 @@ from stages.core import errors, files, params, ranks, workdir
 from stages.core.device import choose_device, thread_count
 from stages.core.files import sha256, write_json
 from stages.data import augmentation, prepared
-from stages.distillation import teacher_logits
+from stages.distillation import feature_heads, teacher_logits
 from stages.models import factory
 from stages.training import launch
 
@@ -34,6 +35,8 @@ def main() -> None:
     augment = params.load("student_training.augment", augmentation.Augment)
     device = choose_device("teacher_targets")
     teacher = factory.load(params_of_teacher, factory.TEACHER, len(prepared.classes())).to(device)
+    if targets.features:
+        feature_heads.show(teacher)
     counts = {split: len(prepared.images(split)) for split in ("train", "unlabelled")}
     images = augmentation.ImageArrays(*map(prepared.images, counts))
     inputs = [prepared.FOLDER / "train", prepared.FOLDER / "unlabelled", factory.TEACHER]

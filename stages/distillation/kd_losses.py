@@ -20,7 +20,8 @@ from stages.data.prepared import IGNORED
 
 
 class DistillParams(Section):
-    """How the student learns from its teacher: loss = ce_weight · cross-entropy + kd_weight · `loss`."""
+    """How the student learns from its teacher: loss = ce_weight · cross-entropy + kd_weight · `loss` + feature_weight ·
+    (1 − cosine of the features)."""
 
     loss: Literal["kd", "dkd", "dist", "cwd"]  # cwd: segmentation
     temperature: float = pydantic.Field(gt=0, le=100)  # softens both sides' logits
@@ -29,6 +30,7 @@ class DistillParams(Section):
     standardise: bool  # kd and dkd: logits to zero mean, unit deviation over the classes first
     dkd_beta: float = pydantic.Field(ge=0, le=10**6)  # dkd: weight of what the teacher says of the other classes
     debias: float = pydantic.Field(ge=0, le=1)  # share of the log class shares taken out of the teacher's logits
+    feature_weight: float = pydantic.Field(ge=0, le=10**6)  # of the distance to the teacher's features (features.py)
     unlabelled: bool  # unlabelled images take part, with the teacher's loss alone
 
     @pydantic.model_validator(mode="after")

@@ -9,7 +9,7 @@ import torch
 
 from stages.core import params, plugins
 from stages.data import augmentation, prepared
-from stages.distillation import kd_losses, teacher_logits
+from stages.distillation import feature_heads, features, kd_losses, teacher_logits
 from stages.distillation.objective import DistillationLoss
 from stages.distillation.teacher import Teacher
 from stages.models import factory
@@ -46,7 +46,13 @@ def train(own: Settings, device: torch.device, seed: int, folder: Path) -> tuple
     weights = batches.sample_weights("student_training", recipe, class_counts, unlabelled)
     data = batches.ImageBatches(recipe, seed, device, weights, teacher.images, teacher)
     loss = DistillationLoss(recipe, distill, targets.stride, class_counts)
-    return network, Trainer("student", network, data, loss, metric, recipe, seed, folder).fit()
+    if not distill.feature_weight:
+        return network, Trainer("student", network, data, loss, metric, recipe, seed, folder).fit()
+    mean, deviation = features.mean_and_deviation(teacher, classes)
+    loss = features.FeatureLoss(loss, distill.feature_weight, classes, mean, deviation)
+    with feature_heads.learnt(network, len(mean)):
+        return network, Trainer("student", network, data, loss, features.of_logits(metric, classes), recipe, seed,
+                                folder).fit()
 
 
 def load_teacher(own: Settings, device: torch.device, folder: Path) -> Teacher:
@@ -56,6 +62,10 @@ def load_teacher(own: Settings, device: torch.device, folder: Path) -> Teacher:
     teacher, classes = params.load("teacher", factory.TeacherParams), len(prepared.classes())
 
     def load() -> factory.Normalised:
-        return factory.load(teacher, factory.TEACHER, classes).to(device)
+        network = factory.load(teacher, factory.TEACHER, classes).to(device)
+        if own.targets.features:
+            feature_heads.show(network)
+        return network
 
-    return Teacher(load, images, own.targets, own.recipe.augment, folder)
+    columns = None if own.distill.feature_weight or not own.targets.features else classes
+    return Teacher(load, images, own.targets, own.recipe.augment, folder, columns)

@@ -25,11 +25,13 @@ class Teacher:
     """Which view the student is shown, and the teacher's logits for it, as `targets.mode` has it."""
 
     def __init__(self, load: Callable[[], nn.Module], images: augmentation.ImageArrays,
-                 params: teacher_logits.TargetParams, augment: augmentation.Augment, folder: Path):
+                 params: teacher_logits.TargetParams, augment: augmentation.Augment, folder: Path,
+                 columns: int | None = None):
         """load: the network's loader, called where logits are computed. folder: for those of an epoch, in mode online.
+        columns: how many of those that are kept of an image count, the first ones; None: all.
         """
         self.load, self.images, self.params = load, images, params
-        self.augment, self.folder = augment, folder
+        self.augment, self.folder, self.columns = augment, folder, columns
         self.cached = teacher_logits.load(teacher_logits.LOGITS)  # (V,N,C,*S)
 
     @cached_property
@@ -75,7 +77,9 @@ class Teacher:
         return self.params.seed, teacher_logits.view_number(self.params, epoch)
 
     def logits(self, samples: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-        """float16 (B,C,*S): for the image or, where the view is mirrored, its mirror image; or for the view itself."""
+        """float16 (B,C,*S): for the image or, where the view is mirrored, its mirror image; or for the view itself.
+        With targets.features and a weight for them (B,C+D).
+        """
         match self.params.mode:
             case "clean":
                 number = augmentation.is_flipped(samples, self.augment, seed, epoch).astype(int)
@@ -83,7 +87,11 @@ class Teacher:
                 number = teacher_logits.view_number(self.params, epoch)
             case "online":
                 number = 0
-        return self.cached[number, samples]
+        return self.cached[number, samples][:, :self.columns]
+
+    def first_pass(self, samples: np.ndarray) -> np.ndarray:
+        """float16 (B,C,*S): of these images as the first epoch shows them, in mode clean as they are stored."""
+        return self.cached[0, samples] if len(self.cached) else np.concatenate(list(self._compute(samples, 0)))
 
     def _compute(self, samples: np.ndarray, number: int) -> Iterator[np.ndarray]:
         """The teacher's logits of pass `number`, computed now, in chunks."""

@@ -24,11 +24,12 @@ ABOUT = Path("models/targets.json")
 
 
 class TargetParams(Section):
-    """How the teacher's logits are computed and cached."""
+    """How the teacher's logits are computed and cached; with its features (V,N,C+D)."""
 
     mode: Literal["clean", "views", "online"]  # the image and its mirror | seeded views, cycled | nothing cached
     views: int = pydantic.Field(ge=1, le=10**6)  # V, for views: view e mod V in epoch e
     seed: Seed  # of the views, in modes views and online
+    features: bool  # classification: what the teacher's last layer is given is kept too, behind the logits
     stride: int = pydantic.Field(ge=1, le=4096)  # segmentation: every stride-th row and column of the logits is kept
     batch_size: int = pydantic.Field(ge=1, le=2**20)
     precision: Literal["fp32", "bf16"]
@@ -70,11 +71,14 @@ def teacher_view(images: augmentation.ImageArrays, samples: np.ndarray, params: 
 
 def check_places(params: TargetParams, places: Sequence[int]) -> None:
     """places: S, of the teacher's logits. Raises UserError for mode clean with per-pixel logits, which don't follow the
-    student's crops, and for a stride larger than half the map.
+    student's crops, for features of such, and for a stride larger than half the map.
     """
     if params.mode == "clean" and places:
         raise UserError("params.yaml: targets.mode is clean, but this teacher's logits are per pixel, and pixels "
                         "move with the student's crops; use views or online")
+    if params.features and places:
+        raise UserError("params.yaml: targets.features goes with classification, and this teacher's logits are per "
+                        "pixel; set it false")
     if 2 * params.stride > min(places, default=2 * params.stride):
         raise UserError(f"params.yaml: targets.stride is {params.stride}, so that of logits for "
                         f"{'×'.join(map(str, places))} pixels hardly any would be kept; lower it")

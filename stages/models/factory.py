@@ -111,12 +111,15 @@ def freeze(network: nn.Module) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def head(net: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
-    """The last linear layer: its parent, its name there, itself. Raises UserError for a network that has none."""
+def head(net: nn.Module, wish: str = "teacher.mode frozen",
+         instead: str = "mode: finetune") -> tuple[nn.Module, str, nn.Linear]:
+    """The last linear layer: its parent, its name there, itself. Raises UserError for a network that has none, which
+    says what in params.yaml wants one, and what to set instead.
+    """
     linear = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
-        raise UserError(f"params.yaml: teacher.mode frozen goes with a network that ends in a linear layer, and "
-                    f"{type(net).__name__} has none; use mode: finetune")
+        raise UserError(f"params.yaml: {wish} goes with a network that ends in a linear layer, and "
+                        f"{type(net).__name__} has none; use {instead}")
     parent, _, name = linear[-1].rpartition(".")
     return net.get_submodule(parent), name, net.get_submodule(linear[-1])
 

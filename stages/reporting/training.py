@@ -33,8 +33,12 @@ def loss(distill: Mapping, recipe: Mapping) -> str:
     if distill["debias"]:
         more += (f" {100 * distill['debias']:g} % of the logarithm of the class frequencies is subtracted from the "
                  "teacher's logits.")
-    return (f"The student's loss is {distill['ce_weight']:g} × {labels} + {distill['kd_weight']:g} × T² × {teacher}, "
-            f"at a temperature T of {distill['temperature']:g}.{more}")
+    features = ""
+    if distill["feature_weight"]:
+        features = (f" + {distill['feature_weight']:g} × (1 − the cosine between the teacher's standardised features "
+                    "and a linear map of the student's, which is trained with it and dropped)")
+    return (f"The student's loss is {distill['ce_weight']:g} × {labels} + {distill['kd_weight']:g} × T² × {teacher}"
+            f"{features}, at a temperature T of {distill['temperature']:g}.{more}")
 
 
 def targets(params: Mapping, flip: bool) -> str:

@@ -12,7 +12,8 @@ from stages.distillation import teacher_logits
 from stages.models import factory
 from stages.training.linear_probe import LinearProbe
 
-TARGETS = teacher_logits.TargetParams(mode="clean", views=1, seed=0, stride=1, batch_size=8, precision="fp32")
+TARGETS = teacher_logits.TargetParams(mode="clean", views=1, seed=0, features=False, stride=1, batch_size=8,
+                                      precision="fp32")
 # Of a file's content; None: the file is gone.
 STATES = {"whole": lambda content: content, "empty": lambda content: b"", "cut": lambda content: content[:-9],
           "zeros": lambda content: bytes(len(content)), "gone": None,

@@ -13,7 +13,7 @@ from stages.data.prepared import IGNORED, UNLABELLED
 from stages.distillation.kd_losses import LOSSES, DistillParams, distillation_loss
 
 BASE = {"loss": "kd", "temperature": 1.0, "kd_weight": 0.9, "ce_weight": 0.1, "standardise": False, "dkd_beta": 4.0,
-        "debias": 0.0, "unlabelled": True}
+        "debias": 0.0, "feature_weight": 0.0, "unlabelled": True}
 EVERY = [(loss, standardise) for loss in LOSSES for standardise in (False, True)
          if not standardise or loss in ("kd", "dkd")]
 

@@ -20,7 +20,7 @@ from stages.training.batches import ImageBatches
 from stages.training.losses import LabelLoss
 
 DISTILL = {"loss": "kd", "temperature": 2.0, "kd_weight": 0.75, "ce_weight": 0.5, "standardise": False, "dkd_beta": 4.0,
-           "debias": 0.0, "unlabelled": True}
+           "debias": 0.0, "feature_weight": 0.0, "unlabelled": True}
 
 
 @pytest.fixture
@@ -34,7 +34,8 @@ def teacher_of(prepared_folder) -> Callable[[str], Teacher]:
     images = augmentation.ImageArrays(prepared.images("train"), prepared.images("unlabelled"))
 
     def make(mode: str) -> Teacher:
-        params = teacher_logits.TargetParams(mode=mode, views=4, seed=7, stride=1, batch_size=16, precision="fp32")
+        params = teacher_logits.TargetParams(mode=mode, views=4, seed=7, features=False, stride=1, batch_size=16,
+                                             precision="fp32")
         cropped = augment if mode == "clean" else augment.model_copy(update={"crop": "pad"})
         passes = [np.concatenate(list(teacher_logits.logits(network, images, np.arange(68), params, cropped, number)))
                   for number in range(teacher_logits.pass_count(params, cropped))]
@@ -85,7 +86,8 @@ def test_the_teacher_stays_as_it_is(prepared_folder):
     state, images = copy.deepcopy(net.state_dict()), torch.from_numpy(patterns(8, 9)[0]).permute(0, 3, 1, 2)
     first = net(images)
     stored = augmentation.ImageArrays(prepared.images("train"))
-    params = teacher_logits.TargetParams(mode="clean", views=1, seed=0, stride=1, batch_size=16, precision="fp32")
+    params = teacher_logits.TargetParams(mode="clean", views=1, seed=0, features=False, stride=1, batch_size=16,
+                                         precision="fp32")
     for number in (0, 1):
         list(teacher_logits.logits(net, stored, np.arange(48), params, recipe().augment, number))
     assert torch.equal(net(images), first) and not first.requires_grad

@@ -18,7 +18,7 @@ def test_initial_weights(section, text):
 
 
 DISTILL = {"loss": "kd", "ce_weight": 0.1, "kd_weight": 0.9, "temperature": 4.0, "standardise": False, "debias": 0.0,
-           "unlabelled": True}
+           "feature_weight": 0.0, "unlabelled": True}
 SOFT = "the KL divergence from the teacher's soft targets (Hinton et al., 2015)"
 
 
@@ -30,6 +30,9 @@ SOFT = "the KL divergence from the teacher's soft targets (Hinton et al., 2015)"
      "0.1 × (cross-entropy + 0.5 × the Dice loss) + 0.9 × T² × `another`, at a temperature T of 4. Logits are "
      "standardised first (Sun et al., 2024). 25 % of the logarithm of the class frequencies is subtracted from the "
      "teacher's logits."),
+    ({"feature_weight": 4.0}, 0.0, f"0.1 × cross-entropy + 0.9 × T² × {SOFT} + 4 × (1 − the cosine between the "
+                                   "teacher's standardised features and a linear map of the student's, which is trained "
+                                   "with it and dropped), at a temperature T of 4."),
     ({"debias": 1.0}, 0.0, f"0.1 × cross-entropy + 0.9 × T² × {SOFT}, at a temperature T of 4. 100 % of the logarithm "
                            "of the class frequencies is subtracted from the teacher's logits."),
 ])

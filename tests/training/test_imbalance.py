@@ -265,7 +265,7 @@ def test_a_biased_teacher_hurts_and_a_balanced_one_or_debias_repairs(recipe, tmp
         for name, way, debias in (("biased", "none", 0.0), ("debiased", "none", 1.0),
                                   ("balanced", "balanced_softmax", 0.0)):
             settings = DistillParams(loss="kd", temperature=2.0, kd_weight=0.5, ce_weight=0.5, standardise=False,
-                                     dkd_beta=4.0, debias=debias, unlabelled=False)
+                                     dkd_beta=4.0, debias=debias, feature_weight=0.0, unlabelled=False)
             students[name] = DistillationLoss(learning, settings, 1, counts), teacher_logits[way]
         rows.append([balanced_accuracy(learnt(32, seed, digits, learning, loss, tmp_path / f"{name} {seed}", teacher),
                                        digits) for name, (loss, teacher) in students.items()])

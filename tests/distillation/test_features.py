@@ -1,0 +1,114 @@
+"""The teacher's features: kept behind its logits, learnt by the student in training, and gone when it is trained."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from training_data import CPU, NET, recipe
+
+from stages.core.errors import UserError
+from stages.data import augmentation, prepared
+from stages.distillation import feature_heads, features, student, teacher_logits
+from stages.distillation.kd_losses import DistillParams
+from stages.distillation.objective import DistillationLoss
+from stages.distillation.teacher import Teacher
+from stages.models import factory
+from stages.tasks.classification.metric import Score
+from stages.training.batches import Batch
+
+WIDTH = 16  # features of NET: four times its first stage
+DISTILL = DistillParams(loss="kd", temperature=2.0, kd_weight=0.5, ce_weight=0.5, standardise=False, dkd_beta=4.0,
+                        debias=0.0, feature_weight=3.0, unlabelled=True)
+TARGETS = teacher_logits.TargetParams(mode="clean", views=1, seed=0, features=True, stride=1, batch_size=16,
+                                      precision="fp32")
+
+
+@pytest.fixture
+def teacher(prepared_folder) -> factory.Normalised:
+    network = factory.build(NET, 3, (16, 16), seed=1)
+    factory.save(network, prepared_folder / factory.TEACHER)
+    return factory.freeze(network)
+
+
+def answers(network: factory.Normalised, targets: teacher_logits.TargetParams = TARGETS) -> np.ndarray:
+    images = augmentation.ImageArrays(prepared.images("train"), prepared.images("unlabelled"))
+    return np.array([np.concatenate(list(teacher_logits.logits(network, images, np.arange(68), targets,
+                                                               recipe().augment, number))) for number in (0, 1)])
+
+
+def test_a_teacher_tells_what_its_last_layer_is_given(teacher):
+    plain = answers(teacher)
+    pooled = []
+    teacher.net[-1].register_forward_pre_hook(lambda _, inputs: pooled.append(inputs[0]))
+    feature_heads.show(teacher)
+    both = answers(teacher)
+    assert both.shape == (2, 68, 3 + WIDTH) and np.array_equal(both[..., :3], plain)
+    assert np.array_equal(both[..., 3:].reshape(-1, WIDTH), torch.cat(pooled).half().numpy())
+
+
+def test_the_student_comes_to_know_them_and_is_the_same_network(teacher, prepared_folder, monkeypatch):
+    feature_heads.show(teacher)
+    np.save(teacher_logits.LOGITS, answers(teacher))
+    monkeypatch.setattr(student, "load_teacher", lambda *_: Teacher(
+        lambda: teacher, augmentation.ImageArrays(prepared.images("train"), prepared.images("unlabelled")), TARGETS,
+        recipe().augment, prepared_folder))
+    own = student.Settings(NET, recipe(epochs=6), DISTILL, TARGETS, Score)
+    network, history = student.train(own, CPU, 0, prepared_folder)
+    distances = [row["feature_distance"] for row in history]
+    assert 0.8 < distances[0] < 1.2 and distances[-1] < distances[0] - 0.2
+    assert all(0 <= row["train_accuracy"] <= 100 for row in history) and history[-1]["val_accuracy"] > 40
+    assert network.state_dict().keys() == factory.build(NET, 3, (16, 16), 0).state_dict().keys()
+    factory.save(network, prepared_folder / "student.safetensors")
+    loaded, images = factory.load(NET, prepared_folder / "student.safetensors", 3), torch.zeros(2, 3, 16, 16)
+    assert torch.equal(loaded(images.byte()), network(images.byte()))
+
+
+@pytest.mark.parametrize(("weight", "columns"), [(0.0, 3), (1.0, 3 + WIDTH)])
+def test_without_a_weight_the_logits_alone_are_read(teacher, prepared_folder, monkeypatch, weight, columns):
+    feature_heads.show(teacher)
+    np.save(teacher_logits.LOGITS, answers(teacher))
+    monkeypatch.setattr(student.params, "load", lambda *_: factory.TeacherParams(
+        **NET.model_dump(), mode="scratch"))
+    own = student.Settings(NET, recipe(), DISTILL.model_copy(update={"feature_weight": weight}), TARGETS, Score)
+    loaded = student.load_teacher(own, CPU, prepared_folder)
+    assert loaded.logits(np.arange(8), 0, 0).shape == (8, columns)
+    assert loaded.network(torch.zeros(2, 3, 16, 16, dtype=torch.uint8)).shape == (2, 3 + WIDTH)
+
+
+def test_the_loss_by_hand():
+    """Of two images: own features (1, 0) and (0, 2), the teacher's, standardised, (3, 0) and (1, 0): cosines 1, 0."""
+    params, logits, labels = DISTILL, torch.randn(2, 3), torch.tensor([0, 2])
+    kd = DistillationLoss(recipe(), params, 1, None)
+    mean, deviation = np.array([1, 5], np.float32), np.array([2, 0.5], np.float32)
+    loss = features.FeatureLoss(kd, 3.0, 3, mean, deviation)
+    teacher = torch.randn(2, 3)
+    shown = torch.cat([teacher, torch.tensor([[7.0, 5.0], [3.0, 5.0]])], 1)
+    output = torch.cat([logits, torch.tensor([[1.0, 0.0], [0.0, 2.0]])], 1)
+    parts = loss(output, Batch(torch.zeros(2), labels, shown))
+    alone = kd(logits, Batch(torch.zeros(2), labels, teacher))
+    assert parts["feature_distance"] == pytest.approx(0.5)
+    assert parts["loss"] == pytest.approx(float(alone["loss"]) + 1.5) and parts["kd"] == alone["kd"]
+
+
+def test_the_averaged_network_is_judged_by_its_logits(teacher):
+    network = factory.build(NET, 3, (16, 16), seed=0)
+    images = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+    plain, head = network.eval()(images), network.net[-1]
+    with feature_heads.learnt(network, 7):
+        assert torch.equal(network(images), plain) and network.train()(images).shape == (2, 10)
+    assert network.net[-1] is head
+
+
+def test_what_does_not_go_together_is_one_line():
+    without = TARGETS.model_copy(update={"features": False})
+    with pytest.raises(UserError, match=r"feature_weight is 3, but targets\.features is false"):
+        features.check(without, DISTILL)
+    features.check(TARGETS, DISTILL)
+    features.check(without, DISTILL.model_copy(update={"feature_weight": 0.0}))
+    views = TARGETS.model_copy(update={"mode": "views"})
+    with pytest.raises(UserError, match=r"targets\.features goes with classification"):
+        teacher_logits.check_places(views, (16, 16))
+    for head, wish in ((feature_heads.teachers_head, r"targets\.features"),
+                       (feature_heads.students_head, r"distill\.feature_weight")):
+        with pytest.raises(UserError, match=f"{wish} goes with a network that ends in a linear layer"):
+            head(nn.Sequential(nn.Conv2d(3, 3, 1)))
