@@ -44,6 +44,7 @@ FINETUNE_EPOCHS = (6, 30)
 STANDARD_STEM = 96  # pixels from which on a pre-trained network's first stride does no harm
 DENSE = ("resnet", "resnext", "wide_resnet", "vgg")  # train faster in bf16; networks of depthwise layers do not
 LEAST_GAIN = 0.9  # bf16 may be so much slower than fp32, by chance, before it is left
+FEATURE_WEIGHT = 4.0  # of the pre-trained teacher's features, beside what the student is taught otherwise
 SCAN_SIZE = (96, 128)  # pixels for the network that checks labels: of small pictures, of others
 
 IMBALANCED = 5  # times as many images in the largest class as in the smallest, beyond which rare classes weigh more
@@ -176,6 +177,7 @@ def _classes(facts: Facts) -> Iterator[Choice]:
     yield Choice("scan.image_size", SCAN_SIZE[size >= STANDARD_STEM], "")
     yield _input_size(facts, size)
     yield from _teacher(facts, size)
+    yield Choice("targets.features", True, "They say more of an image than the logits of a few classes.")
     yield Choice("student.options", student_options(size), f"A stride for images of {size} px.")
     if facts.student_weights:
         yield Choice("student.weights", facts.student_weights, "Pre-trained weights lie there.")
@@ -187,6 +189,7 @@ def _classes(facts: Facts) -> Iterator[Choice]:
                  f"About {number * facts.train:,} images are seen, of about {facts.train:,} training images.")
     yield Choice("student_training.batch_size", BATCH_SIZES[facts.train >= LARGE_SET], "")
     yield from _shared("student_training", facts, size)
+    yield Choice("distill.feature_weight", FEATURE_WEIGHT, "")
 
 
 def input_sides(facts: Facts, size: int) -> list[int]:

@@ -31,8 +31,8 @@ SOFT = "the KL divergence from the teacher's soft targets (Hinton et al., 2015)"
      "standardised first (Sun et al., 2024). 25 % of the logarithm of the class frequencies is subtracted from the "
      "teacher's logits."),
     ({"feature_weight": 4.0}, 0.0, f"0.1 × cross-entropy + 0.9 × T² × {SOFT} + 4 × (1 − the cosine between the "
-                                   "teacher's standardised features and a linear map of the student's, which is trained "
-                                   "with it and dropped), at a temperature T of 4."),
+                                   "teacher's standardised features and a linear map of the student's, which is "
+                                   "trained with it and dropped), at a temperature T of 4."),
     ({"debias": 1.0}, 0.0, f"0.1 × cross-entropy + 0.9 × T² × {SOFT}, at a temperature T of 4. 100 % of the logarithm "
                            "of the class frequencies is subtracted from the teacher's logits."),
 ])

@@ -55,6 +55,7 @@ def test_the_teacher_follows_the_weights():
     assert found["teacher.weights"] == found["scan.weights"] == WEIGHTS.source
     assert found["teacher_training.optimizer"] == "adamw" and found["teacher_training.precision"] == "fp32"
     assert "teacher_training.precision" not in chosen(teacher=Weights("torchvision", "resnet18", "imagenet"))
+    assert found["targets.features"] is True and found["distill.feature_weight"] > 0
     assert "student.weights" not in found and chosen(student_weights="a.safetensors")["student.weights"] == (
         "a.safetensors")
 
