@@ -24,7 +24,7 @@ SIDE_STEP, LEAST_SIDE = 8, 16  # pixels: sides are multiples, which networks hal
 FEW_VAL, LARGER_VAL_FRACTION = 20, 0.2
 
 # A student of int8-friendly layers sees about so many training images in all, whatever their number.
-STUDENT = {"depth": 10, "width": 32}  # of small_resnet, 1.2 M parameters
+STUDENT = {"depth": 14, "width": 32}  # of small_resnet, 0.7 M parameters
 STUDENT_STRIDES = ((64, 4), (48, 2), (0, 1))  # from this size on: by how much the picture shrinks before stage two
 PRESENTATIONS = 200_000
 EPOCHS = (30, 300)  # at least, at most
@@ -44,7 +44,7 @@ FINETUNE_EPOCHS = (6, 30)
 STANDARD_STEM = 96  # pixels from which on a pre-trained network's first stride does no harm
 DENSE = ("resnet", "resnext", "wide_resnet", "vgg")  # train faster in bf16; networks of depthwise layers do not
 LEAST_GAIN = 0.9  # bf16 may be so much slower than fp32, by chance, before it is left
-FEATURE_WEIGHT = 4.0  # of the pre-trained teacher's features, beside what the student is taught otherwise
+FEATURE_WEIGHT = 12.0  # of the pre-trained teacher's features, beside what the student is taught otherwise
 SCAN_SIZE = (96, 128)  # pixels for the network that checks labels: of small pictures, of others
 
 IMBALANCED = 5  # times as many images in the largest class as in the smallest, beyond which rare classes weigh more

@@ -28,7 +28,7 @@ def test_image_size_is_the_nearest(short_side, size):
     (32, 1, "small", 3), (48, 2, "small", 4), (64, 4, "small", 5), (96, 4, "standard", 8), (150, 4, "standard", 12)])
 def test_networks_and_crops_follow_the_size(short_side, stride, stem, padding):
     found = chosen(short_side=short_side)
-    assert found["student.options"] == {"depth": 10, "width": 32, "stride": stride}
+    assert found["student.options"] == {"depth": 14, "width": 32, "stride": stride}
     assert found["teacher.options"] == {"architecture": "mobilenet_v2", "stem": stem}
     assert found["student_training.augment.padding"] == found["teacher_training.augment.padding"] == padding
 

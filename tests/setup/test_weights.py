@@ -77,5 +77,5 @@ def test_what_torchvision_has(here, monkeypatch):
 
 def test_a_student_to_start_from(here):
     own = factory.NetworkParams(model="small_resnet", options=rules.student_options(96), weights="none")
-    factory.save(factory.build(own, 7, (64, 64), seed=0), here / "small_resnet_10_32.safetensors")
-    assert weights.student() == "small_resnet_10_32.safetensors"
+    factory.save(factory.build(own, 7, (64, 64), seed=0), here / "small_resnet_14_32.safetensors")
+    assert weights.student() == "small_resnet_14_32.safetensors"
