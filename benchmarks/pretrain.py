@@ -1,7 +1,8 @@
-"""Makes a file that students start from out of Tiny ImageNet, as data/weights/small_resnet_10_32.safetensors was made.
+"""Makes a file that students start from out of Tiny ImageNet, as those in data/weights/ were made.
 
     make preset NAME=tiny_imagenet      then in params.yaml split.image_size: 96,
-                                        student.options: {depth: 10, width: 32, stride: 4}
+                                        student.options: {depth: 14, width: 32, stride: 4}
+                                        training.processes: 2 and batch_norm: local, for two cores
     dvc repro split
     python -m benchmarks.pretrain [--epochs 24] [--out FILE]
 
@@ -16,6 +17,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +27,13 @@ from torch import nn
 from torch.nn import functional
 from tqdm import tqdm
 
-from stages.core import errors, files, params, plugins, workdir
+from stages.core import errors, files, params, plugins, ranks, workdir
 from stages.core.device import choose_device
 from stages.core.pretrained import IMAGENET
 from stages.data import augmentation, prepared
 from stages.distillation.features import of_logits
 from stages.models import factory
-from stages.training import batches
+from stages.training import batches, launch
 from stages.training.losses import LabelLoss
 from stages.training.optim import Recipe
 from stages.training.trainer import Trainer
@@ -64,7 +66,8 @@ def main() -> None:
         Trainer("pretrain", student, batches.ImageBatches(recipe, 0, device, None, images, teacher),
                 Loss(recipe, classes, teacher, weights, device), of_logits(metric, classes), recipe, 0,
                 folder).fit()
-        save(network, options.out)
+        if ranks.is_main():
+            save(network, options.out)
 
 
 class Student(nn.Module):
@@ -135,7 +138,9 @@ def features(weights: dict, device: torch.device, folder: Path) -> np.ndarray:
     if not workdir.sealed(path):
         started = time.perf_counter()
         files.write_array(path, (len(images), FEATURES), "float16", _feature_batches(weights, device, images))
-        workdir.seal_whole(path, time.perf_counter() - started)
+        if ranks.is_main():
+            workdir.seal_whole(path, time.perf_counter() - started)
+        ranks.barrier()
     return np.load(path, mmap_mode="r")
 
 
@@ -147,12 +152,12 @@ def _feature_batches(weights: dict, device: torch.device, images: np.ndarray) ->
     net.load_state_dict(weights)
     net = net.features.eval().to(device, memory_format=torch.channels_last)
     mean, deviation = (torch.tensor(part, device=device).view(1, 3, 1, 1) for part in IMAGENET)
-    for start in tqdm(range(0, len(images), 64), "MobileNetV2's features", unit="batch", disable=None):
-        batch = batches.to_tensor(np.array(images[start:start + 64]), device).float()
+    for rows, total in tqdm(list(ranks.shares(len(images), 64)), "MobileNetV2's features", unit="batch", disable=None):
+        batch = batches.to_tensor(np.array(images[rows]), device).float()
         batch = functional.interpolate(batch, size=(TEACHER_SIZE, TEACHER_SIZE), mode="bilinear")
         with torch.autocast(device.type, torch.bfloat16):
             pooled = net((batch - mean) / deviation).mean((2, 3))
-        yield pooled.float().cpu().numpy()
+        yield ranks.gather(pooled.float(), total).cpu().numpy()
 
 
 def save(network: factory.Normalised, path: Path) -> None:
@@ -171,4 +176,4 @@ def save(network: factory.Normalised, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    errors.run(partial(launch.run, main))
