@@ -71,7 +71,7 @@ def main() -> None:
         files = _prepare(options.images)
         for pair in options.pairs:
             seconds = Ways(*networks[pair], recipe, distill, files, device, options.views).measure(options.rounds)
-            _print(networks[pair], recipe, seconds, epochs, options.views)
+            _print(networks[pair], recipe, seconds, epochs, options.views, "CPU s" if device.type == "cpu" else "s")
         os.chdir(here)
 
 
@@ -224,7 +224,7 @@ def _prepare(count: int) -> list[tuple[Path, int]]:
     return files
 
 
-def _print(networks, recipe: Recipe, seconds: dict[str, list[float]], epochs: int, views: int) -> None:
+def _print(networks, recipe: Recipe, seconds: dict[str, list[float]], epochs: int, views: int, unit: str) -> None:
     median = {name: statistics.median(values) for name, values in seconds.items()}
     passes = {"clean": 2, "views": views}
     total = {name: epochs * median[name] + passes.get(name, 0) * median.get(f"pass for {name}", 0.0)
@@ -232,13 +232,14 @@ def _print(networks, recipe: Recipe, seconds: dict[str, list[float]], epochs: in
     names = " → ".join(str(part.options.get("architecture", f"{part.model} {part.options}")) for part in networks)
     print(f"\n{names}, {SIZE} px, {recipe.precision}, batch {recipe.batch_size}, {epochs} epochs, "
           f"{thread_count()} threads, torch {torch.__version__}")
-    print(f"{'way':<14}{'s an epoch (min–max)':>26}{'× baseline':>12}{'× peer':>10}{'× naive':>10}")
+    print(f"{'way':<14}{f'{unit} an epoch (min–max)':>26}{'× baseline':>12}{'× peer':>10}{'× naive':>10}")
     for name, value in total.items():
         spread = f"{median[name]:.2f} ({min(seconds[name]):.2f}–{max(seconds[name]):.2f})"
         ratios = value / total["baseline"], value / total["peer"], value / total["naive"]
         print(f"{name:<14}{spread:>26}{ratios[0]:>12.2f}{ratios[1]:>10.2f}{ratios[2]:>10.2f}")
     for mode in CACHED:
-        print(f"teacher, a pass for {mode}: {median[f'pass for {mode}']:.2f} s; {passes[mode]} of them", flush=True)
+        print(f"teacher, a pass for {mode}: {median[f'pass for {mode}']:.2f} {unit}; {passes[mode]} of them",
+              flush=True)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from stages.deployment.checks import VerifyParams
 from stages.deployment.quantize import QuantizeParams
 from stages.distillation import feature_heads, features, kd_losses, teacher_logits
 from stages.models import factory
+from stages.models.outline import outline
 from stages.setup import weights
 from stages.tasks.segmentation.mask_params import MaskParams
 from stages.training import batches, distributed, linear_probe
@@ -114,7 +115,7 @@ def processes_fit(sections: Sections) -> None:
 
 def teacher_fits(sections: Sections) -> None:
     """The teacher's network, what it gives the student, and where only its head is trained."""
-    network, places = outline("teacher", sections)
+    network, places = role_outline("teacher", sections)
     teacher_logits.check_places(sections["targets"], places)
     if sections["targets"].features and network:
         feature_heads.teachers_head(network)
@@ -126,7 +127,7 @@ def teacher_fits(sections: Sections) -> None:
 
 def student_fits(sections: Sections) -> None:
     features.check(sections["targets"], sections["distill"])
-    network, _ = outline("student", sections)
+    network, _ = role_outline("student", sections)
     if sections["distill"].feature_weight and network:
         feature_heads.students_head(network)
 
@@ -199,7 +200,7 @@ def task_labels() -> tuple:
     return task, plugins.module("tasks/*/labels", task, "data.task")
 
 
-def outline(role: str, sections: Sections) -> tuple:
+def role_outline(role: str, sections: Sections) -> tuple:
     """The role's network, None where it can't be built without its weights, and S of its logits.
 
     Raises UserError where there is no such network, or where its logits are not what the task's labels are.
@@ -207,7 +208,7 @@ def outline(role: str, sections: Sections) -> tuple:
     task, labels = task_labels()
     size, masks = sections["split"].image_size, sections["data.masks"]
     try:
-        drawn = factory.outline(sections[role], max(2, len(masks.classes)), size)
+        drawn = outline(sections[role], max(2, len(masks.classes)), size)
     except UserError as error:
         raise UserError(f"{error} (section {role})") from None
     network, shape = drawn or (None, (2, 2, *labels.shape(size)))

@@ -13,7 +13,7 @@ FILE = Path("data/source.json")
 
 
 def main() -> None:
-    data = params.load("data", origin.DataParams)
+    data = params.load("data", origin.SourceParams)
     path = origin.local(data)
     files.write_json(FILE, {"source": data.source, "sha256": origin.digest(path) if path else data.sha256})
 

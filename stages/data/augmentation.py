@@ -7,7 +7,6 @@ column; so one gather crops, pads by reflection and mirrors. A quarter turn is t
 
 import math
 from collections.abc import Sequence
-from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -20,7 +19,7 @@ from stages.data.image_size import pixels_text
 
 # Luma of ITU-R BT.601, what Pillow's "L" uses.
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-CHUNK_PIXELS = 2**17  # that are worked on at a time: what is computed of them stays in a processor's cache
+CHUNK_PIXELS = 2**16  # that are worked on at a time: what is computed of them stays in a processor's cache
 DRAWS = 9  # top, left, mirror, area, aspect, brightness, contrast, saturation, turn
 
 
@@ -73,19 +72,25 @@ def unaugmented(images: ImageArrays, samples: np.ndarray, mirror: bool = False) 
 
 def view(images: ImageArrays, samples: np.ndarray, augment: Augment, seed: int, number: int) -> np.ndarray:
     """View `number` of each image. uint8 (B,H,W,3)."""
-    if augment.crop != "resized" and not augment.colour:  # pixels are moved, nothing is computed of them
-        return _view(images, samples, augment, seed, number)
-    step = max(1, CHUNK_PIXELS // math.prod(images.size))
-    return np.concatenate([_view(images, samples[start:start + step], augment, seed, number)
-                           for start in range(0, len(samples), step)])
-
-
-def _view(images: ImageArrays, samples: np.ndarray, augment: Augment, seed: int, number: int) -> np.ndarray:
     draws = rng.uniform(seed, samples, number, DRAWS)
     rows, columns, turned = geometry(augment, images.size, draws)
-    gather = partial(_bilinear, images) if augment.crop == "resized" else images.gather
-    batch = _turned(gather(samples, rows, columns), turned)
-    return _coloured(batch, augment.colour * (2 * draws[:, 5:8] - 1)) if augment.colour else batch
+    if augment.crop != "resized" and not augment.colour:  # pixels are moved, nothing is computed of them
+        return _turn(images.gather(samples, rows, columns), turned)
+    change = augment.colour * (2 * draws[:, 5:8] - 1)
+    step = max(1, CHUNK_PIXELS // math.prod(images.size))
+    views = np.empty((len(samples), *images.size, 3), np.uint8)
+    work = np.empty((3, step, *images.size, 3), np.float32)  # of all chunks: new memory costs more than the sums
+    for start in range(0, len(samples), step):
+        here = slice(start, start + step)
+        batch, floats = views[here], work[:, :len(samples) - start]
+        if augment.crop == "resized":
+            _stretch(images, samples[here], rows[here], columns[here], batch, floats)
+        else:
+            batch[...] = images.gather(samples[here], rows[here], columns[here])
+        _turn(batch, turned[here])
+        if augment.colour:
+            _colour(batch, change[here], floats)
+    return views
 
 
 def transform_targets(targets: np.ndarray, samples: np.ndarray, augment: Augment, seed: int, number: int) -> np.ndarray:
@@ -97,7 +102,7 @@ def transform_targets(targets: np.ndarray, samples: np.ndarray, augment: Augment
         return targets[samples]
     rows, columns, turned = geometry(augment, targets.shape[1:], rng.uniform(seed, samples, number, DRAWS))
     nearest = (np.floor(part + 0.5).astype(int) for part in (rows, columns))
-    return _turned(_gather(targets, samples, *nearest), turned)
+    return _turn(_gather(targets, samples, *nearest), turned)
 
 
 def is_flipped(samples: np.ndarray, augment: Augment, seed: int, number: int) -> np.ndarray:
@@ -148,36 +153,58 @@ def _stretched(position: np.ndarray, side: int, share: np.ndarray, start: np.nda
     return np.clip((position + 0.5) * share + start * side * (1 - share) - 0.5, 0, side - 1)
 
 
-def _turned(batch: np.ndarray, turned: np.ndarray) -> np.ndarray:
-    """Rows and columns exchanged where `turned` says so, which squares alone have. (B,H,W,…)."""
+def _turn(batch: np.ndarray, turned: np.ndarray) -> np.ndarray:
+    """Exchanges rows and columns, in place, where `turned` says so, which squares alone have. (B,H,W,…)."""
     if turned.any():
         batch[turned] = batch[turned].swapaxes(1, 2)
     return batch
 
 
-def _bilinear(images: ImageArrays, samples: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _stretch(images: ImageArrays, samples: np.ndarray, rows: np.ndarray, columns: np.ndarray, batch: np.ndarray,
+             work: np.ndarray) -> None:
+    """Writes into `batch`, uint8 (B,H,W,3), the pixels at `rows` and `columns`, between stored ones by bilinear
+    interpolation. work: float32 (3,B,H,W,3), overwritten.
+    """
     top, left = (np.floor(part).astype(int) for part in (rows, columns))
     bottom, right = (np.minimum(first + 1, side - 1) for first, side in zip((top, left), images.size, strict=True))
-    down = (rows - top).astype(np.float32)[:, :, None, None]
-    across = (columns - left).astype(np.float32)[:, None, :, None]
+    down = (rows - top).astype(np.float32)[:, :, None]
+    across = (columns - left).astype(np.float32).repeat(3, axis=1)[:, None, :]  # of a pixel's three values, (B,1,W·3)
     # Across first, for each stored row once: then whole rows are picked, which is quicker than picking pixels.
     height, width = images.size
     stored = np.tile(np.arange(height), (len(samples), 1))
-    lines = ((1 - across) * images.gather(samples, stored, left)
-             + across * images.gather(samples, stored, right)).reshape(-1, width, 3)  # float32 (B·H,W,3)
-    first = height * np.arange(len(samples))[:, None]
-    upper, lower = np.take(lines, first + top, axis=0), np.take(lines, first + bottom, axis=0)  # (B,H,W,3)
-    return np.rint((1 - down) * upper + down * lower).astype(np.uint8)
+    lines, upper, lower = work.reshape(3, len(samples), height, width * 3)
+    np.multiply(1 - across, images.gather(samples, stored, left).reshape(lines.shape), out=lines)
+    lines += np.multiply(across, images.gather(samples, stored, right).reshape(lines.shape), out=upper)
+    lines, first = lines.reshape(-1, width * 3), height * np.arange(len(samples))[:, None]
+    np.take(lines, first + top, axis=0, out=upper, mode="clip")  # mode: else `out` is written by way of a copy
+    np.take(lines, first + bottom, axis=0, out=lower, mode="clip")
+    upper *= 1 - down
+    lower *= down
+    upper += lower
+    batch[...] = np.rint(upper, out=upper).reshape(batch.shape)
 
 
-def _coloured(batch: np.ndarray, change: np.ndarray) -> np.ndarray:
-    """Brightness, then contrast about the image's mean luma, then saturation about each pixel's. change: (B,3)."""
+def _colour(batch: np.ndarray, change: np.ndarray, work: np.ndarray) -> None:
+    """In place: brightness, then contrast about the image's mean luma, then saturation about each pixel's. batch: uint8
+    (B,H,W,3). change: (B,3). work: float32 (2 or more,B,H,W,3), overwritten.
+    """
     bright, contrast, saturation = (1 + change.astype(np.float32)).T[:, :, None, None, None]
-    pixels = batch * bright
+    pixels, grey = work[:2]
+    np.multiply(batch, bright, out=pixels)
     mean = (pixels @ LUMA).mean(axis=(1, 2))[:, None, None, None]
-    pixels = mean + contrast * (pixels - mean)
-    grey = (pixels @ LUMA)[..., None]
-    return np.rint(np.clip(grey + saturation * (pixels - grey), 0, 255)).astype(np.uint8)
+    _spread(pixels, mean, contrast)
+    luma = pixels @ LUMA
+    for channel in range(3):
+        grey[..., channel] = luma
+    _spread(pixels, grey, saturation)
+    batch[...] = np.rint(np.clip(pixels, 0, 255, out=pixels), out=pixels)
+
+
+def _spread(pixels: np.ndarray, centre: np.ndarray, factor: np.ndarray) -> None:
+    """In place: each value's distance from `centre` times `factor`."""
+    pixels -= centre
+    pixels *= factor
+    pixels += centre
 
 
 def _gather(stored: np.ndarray, samples: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

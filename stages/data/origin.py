@@ -6,6 +6,7 @@ from typing import Self
 from urllib.parse import unquote, urlsplit
 
 import pydantic
+from tqdm import tqdm
 
 from stages.core import files, params
 from stages.core.errors import UserError
@@ -14,25 +15,22 @@ from stages.data.members import is_hidden, is_litter
 
 SOURCE = Path("data/source")
 HTTP = ("http://", "https://")
+KEYS = ("source", "sha256", "max_unpacked_gb", "name", "task", "layout", "layout_options", "masks")  # of `data`
 
 
-class DataParams(params.Section):
-    """Where the images come from: the keys of `data` that source and fetch read. Another layout or name does not
-    fetch again.
-    """
+class SourceParams(params.Section):
+    """Which images: the keys of `data` that the stage source reads."""
 
     model_config = pydantic.ConfigDict(extra="ignore")
 
     source: str = pydantic.Field(min_length=1)  # an embedded set, a name in data/source/, or a URL
     sha256: str = pydantic.Field(pattern="^([0-9a-fA-F]{64})?$")  # of the archive; "" leaves a local one unchecked
-    max_unpacked_gb: float = pydantic.Field(gt=0)  # an archive that unpacks to more (10⁹ bytes) is refused
 
     @pydantic.model_validator(mode="before")
     @classmethod
     def _check_keys(cls, values: dict) -> dict:
-        keys = [*cls.model_fields, "name", "task", "layout", "layout_options", "masks"]
-        if unknown := [key for key in values if key not in keys]:
-            raise ValueError(f"{unknown[0]!r} is unknown; known here: {', '.join(keys)}")
+        if unknown := [key for key in values if key not in KEYS]:
+            raise ValueError(f"{unknown[0]!r} is unknown; known here: {', '.join(KEYS)}")
         return values
 
     @pydantic.model_validator(mode="after")
@@ -46,6 +44,12 @@ class DataParams(params.Section):
         return self
 
 
+class DataParams(SourceParams):
+    """The keys of `data` that fetch reads. Another layout or name does not fetch again."""
+
+    max_unpacked_gb: float = pydantic.Field(gt=0)  # an archive that unpacks to more (10⁹ bytes) is refused
+
+
 def _has_host(url: str) -> bool:
     try:
         return bool(urlsplit(url).hostname) and urlsplit(url).port != 0
@@ -53,7 +57,7 @@ def _has_host(url: str) -> bool:
         return False
 
 
-def local(data: DataParams) -> Path | None:
+def local(data: SourceParams) -> Path | None:
     """The archive or folder that `data.source` names; None for an embedded set and for what is to be downloaded.
     Raises UserError if there is none.
     """
@@ -86,9 +90,22 @@ def _readable(path: Path) -> Path:
 
 def digest(path: Path) -> str:
     """SHA-256 of a file's bytes; of a folder's files, those that are left out apart: of their paths and their bytes."""
+    below = [("", path)] if path.is_file() else sorted(
+        (name, file) for file in path.rglob("*") if file.is_file()
+        and not is_litter(name := file.relative_to(path).as_posix()) and not is_hidden(name))
+    size = sum(file.stat().st_size for _, file in below)
+    with tqdm(desc="source", total=size, unit="B", unit_scale=True, disable=None) as bar:
+        digests = {name: _sha256(file, bar) for name, file in below}
     if path.is_file():
-        return files.sha256(path)
-    below = sorted((name, file) for file in path.rglob("*") if file.is_file()
-                   and not is_litter(name := file.relative_to(path).as_posix()) and not is_hidden(name))
-    return hashlib.sha256("".join(f"{files.sha256(file)} {name}\n" for name, file in below).encode(
+        return digests[""]
+    return hashlib.sha256("".join(f"{digest} {name}\n" for name, digest in digests.items()).encode(
         "utf-8", "surrogateescape")).hexdigest()
+
+
+def _sha256(path: Path, bar: tqdm) -> str:
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(files.CHUNK):
+            digest.update(chunk)
+            bar.update(len(chunk))
+    return digest.hexdigest()

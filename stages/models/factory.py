@@ -3,12 +3,9 @@
 Every network is wrapped in `Normalised`: images stay uint8 up to the model, so its normalisation can't be got wrong.
 """
 
-import contextlib
 import functools
 import json
-import math
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Literal, Self
@@ -18,7 +15,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
-from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from stages.core import plugins, ranks
 from stages.core.errors import UserError, one_line
@@ -29,7 +25,6 @@ from stages.core.pretrained import IMAGENET
 CENTRED = ((128.0,) * 3, (64.0,) * 3)
 NORMALISATION = "normalisation"  # its key in the metadata of a safetensors file
 TEACHER = Path("models/teacher.safetensors")
-SMALL, LIGHT = 64**2, 10**7  # pixels of an image, weights of a network: to try these takes less than to describe them
 WEIGHTS = Path("data/weights")  # dvc.yaml names the file in it that a stage starts from
 
 
@@ -73,12 +68,12 @@ def build(params: NetworkParams, classes: int, size: tuple[int, int], seed: int)
     can't take.
     """
     torch.manual_seed(seed)
-    net, normalisation = _bare(params, classes), CENTRED
+    net, normalisation = bare(params, classes), CENTRED
     if params.weights != "none":
         state, normalisation = _weights(params)
         _adopt(net, state, classes, params.weights)
     network = Normalised(net, *normalisation).to(memory_format=torch.channels_last)
-    _check_size(network, params, size)
+    check_size(network, params, size)
     return network
 
 
@@ -96,7 +91,7 @@ def save(network: Normalised, path: Path) -> None:
 
 def load(params: NetworkParams, path: Path, classes: int) -> Normalised:
     """The trained network of `path`, in eval mode, without gradients. Raises UserError where `params` differ."""
-    net = _bare(params, classes)
+    net = bare(params, classes)
     state, normalisation = _read(path)
     try:
         net.load_state_dict(state)
@@ -129,66 +124,19 @@ def count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-@torch.no_grad()
-def outline(params: NetworkParams, classes: int, size: tuple[int, int]) -> tuple[nn.Module, tuple[int, ...]] | None:
-    """The bare network, and the shape of its logits for two images (H, W); None for an architecture that computes with
-    the weights themselves. Weights have no memory, and nothing is computed, but for a light network on small images:
-    to run one without, torch imports its compiler.
-
-    Raises UserError as `build`, and where the weights that `params` names are not there.
+def bare(params: NetworkParams, classes: int) -> nn.Module:
+    """The network as its module of the zoo builds it: float images to logits, without the weights that `params` names.
+    Raises UserError for an unknown model or unknown options.
     """
-    if params.weights == "imagenet":
-        _with_imagenet(params)
-    elif params.weights != "none" and not (WEIGHTS / params.weights).is_file():
-        raise _not_found(WEIGHTS / params.weights)
-    if math.prod(size) <= SMALL:
-        with contextlib.suppress(_Heavy), _light_alone():
-            return _outline(params, classes, size)
-    try:
-        with torch.device("meta"):
-            return _outline(params, classes, size)
-    except NotImplementedError:
-        return None
-
-
-def _outline(params: NetworkParams, classes: int, size: tuple[int, int]) -> tuple[nn.Module, tuple[int, ...]]:
-    network = Normalised(_bare(params, classes), *CENTRED)
-    return network.net, _check_size(network, params, size)
-
-
-class _Heavy(Exception):
-    """The network has more than LIGHT weights."""
-
-
-@contextlib.contextmanager
-def _light_alone() -> Iterator[None]:
-    """Raises _Heavy in the construction of a heavy network, before its weights are written: so far they take none of
-    the memory that they have.
-    """
-    weights = 0
-
-    def count_weights(module: nn.Module, name: str, weight: nn.Parameter | None) -> None:
-        nonlocal weights
-        weights += 0 if weight is None else weight.numel()
-        if weights > LIGHT:
-            raise _Heavy
-
-    hook = register_module_parameter_registration_hook(count_weights)
-    try:
-        yield
-    finally:
-        hook.remove()
-
-
-def _bare(params: NetworkParams, classes: int) -> nn.Module:
     module = plugins.module("models/zoo/*", params.model, "model")
     options = parse(module.Options, params.options, f"params.yaml: options of {params.model}")
     return module.build(options, classes, pretrained=params.weights != "none")
 
 
 @torch.no_grad()
-def _check_size(network: Normalised, params: NetworkParams, size: tuple[int, int]) -> tuple[int, ...]:
-    """The shape of the logits of two images. Fails before the first epoch where an architecture can't take this size.
+def check_size(network: Normalised, params: NetworkParams, size: tuple[int, int]) -> tuple[int, ...]:
+    """The shape of the logits of two images (H, W). Raises UserError before the first epoch where an architecture can't
+    take this size, and NotImplementedError where it can't compute without memory for its weights.
     """
     try:
         shape = network.eval()(torch.zeros(2, 3, *size, dtype=torch.uint8)).shape
@@ -199,6 +147,14 @@ def _check_size(network: Normalised, params: NetworkParams, size: tuple[int, int
                     f"({_first_line(error)}); choose another architecture, or another image_size") from None
     network.train()
     return shape
+
+
+def check_weights(params: NetworkParams) -> None:
+    """Raises UserError where the weights that `params` names are not there; what they hold is not read."""
+    if params.weights == "imagenet":
+        _with_imagenet(params)
+    elif params.weights != "none" and not (WEIGHTS / params.weights).is_file():
+        raise _not_found(WEIGHTS / params.weights)
 
 
 def _weights(params: NetworkParams) -> tuple[dict[str, torch.Tensor], tuple]:

@@ -19,6 +19,7 @@ from stages.data import prepared
 from stages.deployment import budget, export, latency, onnx_model, quantize
 from stages.deployment.card_fields import card_fields
 from stages.models import factory
+from stages.models.outline import outline
 
 NOISE = 0.05  # share by which a latency grows before it is held against its limit: so much it differs between two runs
 ROUNDS, WARMUP, SECONDS = 5, 5, 0.1  # of each file's turns, single images
@@ -58,7 +59,7 @@ def missed(cost: Cost, own: budget.BudgetParams) -> str:
 
 def parameters(network: factory.NetworkParams) -> int:
     """Their number, of which each takes a byte of an int8 file at least."""
-    drawn = factory.outline(network, len(prepared.classes()), prepared.image_size())
+    drawn = outline(network, len(prepared.classes()), prepared.image_size())
     return factory.count(drawn[0]) if drawn else 0
 
 

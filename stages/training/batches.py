@@ -21,6 +21,7 @@ from stages.data.prepared import UNLABELLED
 from stages.training.device_images import DeviceImages, room, sent
 from stages.training.optim import Recipe
 
+PIXELS_AT_ONCE = 2**17  # of small images, several steps' batches are made at once: what one takes is mostly its calls
 VALIDATION_BATCH = 256
 VALIDATION_PIXELS = 2**18  # in a batch at most: it bounds memory where images are large
 GPU_VALIDATION_PIXELS = 2**23
@@ -97,9 +98,9 @@ class ImageBatches(Batches):
         self.labels, self.device, self.teacher = prepared.targets("train"), device, teacher
         self.on_gpu = DeviceImages(self.images, device, room(device)) if device.type == "cuda" else None
         super().__init__(len(self.images), len(self.labels), recipe, seed, weights, prefetch_threads(device))
-        if device.type == "cpu":  # of small images, what a batch takes is mostly that of the calls
+        if device.type == "cpu":
             share = self.size // ranks.world()
-            self.steps_at_once = max(1, augmentation.CHUNK_PIXELS // (share * math.prod(self.images.size)))
+            self.steps_at_once = max(1, PIXELS_AT_ONCE // (share * math.prod(self.images.size)))
 
     def epoch(self, number: int) -> Iterator[Batch]:
         if self.teacher:

@@ -13,6 +13,7 @@ KINDS = {
     "resized": Augment(**NOTHING | {"crop": "resized", "min_area": 0.3, "flip": True}),
     "colour": Augment(**NOTHING | {"colour": 0.4, "flip": True}),
     "turns": Augment(**NOTHING | {"turns": True, "flip": True}),
+    "all": Augment(**NOTHING | {"crop": "resized", "min_area": 0.3, "colour": 0.4, "turns": True, "flip": True}),
 }
 
 
@@ -47,11 +48,13 @@ def test_mirror_says_which_views_are_mirrored(stored):
 
 
 @pytest.mark.parametrize("augment", KINDS.values(), ids=KINDS)
-def test_a_view_depends_on_seed_sample_and_number_alone(stored, augment):
+def test_a_view_depends_on_seed_sample_and_number_alone(stored, augment, monkeypatch):
     rows = np.array([5, 30, 11, 2])
     together = augmentation.view(stored, rows, augment, seed=3, number=4)
     alone = [augmentation.view(stored, rows[[i]], augment, seed=3, number=4)[0] for i in range(4)]
     assert (together == alone).all()
+    monkeypatch.setattr(augmentation, "CHUNK_PIXELS", 3 * 8 * 8)  # three images, then the fourth in the same memory
+    assert (together == augmentation.view(stored, rows, augment, seed=3, number=4)).all()
     assert (together != augmentation.view(stored, rows, augment, seed=3, number=5)).any()
     assert (together != augmentation.view(stored, rows, augment, seed=4, number=4)).any()
 

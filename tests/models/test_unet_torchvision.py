@@ -8,6 +8,7 @@ from training_data import build, unet_torchvision
 
 from stages.core.errors import UserError
 from stages.models import factory
+from stages.models.outline import outline
 
 FILE = "mobilenet_v2-imagenet.safetensors"
 
@@ -106,5 +107,5 @@ def test_what_can_not_be_built_is_one_line(params, message, theirs):
 
 
 def test_an_outline_takes_no_memory():
-    network, shape = factory.outline(unet_torchvision(5, 8), 3, (64, 96))
+    network, shape = outline(unet_torchvision(5, 8), 3, (64, 96))
     assert shape == (2, 3, 64, 96) and all(value.is_meta for value in network.state_dict().values())

@@ -85,6 +85,16 @@ def test_the_source_is_told_from_what_lies_beside_it(project):
         named("a.zip")
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_reading_a_source_shows_how_far_it_is_on_a_terminal_alone(project, monkeypatch, capsys, terminal):
+    for name, content in two_classes(1).items():
+        (project.source / "folder" / name).parent.mkdir(parents=True, exist_ok=True)
+        (project.source / "folder" / name).write_bytes(content)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    project.set("data.source", "folder").main("source")
+    assert ("source: 100%" in capsys.readouterr().err) == terminal
+
+
 def large_archive(path: Path) -> bytes:
     noise = np.random.default_rng(0).integers(0, 256, (2, 700, 700, 3), dtype=np.uint8)
     return pack(path, {f"{name}/1.png": saved(Image.fromarray(array), "PNG")

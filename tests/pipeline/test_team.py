@@ -72,10 +72,10 @@ def test_the_second_machine_reruns_nothing(machines):
 
 
 def test_what_lies_beside_the_images_fetches_nothing(machines):
-    with chdir(machines[1]):
-        Path("data/source/overrides.csv").write_text("path,action,label\n")
-        with Repo() as second:
-            assert [stage.name for stage in second.reproduce("fetch")] == ["source"]
+    two = machines[1]
+    (two / "data/source/overrides.csv").write_text("path,action,label\n")
+    with chdir(two), Repo() as second:
+        assert [stage.name for stage in second.reproduce("fetch")] == ["source"]
 
 
 def test_an_experiment_in_a_copy_has_the_tracked_images(machines):
@@ -86,9 +86,9 @@ def test_an_experiment_in_a_copy_has_the_tracked_images(machines):
 
 def test_without_the_images_nothing_is_lost(machines):
     """As where only the outs were pulled: the check says so, and fetch has not thrown away what it can't make again."""
-    with chdir(machines[1]):
-        Path(f"{MINE}.dvc").unlink()
-        MINE.unlink()
-        with Repo() as second, pytest.raises(ReproductionError, match="check"):
-            second.reproduce()
-        assert RAW.exists()
+    two = machines[1]
+    (two / f"{MINE}.dvc").unlink()
+    (two / MINE).unlink()
+    with chdir(two), Repo() as second, pytest.raises(ReproductionError, match="check"):
+        second.reproduce()
+    assert (two / RAW).exists()

@@ -3,6 +3,7 @@
 import pytest
 
 from stages.models import factory
+from stages.models.outline import outline
 from stages.setup import rules, settings
 from stages.setup.rules import Facts, Weights
 from stages.training.optim import Recipe
@@ -171,7 +172,7 @@ def test_the_networks_for_masks_can_be_built(tmp_path, monkeypatch):
     for role, kind in (("teacher", factory.TeacherParams), ("student", factory.NetworkParams)):
         network = kind(**values[role])
         size = values["split"]["image_size"]
-        assert factory.outline(network, 3, (size, size))[1] == (2, 3, size, size)
+        assert outline(network, 3, (size, size))[1] == (2, 3, size, size)
         Recipe(**values[f"{role}_training"])
 
 
