@@ -9,7 +9,7 @@ from statistics import NormalDist, fmean
 from stages.deployment.budget import Verdict
 from stages.evaluation import hints
 from stages.evaluation.statistics import LEVEL
-from stages.reporting import results
+from stages.reporting import class_results, results
 from stages.reporting.numbers import bounds, counted, few, listed, plain, points
 from stages.reporting.preparation import is_telling, only_reported
 
@@ -84,14 +84,14 @@ def weak_class(rows: Sequence[Mapping[str, str]], confused: Sequence[Mapping[str
     """The small student's weakest class and what it is mistaken for, or the names of several equally weak ones; empty
     where none is below the overall score.
     """
-    weak = results.weakest(rows, score)
+    weak = class_results.weakest(rows, score)
     if not weak or float(weak[0][score]) >= overall:
         return ""
     lowest, names = float(weak[0][score]), [row["class"] for row in weak]
     if len(weak) > 1:
         return (f"**More examples of {few(names)}.** They are the small student's weakest classes ({label} "
                 f"{lowest:.1f} % each).")
-    mistaken = results.most_frequent([pair for pair in confused if pair["actual"] == names[0]], unit)
+    mistaken = class_results.most_frequent([pair for pair in confused if pair["actual"] == names[0]], unit)
     predicted = few([pair["predicted"] for pair in mistaken]) if mistaken else ""
     return (f"**More examples of {few(names)}.** It is the small student's weakest class ({label} {lowest:.1f} %)"
             f"{predicted and ', and is most often taken for '}{predicted}.")

@@ -22,14 +22,14 @@ from stages.data.image_size import pixels_text
 from stages.evaluation import hints
 from stages.evaluation.confusion import NAMED
 from stages.evaluation.figures import MAX_BARS
-from stages.reporting import abstract, card, numbers, outlook, preparation, results, training
+from stages.reporting import abstract, card, class_results, numbers, outlook, preparation, results, training
 
 TEXT, FRAME = "page.md.j2", "page.html.j2"
 TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), undefined=jinja2.StrictUndefined,
                                trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
                                autoescape=lambda name: name == FRAME)
-TEMPLATES.globals |= {"card": card, "preparation": preparation, "results": results, "training": training,
-                      "NAMED": NAMED, "MAX_BARS": MAX_BARS,
+TEMPLATES.globals |= {"card": card, "class_results": class_results, "preparation": preparation, "results": results,
+                      "training": training, "NAMED": NAMED, "MAX_BARS": MAX_BARS,
                       **{name: getattr(numbers, name) for name in ("LEVEL", "counted", "escaped", "plain", "spread")}}
 BROAD = 700  # pixels of width above which a phone shows a picture in a box that scrolls
 LARGEST_WEBP = 16_383  # pixels of a side that the format allows

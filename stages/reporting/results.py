@@ -1,20 +1,17 @@
-"""What the scores allow to be claimed. In: metrics/quality.json, quantisation.json, rows of plots/test/classes.csv and
-confused.csv as mappings. Out: sentences that claim no more than their intervals and tests show, a function each.
+"""What the scores allow to be claimed. In: metrics/quality.json, quantisation.json, size.json, speed.json as mappings.
+Out: sentences that claim no more than their intervals and tests show, a function each.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Literal
 
-from stages.evaluation.confusion import NAMED
 from stages.evaluation.statistics import LEVEL
 from stages.reporting import numbers
-from stages.reporting.numbers import bounds, bracketed, counted, escaped, interval, listed, points, signed, span, spread
+from stages.reporting.numbers import bounds, bracketed, counted, interval, listed, points, signed, span, spread
 
 SIGNIFICANT = 0.05  # the p-value below which a difference is called significant
-WEAKEST = 10  # classes in the table of the weakest
 LEAST_LOST = 6  # images: p of a sign test of fewer is above that at best, where none is won (2 · 0.5⁵ = 0.06)
 FORMS = {"int8": "In int8", "int8 weights": "With int8 weights", "fp16 weights": "With half-float weights"}
-Row = Mapping[str, str]
 
 
 def paired_score(test: Mapping) -> str:
@@ -248,52 +245,6 @@ def excessive_drop(quantisation: Mapping) -> str:
     return f"**On val it loses {points(val['drop'])}, more than `quantize.max_drop` allows ({val['max_drop']:g}).**"
 
 
-def weakest(rows: Sequence[Row], score: str) -> list[Row]:
-    """The rows of classes.csv of the small student's lowest-scoring classes, scores rounded as printed; empty where all
-    classes score the same.
-    """
-    own = [row for row in rows if row["model"] == "int8" and int(row["support"])]
-    lowest = min((_rounded(row, score) for row in own), default=0.0)
-    worst = [row for row in own if _rounded(row, score) == lowest]
-    return worst if len(worst) < len(own) else []
-
-
-def weakest_classes(rows: Sequence[Row], score: str) -> list[Row]:
-    """The rows of classes.csv of the WEAKEST classes of the small student, of equal ones those with more images, where
-    there are too many for a picture of all; else none.
-    """
-    own = [row for row in rows if row["model"] == "int8" and int(row["support"])]
-    by_score = sorted(own, key=lambda row: (float(row[score]), -int(row["support"])))
-    return by_score[:WEAKEST] if len(own) > NAMED else []
-
-
-def weakest_class(rows: Sequence[Row], score: str, label: str, unit: str) -> str:
-    """Empty where no class is weaker than another."""
-    weak = weakest(rows, score)
-    if not weak:
-        return ""
-    names = numbers.few([row["class"] for row in weak])
-    support = "each" if len(weak) > 1 else f"on {counted(int(weak[0]['support']), f'test {unit}')}"
-    return f"The small student does worst on {names}: {label} {_rounded(weak[0], score)} % {support}."
-
-
-def most_frequent(pairs: Sequence[Row], unit: str) -> list[Row]:
-    """The rows of confused.csv with the highest count."""
-    highest = max((int(pair[f"{unit}s"]) for pair in pairs), default=0)
-    return [pair for pair in pairs if int(pair[f"{unit}s"]) == highest]
-
-
-def most_confused(pairs: Sequence[Row], unit: str) -> str:
-    """Which class is most often taken for which. pairs: rows of confused.csv."""
-    if not pairs:
-        return "The small student confuses no two classes on the test images."
-    top = most_frequent(pairs, unit)
-    count = counted(int(top[0][f"{unit}s"]), f"test {unit}")
-    names = [f"{escaped(pair['actual'])} for {escaped(pair['predicted'])}" for pair in top[:numbers.MAX_NAMES]]
-    share = " each" if len(top) > 1 else f", {float(top[0]['percent_of_actual']):.1f} % of the class"
-    return f"Most often it takes {listed(names + ['others'] * (len(top) > len(names)))}: {count}{share}."
-
-
 def calibration(quality: Mapping) -> str:
     errors = listed([f"{quality[name]['ece']:.1f} points ({numbers.display_name(name)})" for name in (
         "teacher", "baseline", "student", "int8")])
@@ -315,7 +266,3 @@ def intervals(quality: Mapping) -> str:
 
 def images(quality: Mapping) -> str:
     return counted(quality["test"]["images"], "test image")
-
-
-def _rounded(row: Row, score: str) -> float:
-    return round(float(row[score]), 1)

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import finished
 import numpy as np
@@ -124,6 +125,16 @@ def test_more_layers_stay_float_until_the_score_is_reached(ready, least, numbers
     assert [one.excluded_nodes for one in tried] == [ready.layers[:number] for number in numbers]
     assert [one.val for one in tried] == [50 + number for number in numbers]
     assert all(one.settings is ready.settings for one in tried)
+
+
+def test_two_images_of_val_are_no_loss_whatever_their_share():
+    for images in range(20, 200):
+        scorer = SimpleNamespace(targets=np.zeros(images))
+        for right in range(images // 2, images + 1):
+            least = quantize.ValScorer.least(scorer, 100 * right / images, max_drop=0.0)
+            assert 100 * (right - 3) / images < least <= 100 * (right - 2) / images
+    masks = SimpleNamespace(targets=np.zeros((20, 8, 8)))
+    assert quantize.ValScorer.least(masks, 60.0, max_drop=0.5) == 59.5
 
 
 @pytest.mark.parametrize("least, count", [(51, 2), (61, 4), (62, 5), (99, 5)])
