@@ -25,6 +25,7 @@ def figure(path: Path, *size: float, **options):
     The PNG doesn't name matplotlib's version.
     """
     import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     drawn = Figure(figsize=size, dpi=DPI, **options)
@@ -32,7 +33,7 @@ def figure(path: Path, *size: float, **options):
     with matplotlib.rc_context(fonts | PLAIN):
         yield drawn
     with atomic_write(path, "wb") as file, matplotlib.rc_context(fonts):
-        drawn.savefig(file, format="png", metadata={"Software": None})
+        FigureCanvasAgg(drawn).print_png(file, metadata={"Software": None})  # savefig draws twice to lay out
 
 
 def text_width(text: str, points: float) -> int:
