@@ -33,21 +33,31 @@ class Predictions(confusion.Predictions):
 
     def probabilities(self, rows: slice = slice(None)) -> np.ndarray:
         """float64 (N,C), or of some rows. Not kept: they take twice the room of the logits."""
-        logits = self.logits[rows]
+        logits, largest, log_sums = self.logits[rows], self._largest[rows, None], self._log_sums[rows, None]
         probabilities = np.empty(logits.shape)
         for part in _parts(logits):
-            probabilities[part] = np.exp(_log_softmax(logits[part]))
+            np.exp(logits[part] - largest[part] - log_sums[part], out=probabilities[part])
         return probabilities
 
     @cached_property
     def confidence(self) -> np.ndarray:
         """float64 (N,): the probability of the predicted class."""
-        return np.concatenate([np.exp(_log_softmax(self.logits[part])).max(1) for part in _parts(self.logits)])
+        return np.exp(-self._log_sums)
 
     @cached_property
     def log_likelihood(self) -> np.ndarray:
         """float64 (N,): the logarithm of the actual class's probability."""
-        return np.concatenate([np.take_along_axis(_log_softmax(self.logits[part]), self.targets[part, None], 1)[:, 0]
+        own = np.take_along_axis(self.logits, np.asarray(self.targets)[:, None], 1)[:, 0]
+        return own - self._largest - self._log_sums
+
+    @cached_property
+    def _largest(self) -> np.ndarray:
+        return self.logits.max(1).astype(np.float64)  # (N,)
+
+    @cached_property
+    def _log_sums(self) -> np.ndarray:
+        """float64 (N,): log Σ exp(logit − largest), by which a softmax is normalised."""
+        return np.concatenate([np.log(np.exp(self.logits[part] - self._largest[part, None]).sum(1))
                                for part in _parts(self.logits)])
 
 
@@ -55,12 +65,6 @@ def _parts(logits: np.ndarray) -> Iterator[slice]:
     """Of the rows: at most CELLS logits each, so that what is computed of them takes little memory."""
     rows = max(1, CELLS // logits.shape[1])
     yield from (slice(start, start + rows) for start in range(0, len(logits), rows))
-
-
-def _log_softmax(logits: np.ndarray) -> np.ndarray:
-    from scipy.special import log_softmax
-
-    return log_softmax(logits.astype(np.float64), 1)
 
 
 def collect(batches: Iterable[tuple[np.ndarray, np.ndarray]], windows: np.ndarray) -> Predictions:
@@ -132,15 +136,17 @@ def _mean_average_precision(probabilities: np.ndarray, targets: np.ndarray) -> f
 def precision_recall(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
     """Recall and precision in [0, 1], (T,) each, as the threshold rises and recall falls.
 
-    Micro-averaged: the decisions for each class present against the rest, pooled; of at most DECISIONS.
+    Micro-averaged: the decisions for each class present against the rest, pooled; of at most DECISIONS. What
+    sklearn.metrics.precision_recall_curve gives, which takes longer to import than this takes of a thousand classes.
     """
-    from sklearn.metrics import precision_recall_curve
-
-    present = np.unique(predictions.targets)
+    present, places = np.unique(predictions.targets, return_inverse=True)
     some = slice(None, None, -(-len(predictions.targets) * len(present) // DECISIONS))
-    precision, recall, _ = precision_recall_curve((predictions.targets[some, None] == present).ravel(),
-                                                  predictions.probabilities(some)[:, present].ravel())
-    return recall, precision
+    probabilities = predictions.probabilities(some)[:, present]
+    own = np.take_along_axis(probabilities, places[some, None], 1)[:, 0]
+    thresholds, said = np.unique(probabilities, return_counts=True)
+    right = np.bincount(np.searchsorted(thresholds, own), minlength=len(thresholds))
+    said, right = (counts[::-1].cumsum()[::-1] for counts in (said, right))  # at least as probable as the threshold
+    return np.append(right / len(own), 0), np.append(right / said, 1)
 
 
 def reliability(predictions: Predictions, bins: int) -> list[calibration.Bin]:
