@@ -91,6 +91,18 @@ def test_precision_and_recall_by_hand():
     assert precision == pytest.approx([3 / 6, 3 / 5, 3 / 4, 2 / 3, 2 / 2, 1 / 1, 1])
 
 
+@pytest.mark.parametrize("classes", [3, 12])
+def test_precision_and_recall_are_scikit_learns(classes):
+    """Ties included: every other image is answered as the one before it."""
+    answers = random_answers(classes)
+    answers.logits[1::2] = answers.logits[::2]
+    present = np.unique(answers.targets)
+    precision, recall, _ = metrics.precision_recall_curve(
+        (answers.targets[:, None] == present).ravel(), answers.probabilities()[:, present].ravel())
+    for ours, theirs in zip(scores.precision_recall(answers), (recall, precision), strict=True):
+        assert ours == pytest.approx(theirs)
+
+
 def test_mean_average_precision_masks_an_absent_class():
     three = classified([[0.8, 0.1, 0.1], [0.3, 0.5, 0.2], [0.2, 0.7, 0.1]], [0, 1, 0])
     # Class 0 ranks + − +: 1/2 · 1 + 1/2 · 2/3. Class 1 ranks − + −: 1/2. Class 2 has no image.
