@@ -59,7 +59,8 @@ def main() -> None:
     network_params = params.load("student", factory.NetworkParams)
     network = factory.build(network_params, classes, prepared.image_size(), seed=0)
     student, weights = Student(network, classes).to(device), load_file(TEACHER_FILE)
-    with workdir.folder("pretrain", [recipe, network_params], [prepared.FOLDER / "train", TEACHER_FILE]) as folder:
+    key = [recipe, network_params, launch.key()]
+    with workdir.folder("pretrain", key, [prepared.FOLDER / "train", TEACHER_FILE]) as folder:
         teacher = Teacher(features(weights, device, folder), student, low_until=round(LOW_SHARE * options.epochs))
         images = augmentation.ImageArrays(prepared.images("train"))
         metric = plugins.module("tasks/*/metric", "classification", "pretrain").Score

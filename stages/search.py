@@ -14,6 +14,7 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from stages.core import device, errors, files, params, workdir
 from stages.core.errors import UserError
@@ -38,13 +39,14 @@ def main() -> None:
     demands = Demands(measure.limits(), params.load("quantize", QuantizeParams),
                       params.load("benchmark", measure.Threads).threads)
     check_inputs(own)
-    settings = [own, demands, prepared.classes(), device.processor(), device.thread_count()]
-    digest = hashlib.sha256(repr([settings, files.sha256(teacher_logits.LOGITS)]).encode()).hexdigest()
+    starts = [factory.WEIGHTS / name for name in candidates.starts(own.student)]
+    settings = [own, demands, prepared.classes(), device.processor(), device.thread_count(), *starts]
+    digest = hashlib.sha256(repr([settings, *map(files.sha256, [*starts, teacher_logits.LOGITS])]).encode()).hexdigest()
     done = before()
     if done.get("searched") == digest:
         print(f"searched before: {table.CSV} has the table (to search again, delete {RESULT})")
     else:
-        done = search(own, demands, settings, digest)
+        done = search(own, demands, starts, settings, digest)
     finish(own.student, done["student"], is_applied)
 
 
@@ -69,14 +71,14 @@ def check_inputs(own: student.Settings) -> None:
     factory.build(own.student, len(prepared.classes()), prepared.image_size(), own.recipe.seeds[0])
 
 
-def search(own: student.Settings, demands: Demands, settings: Sequence[object], digest: str) -> dict[str, object]:
-    """Measures, trains, prints the table and writes it. Returns what metrics/search.json holds. digest: of all that the
-    result depends on.
+def search(own: student.Settings, demands: Demands, starts: Sequence[Path], settings: Sequence[object],
+           digest: str) -> dict[str, object]:
+    """Measures, trains, prints the table and writes it. Returns what metrics/search.json holds. starts: files that
+    students may start from. digest: of all that the result depends on.
     """
     chip, epochs = device.choose_device("search"), own.recipe.epochs
     inputs = [*(prepared.FOLDER / split for split in ("train", "val", "unlabelled")),
-              *(factory.WEIGHTS / name for name in {own.student.weights, *candidates.files_of(own.student.model)}),
-              factory.TEACHER, teacher_logits.LOGITS]
+              *starts, factory.TEACHER, teacher_logits.LOGITS]
     with workdir.folder("search", [*settings, device.thread_count(), chip], inputs) as folder:
         student.load_teacher(own, chip, folder).check_cache()
         notes = measure.Notebook(folder / "measured.json")

@@ -36,7 +36,7 @@ def main() -> None:
     device = choose_device("teacher_targets")
     teacher = factory.load(params_of_teacher, factory.TEACHER, len(prepared.classes())).to(device)
     if targets.features:
-        feature_heads.show(teacher)
+        feature_heads.append_features(teacher)
     counts = {split: len(prepared.images(split)) for split in ("train", "unlabelled")}
     images = augmentation.ImageArrays(*map(prepared.images, counts))
     inputs = [prepared.FOLDER / "train", prepared.FOLDER / "unlabelled", factory.TEACHER]

@@ -22,7 +22,7 @@ WEIGHT_ONLY = {"weights": weight_only.int8_weights, "fp16": weight_only.fp16_wei
 RANKING_IMAGES = 64  # of val, by whose logits layers are ranked
 BATCH = 64
 CHANCE_IMAGES = 2  # of val
-ROUNDING = 1e-6  # points: a seventh of all losses of just so many images are larger than they by a last bit
+ROUNDING = 1e-6  # points: of the losses of exactly so many images a seventh come out larger by a last bit
 
 
 class QuantizeParams(params.Section):

@@ -1,4 +1,6 @@
-"""Last layers that also tell features: the teacher's what it is given, the student's what it knows of that."""
+"""Last layers that put features behind the logits: the teacher's its own input, the student's a linear map of its input
+to the teacher's features.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,16 +46,18 @@ def students_head(net: nn.Module) -> tuple[nn.Module, str, nn.Linear]:
     return factory.head(net, "distill.feature_weight", "feature_weight: 0")
 
 
-def show(teacher: factory.Normalised) -> None:
-    """Let a teacher answer with its features behind its logits."""
+def append_features(teacher: factory.Normalised) -> None:
+    """Let a teacher answer with its features behind its logits, from here on."""
     parent, name, linear = teachers_head(teacher.net)
     setattr(parent, name, TeacherHead(linear))
 
 
 @contextmanager
-def learnt(network: factory.Normalised, count: int) -> Iterator[None]:
-    """A block in which the student, in training, also says what it knows of so many features of its teacher."""
+def feature_projector(network: factory.Normalised, count: int) -> Iterator[None]:
+    """A block in which the student, in training, maps its features to so many of its teacher, behind its logits."""
     parent, name, linear = students_head(network.net)
     setattr(parent, name, StudentHead(linear, count).to(linear.weight.device).train(linear.training))
-    yield
-    setattr(parent, name, linear)
+    try:
+        yield
+    finally:
+        setattr(parent, name, linear)

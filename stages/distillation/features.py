@@ -1,5 +1,5 @@
-"""The teacher's features as a second target: what its last layer sees of an image, where the labels' few logits say
-little. The student learns a linear map from its own features to them, which is dropped when it is trained.
+"""The teacher's features as a second target: what its last layer sees of an image, where the logits of a few classes
+say little. The student learns a linear map from its own features to them, which is dropped when it is trained.
 
 Features are compared by their direction: Romero et al., "FitNets: Hints for Thin Deep Nets", ICLR 2015, compare their
 values, whose size says how sure a network is and differs between any two. The teacher's are standardised first.
@@ -17,7 +17,7 @@ from stages.training.batches import Batch
 from stages.training.trainer import Loss
 
 SAMPLE = 2000  # images by which features are standardised
-LEAST = 1e-3  # added to their deviations, since a feature may be 0 for all
+LEAST = 1e-3  # added to their deviations, since one may be the same for all images
 
 
 def check(targets: teacher_logits.TargetParams, distill: kd_losses.DistillParams) -> None:

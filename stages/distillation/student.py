@@ -50,7 +50,7 @@ def train(own: Settings, device: torch.device, seed: int, folder: Path) -> tuple
         return network, Trainer("student", network, data, loss, metric, recipe, seed, folder).fit()
     mean, deviation = features.mean_and_deviation(teacher, classes)
     loss = features.FeatureLoss(loss, distill.feature_weight, classes, mean, deviation)
-    with feature_heads.learnt(network, len(mean)):
+    with feature_heads.feature_projector(network, len(mean)):
         return network, Trainer("student", network, data, loss, features.of_logits(metric, classes), recipe, seed,
                                 folder).fit()
 
@@ -64,7 +64,7 @@ def load_teacher(own: Settings, device: torch.device, folder: Path) -> Teacher:
     def load() -> factory.Normalised:
         network = factory.load(teacher, factory.TEACHER, classes).to(device)
         if own.targets.features:
-            feature_heads.show(network)
+            feature_heads.append_features(network)
         return network
 
     columns = None if own.distill.feature_weight or not own.targets.features else classes

@@ -28,7 +28,7 @@ class Teacher:
                  params: teacher_logits.TargetParams, augment: augmentation.Augment, folder: Path,
                  columns: int | None = None):
         """load: the network's loader, called where logits are computed. folder: for those of an epoch, in mode online.
-        columns: how many of those that are kept of an image count, the first ones; None: all.
+        columns: how many of an image's cached values `logits` returns, from the first on; None: all.
         """
         self.load, self.images, self.params = load, images, params
         self.augment, self.folder, self.columns = augment, folder, columns
@@ -78,7 +78,7 @@ class Teacher:
 
     def logits(self, samples: np.ndarray, seed: int, epoch: int) -> np.ndarray:
         """float16 (B,C,*S): for the image or, where the view is mirrored, its mirror image; or for the view itself.
-        With targets.features and a weight for them (B,C+D).
+        (B,C+D) where targets.features is true and distill.feature_weight isn't 0.
         """
         match self.params.mode:
             case "clean":
@@ -87,10 +87,10 @@ class Teacher:
                 number = teacher_logits.view_number(self.params, epoch)
             case "online":
                 number = 0
-        return self.cached[number, samples][:, :self.columns]
+        return self.cached[number, samples, :self.columns]
 
     def first_pass(self, samples: np.ndarray) -> np.ndarray:
-        """float16 (B,C,*S): of these images as the first epoch shows them, in mode clean as they are stored."""
+        """float16 (B,C,*S), with targets.features (B,C+D): pass 0 of these images, never cut to `columns`."""
         return self.cached[0, samples] if len(self.cached) else np.concatenate(list(self._compute(samples, 0)))
 
     def _compute(self, samples: np.ndarray, number: int) -> Iterator[np.ndarray]:

@@ -19,7 +19,7 @@ from stages.core.errors import UserError
 from stages.core.params import Section, Seed
 from stages.data import augmentation
 
-LOGITS = Path("models/targets.npy")  # float16 (V,N,C,*S): pass, image (train's, then the unlabelled), class
+LOGITS = Path("models/targets.npy")  # float16 (V,N,C,*S): pass, image (train's, then unlabelled), class; or C + D
 ABOUT = Path("models/targets.json")
 
 

@@ -83,14 +83,15 @@ def start(present: factory.NetworkParams, options: Options) -> str:
     """student.weights of a student with these options: the present one's where they fit, else a file of data/weights/
     that is named after its model and does; none where the present one itself starts from none, or nothing fits.
     """
+    return next((name for name in starts(present) if _fits(name, present, options)), "none")
+
+
+def starts(present: factory.NetworkParams) -> list[str]:
+    """The `weights` that students may start from, the present one's first; none where it starts from nothing."""
     if present.weights == "none":
-        return "none"
-    return next((name for name in [present.weights, *files_of(present.model)] if _fits(name, present, options)), "none")
-
-
-def files_of(model: str) -> list[str]:
-    """Names of the files in data/weights/ that are named after a model."""
-    return sorted(path.name for path in factory.WEIGHTS.glob(f"{model}_*.safetensors"))
+        return []
+    named_after = sorted(path.name for path in factory.WEIGHTS.glob(f"{present.model}_*.safetensors"))
+    return list(dict.fromkeys([present.weights, *named_after]))
 
 
 def _fits(weights: str, present: factory.NetworkParams, options: Options) -> bool:

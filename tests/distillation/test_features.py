@@ -1,5 +1,7 @@
 """The teacher's features: kept behind its logits, learnt by the student in training, and gone when it is trained."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from stages.distillation.teacher import Teacher
 from stages.models import factory
 from stages.tasks.classification.metric import Score
 from stages.training.batches import Batch
+from stages.training.trainer import Trainer
 
 WIDTH = 16  # features of NET: four times its first stage
 DISTILL = DistillParams(loss="kd", temperature=2.0, kd_weight=0.5, ce_weight=0.5, standardise=False, dkd_beta=4.0,
@@ -40,20 +43,23 @@ def test_a_teacher_tells_what_its_last_layer_is_given(teacher):
     plain = answers(teacher)
     pooled = []
     teacher.net[-1].register_forward_pre_hook(lambda _, inputs: pooled.append(inputs[0]))
-    feature_heads.show(teacher)
+    feature_heads.append_features(teacher)
     both = answers(teacher)
     assert both.shape == (2, 68, 3 + WIDTH) and np.array_equal(both[..., :3], plain)
     assert np.array_equal(both[..., 3:].reshape(-1, WIDTH), torch.cat(pooled).half().numpy())
 
 
-def test_the_student_comes_to_know_them_and_is_the_same_network(teacher, prepared_folder, monkeypatch):
-    feature_heads.show(teacher)
-    np.save(teacher_logits.LOGITS, answers(teacher))
+@pytest.mark.parametrize(("mode", "ema_decay"), [("clean", 0.0), ("clean", 0.9), ("views", 0.0), ("online", 0.0)])
+def test_the_student_comes_to_know_them_and_is_the_same_network(teacher, prepared_folder, monkeypatch, mode, ema_decay):
+    feature_heads.append_features(teacher)
+    targets = TARGETS.model_copy(update={"mode": mode, "views": 2})
+    np.save(teacher_logits.LOGITS, np.zeros((0, 68, 3), np.float16) if mode == "online" else answers(teacher, targets))
     monkeypatch.setattr(student, "load_teacher", lambda *_: Teacher(
-        lambda: teacher, augmentation.ImageArrays(prepared.images("train"), prepared.images("unlabelled")), TARGETS,
+        lambda: teacher, augmentation.ImageArrays(prepared.images("train"), prepared.images("unlabelled")), targets,
         recipe().augment, prepared_folder))
-    own = student.Settings(NET, recipe(epochs=6), DISTILL, TARGETS, Score)
-    network, history = student.train(own, CPU, 0, prepared_folder)
+    own = student.Settings(NET, recipe(epochs=6, ema_decay=ema_decay), DISTILL, targets, Score)
+    (prepared_folder / "whole").mkdir()
+    network, history = student.train(own, CPU, 0, prepared_folder / "whole")
     distances = [row["feature_distance"] for row in history]
     assert 0.8 < distances[0] < 1.2 and distances[-1] < distances[0] - 0.2
     assert all(0 <= row["train_accuracy"] <= 100 for row in history) and history[-1]["val_accuracy"] > 40
@@ -61,11 +67,23 @@ def test_the_student_comes_to_know_them_and_is_the_same_network(teacher, prepare
     factory.save(network, prepared_folder / "student.safetensors")
     loaded, images = factory.load(NET, prepared_folder / "student.safetensors", 3), torch.zeros(2, 3, 16, 16)
     assert torch.equal(loaded(images.byte()), network(images.byte()))
+    resumed, _ = student.train(own, CPU, 0, stopped_after(4, own, prepared_folder))
+    assert all(torch.equal(value, network.state_dict()[name]) for name, value in resumed.state_dict().items())
+
+
+def stopped_after(epochs: int, own: student.Settings, folder: Path) -> Path:
+    """A folder with the checkpoint of a training that was killed."""
+    stopped = folder / "stopped"
+    stopped.mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Trainer, "_is_done", lambda _, history: len(history) == epochs)
+        student.train(own, CPU, 0, stopped)
+    return stopped
 
 
 @pytest.mark.parametrize(("weight", "columns"), [(0.0, 3), (1.0, 3 + WIDTH)])
 def test_without_a_weight_the_logits_alone_are_read(teacher, prepared_folder, monkeypatch, weight, columns):
-    feature_heads.show(teacher)
+    feature_heads.append_features(teacher)
     np.save(teacher_logits.LOGITS, answers(teacher))
     monkeypatch.setattr(student.params, "load", lambda *_: factory.TeacherParams(
         **NET.model_dump(), mode="scratch"))
@@ -90,11 +108,11 @@ def test_the_loss_by_hand():
     assert parts["loss"] == pytest.approx(float(alone["loss"]) + 1.5) and parts["kd"] == alone["kd"]
 
 
-def test_the_averaged_network_is_judged_by_its_logits(teacher):
+def test_in_eval_mode_the_head_gives_logits_alone(teacher):
     network = factory.build(NET, 3, (16, 16), seed=0)
     images = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
     plain, head = network.eval()(images), network.net[-1]
-    with feature_heads.learnt(network, 7):
+    with feature_heads.feature_projector(network, 7):
         assert torch.equal(network(images), plain) and network.train()(images).shape == (2, 10)
     assert network.net[-1] is head
 

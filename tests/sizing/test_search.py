@@ -150,6 +150,19 @@ def test_a_file_named_after_the_model_starts_the_student_that_it_fits(ready, cap
     assert starts == {"8": "mine.safetensors", "16": "small_resnet_8_16.safetensors", "32": "nothing"}
 
 
+def test_a_start_that_comes_later_is_searched_with(ready, capsys):
+    network = factory.NetworkParams(model="small_resnet", options=PRESENT, weights="none")
+    factory.save(factory.build(network, 3, (16, 16), seed=5), ready.folder / "data/weights/mine.safetensors")
+    ready.set("student.weights", "mine.safetensors")
+    run(ready)
+    run(ready)
+    assert "searched before" in capsys.readouterr().out
+    wider = network.model_copy(update={"options": PRESENT | {"width": 16}})
+    factory.save(factory.build(wider, 3, (16, 16), seed=5), ready.folder / "data/weights/small_resnet_8_16.safetensors")
+    run(ready)
+    assert "small_resnet_8_16.safetensors" in capsys.readouterr().out
+
+
 def test_where_one_alone_fits_nothing_is_trained(ready, monkeypatch, capsys):
     monkeypatch.setattr(trials, "train", None)
     ready.set("benchmark.budget.latency_ms", 0.12)  # half of the present width
