@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from stages.core.errors import UserError
-from stages.models.zoo import small_resnet, torchvision
+from stages.models.zoo import small_resnet, timm, torchvision
 
 # Blocks in each stage; a block has two convolutions, and the stem and the head make two layers more.
 DEPTHS = {8: (1, 1, 1), 10: (1, 1, 1, 1), 14: (2, 2, 2), 18: (2, 2, 2, 2), 20: (3, 3, 3), 26: (3, 3, 3, 3),
@@ -125,3 +125,12 @@ def test_images_are_enlarged_inside_the_network(zoo, options, size, sides):
     larger = torch.nn.functional.interpolate(images, sides, mode="bilinear")
     assert torch.equal(enlarged(images), plain(larger)) and not torch.allclose(enlarged(images), plain(images))
     assert torch.equal(copy.deepcopy(enlarged)(images), enlarged(images))
+
+
+@pytest.mark.parametrize("architecture", ["tf_efficientnet_lite0", "mobilenetv4_conv_small"])
+def test_a_head_of_few_classes_starts_small(architecture):
+    """As torch draws it: large logits at the start would spoil pre-trained weights in the first steps."""
+    torch.manual_seed(0)
+    net = timm.build(timm.Options(architecture=architecture), 6, pretrained=True)
+    head = [module for module in net.modules() if isinstance(module, torch.nn.Linear)][-1]
+    assert head.out_features == 6 and head.weight.abs().max() <= head.in_features**-0.5

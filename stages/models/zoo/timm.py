@@ -22,8 +22,10 @@ class Options(Section):
 
 def build(options: Options, classes: int, pretrained: bool) -> nn.Module:
     """In: float (N,3,H,W). Out: logits (N,C)."""
-    timm = _knowing(options.architecture)
-    return resize_input(timm.create_model(options.architecture, num_classes=classes), options.input_size)
+    net = _knowing(options.architecture).create_model(options.architecture)
+    # Its own way to draw a head goes by the number of classes: of six, so large that fine-tuning spoils the rest.
+    net.reset_classifier(classes)
+    return resize_input(net, options.input_size)
 
 
 def imagenet(options: Options) -> tuple[dict[str, torch.Tensor], Normalisation]:
