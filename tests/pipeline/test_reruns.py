@@ -33,6 +33,7 @@ ALL = f"source fetch {SCAN_ON}"
 # DVC stops early where a stage's outs come out as they were.
 PARAMS_RERUN = {
     "data": ALL,
+    "data.max_unpacked_gb": f"fetch {SCAN_ON}",
     "data.layout": SCAN_ON,
     "data.layout_options": SCAN_ON,
     "data.task": SCAN_ON,
