@@ -108,7 +108,7 @@ class Ways:
         targets = self._targets(mode)
         passes = teacher_logits.pass_count(targets, self.recipe.augment)
         np.save(teacher_logits.LOGITS, np.zeros((passes, len(self.images), CLASSES), np.float16))
-        teacher = Teacher(lambda: self.teacher, self.images, targets, self.recipe.augment, Path("models"))
+        teacher = Teacher(lambda: self.teacher, self.images, targets, self.recipe.augment, Path("models"), CLASSES)
         return self._fit(ImageBatches(self.recipe, 0, self.device, images=self.images, teacher=teacher),
                          DistillationLoss(self.recipe, self.distill, targets.stride, self.class_counts))
 

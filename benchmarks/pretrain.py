@@ -31,7 +31,7 @@ from stages.core import errors, files, params, plugins, ranks, workdir
 from stages.core.device import choose_device
 from stages.core.pretrained import IMAGENET
 from stages.data import augmentation, prepared
-from stages.distillation.features import of_logits
+from stages.distillation.features import Distance, of_logits
 from stages.models import factory
 from stages.training import batches, launch
 from stages.training.losses import LabelLoss
@@ -96,8 +96,7 @@ class Teacher:
     def __init__(self, features: np.ndarray, student: Student, low_until: int):
         """features: float16 (N,1280). low_until: the epoch from which on the student sees images as they are."""
         self.features, self.student, self.low_until = features, student, low_until
-        sample = torch.from_numpy(features[::50].astype(np.float32))
-        self.mean, self.deviation = sample.mean(0), sample.std(0) + 1e-3
+        self.distance = Distance(features[::50])
 
     def start_epoch(self, epoch: int) -> None:
         self.student.is_low = epoch < self.low_until
@@ -116,18 +115,17 @@ class Loss:
 
     def __init__(self, recipe: Recipe, classes: int, teacher: Teacher, weights: dict, device: torch.device):
         self.labels, self.classes = LabelLoss(recipe, None), classes
-        self.mean, self.deviation = teacher.mean.to(device), teacher.deviation.to(device)
+        self.distance = teacher.distance
         self.weight, self.bias = (weights[f"classifier.1.{part}"].float().to(device) for part in ("weight", "bias"))
 
     def __call__(self, output: torch.Tensor, batch: batches.Batch) -> dict[str, torch.Tensor]:
         logits, projected, answers = output.split([self.classes, FEATURES, ANSWERS], 1)
         teacher_features = batch.teacher_logits.float()
-        standardised = (teacher_features - self.mean) / self.deviation
         kd = TEMPERATURE**2 * functional.kl_div(
             functional.log_softmax(answers / TEMPERATURE, 1),
             functional.softmax(functional.linear(teacher_features, self.weight, self.bias) / TEMPERATURE, 1),
             reduction="batchmean")
-        distance = 1 - functional.cosine_similarity(projected, standardised, dim=1).mean()
+        distance = self.distance(projected, teacher_features)
         parts = self.labels(logits, batch)
         loss = LABEL_WEIGHT * parts["loss"] + ANSWER_WEIGHT * kd + FEATURE_WEIGHT * distance
         return parts | {"loss": loss, "kd": kd, "feature_distance": distance}

@@ -156,6 +156,11 @@ def read_output(read: Callable[[Path], Content], path: Path) -> Content:
                         ) from None
 
 
-def sha256(path: Path) -> str:
+def sha256(path: Path, progress: Callable[[int], object] = lambda size: None) -> str:
+    """progress: told of each chunk's bytes."""
+    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+            progress(len(chunk))
+    return digest.hexdigest()

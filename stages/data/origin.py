@@ -95,17 +95,8 @@ def digest(path: Path) -> str:
         and not is_litter(name := file.relative_to(path).as_posix()) and not is_hidden(name))
     size = sum(file.stat().st_size for _, file in below)
     with tqdm(desc="source", total=size, unit="B", unit_scale=True, disable=None) as bar:
-        digests = {name: _sha256(file, bar) for name, file in below}
+        digests = {name: files.sha256(file, bar.update) for name, file in below}
     if path.is_file():
         return digests[""]
     return hashlib.sha256("".join(f"{digest} {name}\n" for name, digest in digests.items()).encode(
         "utf-8", "surrogateescape")).hexdigest()
-
-
-def _sha256(path: Path, bar: tqdm) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(files.CHUNK):
-            digest.update(chunk)
-            bar.update(len(chunk))
-    return digest.hexdigest()

@@ -27,21 +27,31 @@ def check(targets: teacher_logits.TargetParams, distill: kd_losses.DistillParams
                         "false, so that none of the teacher's are kept; set it true, or feature_weight 0")
 
 
-class FeatureLoss:
-    """Another loss, of the logits, + weight · (1 − cosine of the features)."""
+class Distance:
+    """1 − the cosine between a student's features and the teacher's, standardised; averaged over a batch."""
 
-    def __init__(self, loss: Loss, weight: float, classes: int, mean: np.ndarray, deviation: np.ndarray):
-        """mean, deviation: float32 (D,), of the teacher's features."""
-        self.loss, self.weight, self.classes = loss, weight, classes
-        self.mean, self.deviation = torch.from_numpy(mean), torch.from_numpy(deviation)
+    def __init__(self, sample: np.ndarray):
+        """sample: (N,D), of the teacher's features, by which they are standardised."""
+        values = sample.astype(np.float32)
+        self.mean, self.deviation = torch.from_numpy(values.mean(0)), torch.from_numpy(values.std(0) + LEAST)
+
+    def __call__(self, own: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        """Both (B,D)."""
+        standardised = (teacher.float() - self.mean.to(teacher.device)) / self.deviation.to(teacher.device)
+        return 1 - functional.cosine_similarity(own, standardised, dim=1).mean()
+
+
+class FeatureLoss:
+    """Another loss, of the logits, + weight · the distance of the features."""
+
+    def __init__(self, loss: Loss, weight: float, classes: int, distance: Distance):
+        self.loss, self.weight, self.classes, self.distance = loss, weight, classes, distance
 
     def __call__(self, output: torch.Tensor, batch: Batch) -> dict[str, torch.Tensor]:
         """output: (B,C+D), as StudentHead has it; batch.teacher_logits: (B,C+D), as the teacher has it."""
         parts = self.loss(output[:, :self.classes],
                           batch._replace(teacher_logits=batch.teacher_logits[:, :self.classes]))
-        own, teacher = output[:, self.classes:], batch.teacher_logits[:, self.classes:].float()
-        standardised = (teacher - self.mean.to(teacher.device)) / self.deviation.to(teacher.device)
-        distance = 1 - functional.cosine_similarity(own, standardised, dim=1).mean()
+        distance = self.distance(output[:, self.classes:], batch.teacher_logits[:, self.classes:])
         return parts | {"loss": parts["loss"] + self.weight * distance, "feature_distance": distance}
 
 
@@ -55,8 +65,6 @@ def of_logits(metric: type, classes: int) -> type:
     return OfLogits
 
 
-def mean_and_deviation(teacher: Teacher, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of the teacher's features, float32 (D,) each, by some of its images."""
-    samples = prepared.evenly_spaced(len(teacher.images), SAMPLE)
-    values = teacher.first_pass(samples)[:, classes:].astype(np.float32)
-    return values.mean(0), values.std(0) + LEAST
+def sample(teacher: Teacher, classes: int) -> np.ndarray:
+    """The teacher's features of some of its images: float16 (N,D)."""
+    return teacher.first_pass(prepared.evenly_spaced(len(teacher.images), SAMPLE))[:, classes:]

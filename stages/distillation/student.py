@@ -48,9 +48,9 @@ def train(own: Settings, device: torch.device, seed: int, folder: Path) -> tuple
     loss = DistillationLoss(recipe, distill, targets.stride, class_counts)
     if not distill.feature_weight:
         return network, Trainer("student", network, data, loss, metric, recipe, seed, folder).fit()
-    mean, deviation = features.mean_and_deviation(teacher, classes)
-    loss = features.FeatureLoss(loss, distill.feature_weight, classes, mean, deviation)
-    with feature_heads.feature_projector(network, len(mean)):
+    sample = features.sample(teacher, classes)
+    loss = features.FeatureLoss(loss, distill.feature_weight, classes, features.Distance(sample))
+    with feature_heads.feature_projector(network, sample.shape[1]):
         return network, Trainer("student", network, data, loss, features.of_logits(metric, classes), recipe, seed,
                                 folder).fit()
 
@@ -67,5 +67,4 @@ def load_teacher(own: Settings, device: torch.device, folder: Path) -> Teacher:
             feature_heads.append_features(network)
         return network
 
-    columns = None if own.distill.feature_weight or not own.targets.features else classes
-    return Teacher(load, images, own.targets, own.recipe.augment, folder, columns)
+    return Teacher(load, images, own.targets, own.recipe.augment, folder, classes, own.distill.feature_weight > 0)

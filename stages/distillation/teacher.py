@@ -26,12 +26,12 @@ class Teacher:
 
     def __init__(self, load: Callable[[], nn.Module], images: augmentation.ImageArrays,
                  params: teacher_logits.TargetParams, augment: augmentation.Augment, folder: Path,
-                 columns: int | None = None):
+                 classes: int, with_features: bool = False):
         """load: the network's loader, called where logits are computed. folder: for those of an epoch, in mode online.
-        columns: how many of an image's cached values `logits` returns, from the first on; None: all.
+        with_features: `logits` returns the features that the cache has behind those of the classes, too.
         """
         self.load, self.images, self.params = load, images, params
-        self.augment, self.folder, self.columns = augment, folder, columns
+        self.augment, self.folder, self.classes, self.with_features = augment, folder, classes, with_features
         self.cached = teacher_logits.load(teacher_logits.LOGITS)  # (V,N,C,*S)
 
     @cached_property
@@ -56,11 +56,12 @@ class Teacher:
         for number in {0, len(self.cached) - 1} if len(self.cached) else ():
             computed = np.concatenate(list(self._compute(samples, number))).astype(np.float32)
             cached = self.cached[number][samples].astype(np.float32)
-            difference = np.abs(computed - cached).mean() / (cached.std() + 1e-6)
-            if not difference <= TOLERANCE:  # NaN too
-                raise UserError(f"{teacher_logits.LOGITS} doesn't hold the teacher's logits for these images (pass "
-                                f"{number}: off by {difference:.0%} of the logits' spread); run dvc repro -f "
-                                "teacher_targets")
+            for name, part in (("logits", slice(self.classes)), ("features", slice(self.classes, None))):
+                difference = _difference(computed[:, part], cached[:, part])
+                if not difference <= TOLERANCE:  # NaN too
+                    raise UserError(f"{teacher_logits.LOGITS} doesn't hold the teacher's {name} for these images (pass "
+                                    f"{number}: off by {difference:.0%} of the {name}' spread); run dvc repro -f "
+                                    "teacher_targets")
 
     def start_epoch(self, epoch: int) -> None:
         """online: the cache is one pass, refilled for each epoch by the code that fills the cached ones."""
@@ -87,12 +88,17 @@ class Teacher:
                 number = teacher_logits.view_number(self.params, epoch)
             case "online":
                 number = 0
-        return self.cached[number, samples, :self.columns]
+        return self.cached[number, samples, :None if self.with_features else self.classes]
 
     def first_pass(self, samples: np.ndarray) -> np.ndarray:
-        """float16 (B,C,*S), with targets.features (B,C+D): pass 0 of these images, never cut to `columns`."""
+        """float16 (B,C,*S), with targets.features (B,C+D): pass 0 of these images, features in any case."""
         return self.cached[0, samples] if len(self.cached) else np.concatenate(list(self._compute(samples, 0)))
 
     def _compute(self, samples: np.ndarray, number: int) -> Iterator[np.ndarray]:
         """The teacher's logits of pass `number`, computed now, in chunks."""
         return teacher_logits.logits(self.network, self.images, samples, self.params, self.augment, number)
+
+
+def _difference(computed: np.ndarray, cached: np.ndarray) -> float:
+    """The mean one, in parts of the cached values' spread; 0 of no values."""
+    return float(np.abs(computed - cached).mean() / (cached.std() + 1e-6)) if computed.size else 0.0

@@ -108,13 +108,16 @@ def freeze(network: nn.Module) -> nn.Module:
 
 def head(net: nn.Module, wish: str = "teacher.mode frozen",
          instead: str = "mode: finetune") -> tuple[nn.Module, str, nn.Linear]:
-    """The last linear layer: its parent, its name there, itself. Raises UserError for a network that has none, which
-    says what in params.yaml wants one, and what to set instead.
+    """The last linear layer: its parent, its name there, itself. Raises UserError for a network that has none or ends
+    in two, which says what in params.yaml wants one, and what to set instead.
     """
     linear = [name for name, module in net.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
         raise UserError(f"params.yaml: {wish} goes with a network that ends in a linear layer, and "
                         f"{type(net).__name__} has none; use {instead}")
+    if isinstance(getattr(net, "get_classifier", nn.Identity)(), tuple):  # timm's way to say so
+        raise UserError(f"params.yaml: {wish} goes with a network that ends in one linear layer, and "
+                        f"{type(net).__name__} averages two; use {instead}")
     parent, _, name = linear[-1].rpartition(".")
     return net.get_submodule(parent), name, net.get_submodule(linear[-1])
 

@@ -9,12 +9,14 @@ from torch import nn
 from training_data import CPU, NET, recipe
 
 from stages.core.errors import UserError
+from stages.core.files import sha256, write_json
 from stages.data import augmentation, prepared
 from stages.distillation import feature_heads, features, student, teacher_logits
 from stages.distillation.kd_losses import DistillParams
 from stages.distillation.objective import DistillationLoss
 from stages.distillation.teacher import Teacher
 from stages.models import factory
+from stages.models.zoo import timm
 from stages.tasks.classification.metric import Score
 from stages.training.batches import Batch
 from stages.training.trainer import Trainer
@@ -56,7 +58,7 @@ def test_the_student_comes_to_know_them_and_is_the_same_network(teacher, prepare
     np.save(teacher_logits.LOGITS, np.zeros((0, 68, 3), np.float16) if mode == "online" else answers(teacher, targets))
     monkeypatch.setattr(student, "load_teacher", lambda *_: Teacher(
         lambda: teacher, augmentation.ImageArrays(prepared.images("train"), prepared.images("unlabelled")), targets,
-        recipe().augment, prepared_folder))
+        recipe().augment, prepared_folder, 3, with_features=True))
     own = student.Settings(NET, recipe(epochs=6, ema_decay=ema_decay), DISTILL, targets, Score)
     (prepared_folder / "whole").mkdir()
     network, history = student.train(own, CPU, 0, prepared_folder / "whole")
@@ -97,8 +99,8 @@ def test_the_loss_by_hand():
     """Of two images: own features (1, 0) and (0, 2), the teacher's, standardised, (3, 0) and (1, 0): cosines 1, 0."""
     params, logits, labels = DISTILL, torch.randn(2, 3), torch.tensor([0, 2])
     kd = DistillationLoss(recipe(), params, 1, None)
-    mean, deviation = np.array([1, 5], np.float32), np.array([2, 0.5], np.float32)
-    loss = features.FeatureLoss(kd, 3.0, 3, mean, deviation)
+    sample = np.array([[3, 5.5], [-1, 4.5]], np.float16)  # means 1 and 5, deviations 2 and ½
+    loss = features.FeatureLoss(kd, 3.0, 3, features.Distance(sample))
     teacher = torch.randn(2, 3)
     shown = torch.cat([teacher, torch.tensor([[7.0, 5.0], [3.0, 5.0]])], 1)
     output = torch.cat([logits, torch.tensor([[1.0, 0.0], [0.0, 2.0]])], 1)
@@ -130,3 +132,29 @@ def test_what_does_not_go_together_is_one_line():
                        (feature_heads.students_head, r"distill\.feature_weight")):
         with pytest.raises(UserError, match=f"{wish} goes with a network that ends in a linear layer"):
             head(nn.Sequential(nn.Conv2d(3, 3, 1)))
+
+
+def test_a_network_that_averages_two_last_layers_is_one_line():
+    net = timm.build(timm.Options(architecture="deit_tiny_distilled_patch16_224"), 3, pretrained=False)
+    with pytest.raises(UserError, match=r"features goes with a network that ends in one linear layer, and .* two; use"):
+        feature_heads.teachers_head(net)
+
+
+@pytest.mark.parametrize(("spoiled", "name"), [(slice(3), "logits"), (slice(3, None), "features"), (None, None)])
+def test_cached_features_are_told_from_cached_logits(teacher, prepared_folder, spoiled, name):
+    """Either part is judged by its own spread: the features' must not hide logits that are wrong."""
+    feature_heads.append_features(teacher)
+    teacher.net[-1].register_forward_hook(lambda *call: call[2] * torch.tensor([1.0] * 3 + [100.0] * WIDTH))
+    cached = answers(teacher)
+    if spoiled:
+        cached[..., spoiled] = cached[:, ::-1, spoiled]
+    np.save(teacher_logits.LOGITS, cached)
+    write_json(teacher_logits.ABOUT, teacher_logits.about(
+        TARGETS, recipe().augment, {"train": 48, "unlabelled": 20}, sha256(factory.TEACHER)))
+    images = augmentation.ImageArrays(prepared.images("train"), prepared.images("unlabelled"))
+    loaded = Teacher(lambda: teacher, images, TARGETS, recipe().augment, prepared_folder, 3, with_features=True)
+    if name is None:
+        loaded.check_cache()
+    else:
+        with pytest.raises(UserError, match=f"doesn't hold the teacher's {name} for these images"):
+            loaded.check_cache()

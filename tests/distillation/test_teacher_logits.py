@@ -40,7 +40,7 @@ def teacher_of(prepared_folder) -> Callable[[str], Teacher]:
         passes = [np.concatenate(list(teacher_logits.logits(network, images, np.arange(68), params, cropped, number)))
                   for number in range(teacher_logits.pass_count(params, cropped))]
         np.save(teacher_logits.LOGITS, np.array(passes or np.zeros((0, 68, 3)), np.float16))
-        return Teacher(lambda: network, images, params, cropped, prepared_folder)
+        return Teacher(lambda: network, images, params, cropped, prepared_folder, 3)
 
     return make
 
