@@ -37,7 +37,7 @@ def chosen(choices: Sequence[Choice]) -> Iterator[str]:
     """The choices that matter most, each with its reason."""
     shown = {choice.key: choice for choice in choices}
     for key in ("split.image_size", "teacher.options", "teacher.weights", "teacher_training.epochs", "student.options",
-                "student.weights", "student_training.epochs", "student_training.imbalance"):
+                "student.weights", "student_training.epochs", "student_training.imbalance", "distill.feature_weight"):
         if key in shown:
             reason = f"  # {shown[key].reason}" if shown[key].reason else ""
             yield f"  {key}: {_plain(shown[key].value)}{reason}"
