@@ -13,7 +13,7 @@ DISTANCE = 8  # of 64 bits: hashes up to this far apart are found
 PARTS, BITS = 4, 16
 FLIPS = np.array([sum(1 << bit for bit in bits) for count in range(DISTANCE // PARTS + 1)
                   for bits in combinations(range(BITS), count)], np.uint16)  # (137,): what two parts may differ by
-RECENT = 4096  # hashes added last are compared one by one, until they are more than this and a quarter of the tables
+RECENT = 4096  # hashes added last are compared one by one, until they are more than this
 TILE = 4096  # of them compared with the queries at a time
 
 
@@ -27,7 +27,7 @@ class HashIndex:
     def add(self, hashes: np.ndarray) -> None:
         """hashes: uint64 (n,)."""
         self.hashes = np.concatenate([self.hashes, hashes])
-        if len(self.hashes) - self.tabled > max(RECENT, self.tabled // 4):
+        if len(self.hashes) - self.tabled > RECENT:
             self._rebuild()
 
     def near(self, queries: np.ndarray) -> np.ndarray:
