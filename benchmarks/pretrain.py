@@ -137,9 +137,7 @@ def features(weights: dict, device: torch.device, folder: Path) -> np.ndarray:
     if not workdir.sealed(path):
         started = time.perf_counter()
         files.write_array(path, (len(images), FEATURES), "float16", _feature_batches(weights, device, images))
-        if ranks.is_main():
-            workdir.seal_whole(path, time.perf_counter() - started)
-        ranks.barrier()
+        workdir.seal_whole(path, time.perf_counter() - started)
     return np.load(path, mmap_mode="r")
 
 

@@ -27,7 +27,6 @@ from stages.sizing import candidates, halving, measure, table, trials
 from stages.sizing.candidates import Demands
 from stages.sizing.space import named
 
-RESULT = files.METRICS / "search.json"
 MOST, LEAST = 3, 2  # times what training one student takes: the whole search, and of it the training at least
 
 
@@ -41,19 +40,21 @@ def main() -> None:
     check_inputs(own)
     starts = [factory.WEIGHTS / name for name in candidates.starts(own.student)]
     settings = [own, demands, prepared.classes(), device.processor(), device.thread_count(), *starts]
-    digest = hashlib.sha256(repr([settings, *map(files.sha256, [*starts, teacher_logits.LOGITS])]).encode()).hexdigest()
+    judged = [prepared.FOLDER / f"{part}.npy" for part in ("train/targets", "val/images", "val/targets")]
+    inputs = [*starts, teacher_logits.LOGITS, *judged]
+    digest = hashlib.sha256(repr([settings, *map(files.sha256, inputs)]).encode()).hexdigest()
     done = before()
     if done.get("searched") == digest:
-        print(f"searched before: {table.CSV} has the table (to search again, delete {RESULT})")
+        print(f"searched before: {table.CSV} has the table (to search again, delete {table.RESULT})")
     else:
         done = search(own, demands, starts, settings, digest)
-    finish(own.student, done["student"], is_applied)
+    finish(own.student, done, is_applied)
 
 
 def before() -> dict:
     """What an earlier search left; {} where it is none, or broken."""
     try:
-        return files.read_json(RESULT, ("searched", "student"))
+        return files.read_json(table.RESULT, ("searched", "student", "val_scores", "fitting"))
     except UserError:
         return {}
 
@@ -93,8 +94,8 @@ def search(own: student.Settings, demands: Demands, starts: Sequence[Path], sett
 
         def train(numbers: Sequence[int], epochs: int) -> list[float]:
             nonlocal training
-            results = trials.train([fitting[number] for number in numbers], epochs, chip, folder)
-            training += sum(result.cpu_seconds for result in results)
+            results = trials.train([fitting[number] for number in numbers], epochs, own.recipe.seeds[0], chip, folder)
+            training += sum(result.seconds for result in results)
             return [result.score for result in results]
 
         rows = table.ranked(fitting, others, halving.search(plan, train), plan, own.student.options)
@@ -102,27 +103,37 @@ def search(own: student.Settings, demands: Demands, starts: Sequence[Path], sett
         table.write(rows, plan, demands.limits)
         best, times = rows[0], (notes.cpu_seconds + training) / once
         found = {"student": {"options": best.options, "weights": best.weights}, "val_scores": best.scores,
+                 "fitting": len(fitting),
                  **best.cost._asdict(), "cpu_seconds": {"measuring": round(notes.cpu_seconds, 1),
                                                         "training": round(training, 1),
                                                         "training_once": round(once, 1)}, "searched": digest}
-        files.write_json(RESULT, found)
+        files.write_json(table.RESULT, found)
+    clock = "processor time" if chip.type == "cpu" else "time, of the device and of the processor"
     print(f"\n{table.CSV}, {table.PLOT}: the table, and score against cost\n"
-          f"processor time: {notes.cpu_seconds:.0f} s to measure, {training:.0f} s to train; together {times:.1f} × the"
-          f" {once:.0f} s of training the present student once")
+          f"{clock}: {notes.cpu_seconds:.0f} s to measure, {training:.0f} s to train; together {times:.1f} × the "
+          f"{once:.0f} s of training the present student once")
     if best.scores and prepared.targets("val").ndim == 1:
         print(chance(best.scores[-1], len(prepared.targets("val"))))
     return found
 
 
 def chance(score: float, images: int) -> str:
-    """How large a difference on val says nothing: the standard deviation of a binomial share. score: in %."""
-    return (f"On {images} val images a score has a standard deviation of {(score * (100 - score) / images)**0.5:.1f} "
-            "points, and each student was trained with one seed: smaller differences are chance.")
+    """How large a difference on val says nothing: twice the standard deviation of a share, by Laplace's rule of
+    succession, so that it isn't 0 where all are right. score: in %.
+    """
+    share = (score / 100 * images + 1) / (images + 2)
+    deviation = 100 * (share * (1 - share) / images)**0.5
+    return (f"On {images} val images one score varies by ± {deviation:.1f} points, and each student was trained with "
+            f"one seed: students less than about {2 * deviation:.1f} points apart can't be told apart.")
 
 
-def finish(present: factory.NetworkParams, found: dict, is_applied: bool) -> None:
-    """Writes the student into params.yaml, or says how to."""
-    now = present.model_dump()
+def finish(present: factory.NetworkParams, done: dict, is_applied: bool) -> None:
+    """Writes the student into params.yaml, or says how to. done: as `search` returns it."""
+    now, found = present.model_dump(), done["student"]
+    if not done["val_scores"] and done["fitting"] > 1:
+        print(f"Nothing was trained, since {MOST} times one training does for less than two students; params.yaml "
+              "stays as it is. With more student_training.epochs there is more to divide.")
+        return
     values = {key: value for key, value in found.items() if value != now[key]}
     if not values:
         print("The student in params.yaml is the best that was found.")

@@ -76,10 +76,14 @@ def seal(path: Path, size: int, digest: "hashlib._Hash", seconds: float) -> None
 
 
 def seal_whole(path: Path, seconds: float) -> Sealed:
-    """Seals a complete file."""
+    """Seals a complete file. Of several processes the main one does, and for all it is complete and sealed then."""
+    if not ranks.is_main():
+        ranks.barrier()
     with open(path, "rb") as file:
         done = Sealed(path.stat().st_size, hashlib.file_digest(file, "sha256"), seconds)
     seal(path, *done)
+    if ranks.is_main():
+        ranks.barrier()
     return done
 
 

@@ -41,8 +41,9 @@ class DistillParams(Section):
         if self.debias and self.loss == "cwd":
             raise ValueError("debias goes with loss: kd, dkd or dist (it shifts a class as a whole, which cwd "
                              "ignores)")
-        if not self.kd_weight:
-            raise ValueError("kd_weight is 0: nothing would be distilled; the baseline is that already")
+        if not self.kd_weight and not self.feature_weight:
+            raise ValueError("kd_weight and feature_weight are 0: nothing would be distilled; the baseline is that "
+                             "already")
         return self
 
 

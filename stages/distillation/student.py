@@ -27,11 +27,13 @@ class Settings(NamedTuple):
 
 
 def settings() -> Settings:
-    """As params.yaml has them."""
+    """As params.yaml has them. Raises UserError where features count that aren't kept."""
     metric = plugins.module("tasks/*/metric", params.load_word("data.task"), "data.task").Score
-    return Settings(params.load("student", factory.NetworkParams), params.load("student_training", Recipe),
-                    params.load("distill", kd_losses.DistillParams),
-                    params.load("targets", teacher_logits.TargetParams), metric)
+    distill = params.load("distill", kd_losses.DistillParams)
+    targets = params.load("targets", teacher_logits.TargetParams)
+    features.check(targets, distill)
+    return Settings(params.load("student", factory.NetworkParams), params.load("student_training", Recipe), distill,
+                    targets, metric)
 
 
 def train(own: Settings, device: torch.device, seed: int, folder: Path) -> tuple[factory.Normalised, History]:

@@ -49,5 +49,5 @@ def _reason(baseline: float, teacher: float, train_score: float, is_started: boo
                 f"({teacher:.2f} %), so it is too small or was trained too briefly; raise student_training.epochs or "
                 f"the student's width{weights}")
     return (f"its teacher ({teacher:.2f} %) is ahead and it fits its training images ({train_score:.2f} %), so the "
-            "loss is the likely reason; try a lower distill.temperature or distill.kd_weight, or more unlabelled "
-            "images")
+            "loss is the likely reason; try a lower distill.temperature, distill.kd_weight or distill.feature_weight, "
+            "or more unlabelled images")

@@ -13,7 +13,7 @@ from stages.evaluation.plotting import COLOURS, figure
 
 NO_PARTS = ("seed", "epoch", "learning_rate", "loss")
 PANELS = ((("val_score", "train_score"), "{metric}, %"), (("val_loss", "cross_entropy"), "cross-entropy"))
-STYLES = ("-", "--", ":", "-.")  # of the parts, and last of their sum
+STYLES = ("-", "--", ":", "-.", (0, (1, 4)))  # of the parts and, behind them, of their sum
 DASHED = {"linestyle": "--", "linewidth": 0.9}
 Curves = Mapping[str, list[dict[str, str]]]  # the rows of each model
 
@@ -51,7 +51,7 @@ def draw_losses(models: Curves, path: Path) -> None:
             columns = parts(rows[0])
             columns = [*columns, "loss"] if len(columns) > 1 else columns
             columns = [name for name in columns if all(float(row[name]) > 0 for row in rows)]
-            for name, style in zip(columns, STYLES, strict=False):
+            for name, style in zip(columns, STYLES[:len(columns)], strict=True):
                 label = "loss, weighted sum" if name == "loss" else name.replace("_", "-")
                 band(axes, rows, name, color=COLOURS[model], linestyle=style, label=label)
             axes.set(title=f"{model}: loss in training")

@@ -69,8 +69,9 @@ def other_distillation(quality: Mapping, rankings: Mapping, student_curve: Seque
                          started=started)
     if hint:
         return f"**Other distillation settings.** {hint[0].upper()}{hint[1:]}."
-    return ("**Other distillation settings.** Here the teacher does harm: try a lower `distill.kd_weight`, or another "
-            "`distill.temperature` or `distill.loss`." if results.verdict(quality) == "harmed" else "")
+    return ("**Other distillation settings.** Here the teacher does harm: try a lower `distill.kd_weight` or "
+            "`distill.feature_weight`, or another `distill.temperature` or `distill.loss`."
+            if results.verdict(quality) == "harmed" else "")
 
 
 def more_seeds(quality: Mapping) -> str:

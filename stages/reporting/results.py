@@ -23,7 +23,7 @@ def sentences(quality: Mapping, quantisation: Mapping, size: Mapping, speed: Map
     """The key findings. teachers: how many seeds the teacher was chosen from."""
     parts = (gain(quality), chance(quality), gap(quality, teachers), teacher_errors(quality),
              shipped(quality, quantisation), opposite(quality, quantisation), small(quality, quantisation),
-             small_teacher(quality, size, speed),
+             small_teacher(quality, quantisation, size, speed),
              saturating(quantisation), float_layers(quantisation), excessive_drop(quantisation))
     return [sentence for sentence in parts if sentence]
 
@@ -172,8 +172,8 @@ def small(quality: Mapping, quantisation: Mapping) -> str:
     return f"{FORMS[quantisation['form']]} the {quality['test']['shipped_role']} {change}{bracketed(within, unclear)}."
 
 
-def small_teacher(quality: Mapping, size: Mapping, speed: Mapping) -> str:
-    """What one would ship without distilling, beside what ships."""
+def small_teacher(quality: Mapping, quantisation: Mapping, size: Mapping, speed: Mapping) -> str:
+    """What one would ship without distilling, beside what ships; advised where val, too, has it ahead."""
     if quality["test"]["shipped_role"] == "teacher":
         return ""
     primary = quality["test"]["primary"]
@@ -181,7 +181,9 @@ def small_teacher(quality: Mapping, size: Mapping, speed: Mapping) -> str:
     where = f"{points(lead)} {'above' if lead > 0 else 'below'}" if lead else "level with"
     larger, slower = (table["teacher_int8"][key] / table["int8"][key] for table, key in (
         (size, "size_mb"), (speed, "latency_ms")))
-    advice = " (`quantize.ship: teacher` ships it, where the device has room and time for it)" if lead > 0 else ""
+    is_advised = lead > 0 and quantisation["teacher"]["int8"] > quantisation["val"]["int8"]
+    advice = (" (on val it is ahead too: `quantize.ship: teacher` ships it, where the device has room and time for it)"
+              if is_advised else "")
     return (f"The teacher made small in the same way is {where} the small student, in a file {larger:.1f} × the size "
             f"and at {slower:.1f} × the latency{advice}.")
 

@@ -25,7 +25,7 @@ from stages.deployment import export
 from stages.distillation import kd_losses
 from stages.distillation.objective import DistillationLoss
 from stages.models import factory
-from stages.setup.timing import Rates, side_by_side
+from stages.setup.timing import Rates, threads_each
 from stages.training.batches import Batch, Batches, to_tensor
 from stages.training.losses import LabelLoss
 from stages.training.optim import Recipe
@@ -77,7 +77,7 @@ def training_step(role: str, settings: Mapping, classes: int, watch: "Stopwatch"
                             device, stride)
     trainer = Trainer(role, _network(role, settings, classes, device), batches, loss,
                       plugins.module("tasks/*/metric", task, "data.task").Score, recipe, 0, folder)
-    torch.set_num_threads(max(1, thread_count() // side_by_side(len(recipe.seeds), device)))
+    torch.set_num_threads(threads_each(len(recipe.seeds), device))
     with tqdm(disable=True) as bar:
         seconds = watch.median(lambda: trainer.train_epoch(0, bar)) / STEPS
     torch.set_num_threads(thread_count())

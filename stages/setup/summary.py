@@ -81,7 +81,7 @@ def time(seconds: Mapping[str, float], with_one_seed: float, first_look: tuple[M
     total = sum(seconds.values())
     rest = total - sum(seconds[stage] for stage in longest)
     where = f"{threads} thread{'s' * (threads > 1)}" if device == "cpu" else device
-    yield (f"make will take about {duration(total)} on this machine ({where}): {parts}, the rest {duration(rest)}")
+    yield f"make will take about {duration(total)} on this machine ({where}): {parts}, the rest {duration(rest)}"
     if busy > BUSY:
         yield f"  {busy:.1f} × as long as things are, since other programs are at work"
     if total > LONG and with_one_seed < total:

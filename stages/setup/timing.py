@@ -73,7 +73,7 @@ def by_stage(rates: Rates, amounts: Amounts, settings: Mapping, device: torch.de
         "quantize": rates.teacher_export + (1 + 2 * seeds * FILLED) * rates.student_export
                     + (rates.teacher_image + seeds * rates.student_image)
                     * 4 * (settings["quantize"]["calibration_images"] + amounts.val),
-        "verify": settings["verify"]["images"] * answers,
+        "verify": min(settings["verify"]["images"], amounts.test) * answers,
         "evaluate": amounts.test * answers,
         "benchmark": MODELS * (2 * benchmark["rounds"] * benchmark["seconds"] + LIGHT_START)
                      + benchmark["sustained_seconds"],
@@ -118,6 +118,11 @@ def _training(recipe: Mapping, step: float, image: float, amounts: Amounts, devi
 def side_by_side(seeds: int, device: torch.device) -> int:
     """How many seeds are trained at a time, as stages/training/multi_seed.py has it."""
     return min(seeds, thread_count()) if device.type == "cpu" else 1
+
+
+def threads_each(seeds: int, device: torch.device) -> int:
+    """Of each of the seeds that train side by side."""
+    return max(1, thread_count() // side_by_side(seeds, device))
 
 
 def _passes(settings: Mapping) -> int:

@@ -2,8 +2,9 @@
 the one in params.yaml. In: the budget. Out: rows, each with its measured cost.
 """
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Container
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,17 +53,16 @@ def find(present: factory.NetworkParams, demands: Demands, notes: Notebook,
                              measure.missed(own, demands.limits))
         return not measured[name].note
 
-    fits(present.options)
-    families = space.families(present.model, present.options)
-    best = [named(options) for family in tqdm(families, "search", unit="family", disable=None)
-            if (options := space.widest(family, fits))]
-    wanted = dict.fromkeys([named(present.options), *best])
-    rows = [row for row in measured.values() if row.note or named(row.options) not in wanted]
-    others = [row if row.note else row._replace(note="a wider one fits") for row in rows]
-    chosen = list(_again([measured[name] for name in wanted if not measured[name].note], demands, notes, folder))
-    others += [row for row in chosen if row.note]
-    fitting = sorted((row for row in chosen if not row.note),
+    families, missing = [[present.options], *space.families(present.model, present.options)], {""}
+    while missing:
+        chosen = {named(options) for family in tqdm(families, "search", unit="family", disable=None)
+                  if (options := space.widest(family, fits))}
+        missing = _compare(measured, sorted(chosen), demands, notes, folder)
+        families = [_before(missing, family) for family in families]  # a narrower one may take the place of such
+    fitting = sorted((measured[name] for name in chosen),
                      key=lambda row: (row.options != present.options, -row.cost.latency_ms))
+    others = [row if row.note else row._replace(note="a wider one fits") for name, row in measured.items()
+              if name not in chosen]
     if not fitting:
         least = min(others, key=lambda row: row.cost.latency_ms)
         raise UserError(f"none of the {len(others)} students that were measured keeps to benchmark.budget in "
@@ -71,12 +71,20 @@ def find(present: factory.NetworkParams, demands: Demands, notes: Notebook,
     return fitting, others
 
 
-def _again(rows: list[Row], demands: Demands, notes: Notebook, folder: Path) -> Iterator[Row]:
-    """Those that fit, measured in turns, so that their latencies compare; a note where one misses after all."""
-    files = {named(row.options): folder / f"{named(row.options)}.onnx" for row in rows}
-    costs = notes.get("costs in turns", lambda: measure.costs(files, demands.threads))
-    for row, cost in zip(rows, costs.values(), strict=True):
-        yield row._replace(cost=Cost(*cost), note=measure.missed(Cost(*cost), demands.limits))
+def _before(missing: Container[str], family: list[Options]) -> list[Options]:
+    """Those of a family that are narrower than each one of these names."""
+    return list(itertools.takewhile(lambda options: named(options) not in missing, family))
+
+
+def _compare(measured: dict[str, Row], names: list[str], demands: Demands, notes: Notebook, folder: Path) -> set[str]:
+    """Measures these in turns, so that their latencies compare, and changes their rows. Returns the names of those that
+    miss a limit after all.
+    """
+    costs = notes.get(f"costs in turns of {names}", lambda: measure.costs(
+        {name: folder / f"{name}.onnx" for name in names}, demands.threads))
+    for name, cost in costs.items():
+        measured[name] = measured[name]._replace(cost=Cost(*cost), note=measure.missed(Cost(*cost), demands.limits))
+    return {name for name in names if measured[name].note}
 
 
 def start(present: factory.NetworkParams, options: Options) -> str:

@@ -1,14 +1,11 @@
 """Successive halving: all candidates are trained for a few epochs each, the better half for twice as many, and so on.
 
-Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", AISTATS 2016, by
-Optuna's pruner. Each training is a whole one, its learning rate down to zero: scores in the middle of a cosine say
-little about its end.
+Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", AISTATS 2016. Each
+training is a whole one, its learning rate down to zero: scores in the middle of a cosine say little about its end.
 """
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
-
-import optuna
 
 from stages.training.optim import Recipe
 
@@ -48,24 +45,14 @@ def shortened(recipe: Recipe, epochs: int) -> Recipe:
 
 
 def search(plan: Sequence[Rung], train: Callable[[list[int], int], list[float]]) -> list[list[float]]:
-    """The scores of each candidate that took part, one a rung that it reached; higher is better.
+    """The scores of each candidate that took part, one a rung that it reached; higher is better, of equals the first.
 
     train(candidates, epochs): the scores of these candidates, by their numbers, in order.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize")
-    running = [study.ask() for _ in range(plan[0].candidates if plan else 0)]
-    for number, rung in enumerate(plan):
-        scores = dict(zip(running, train([trial.number for trial in running], rung.epochs), strict=True))
-        for trial, score in scores.items():
-            trial.report(score, FACTOR**number)
-        if rung is plan[-1]:
-            break
-        # The pruner judges a trial by those that it was asked about before. Asked from the worst on, it drops as many
-        # as its bootstrap takes, and lets pass each of the others, the best until then.
-        study.pruner = optuna.pruners.SuccessiveHalvingPruner(
-            min_resource=1, reduction_factor=FACTOR, bootstrap_count=len(running) - plan[number + 1].candidates)
-        worst_first = sorted(running, key=lambda trial: (scores[trial], -trial.number))
-        dropped = {trial.number for trial in worst_first if trial.should_prune()}
-        running = [trial for trial in running if trial.number not in dropped]
-    return [list(trial.intermediate_values.values()) for trial in study.trials]
+    running = list(range(plan[0].candidates if plan else 0))
+    scores = [[] for _ in running]
+    for rung in plan:
+        running = sorted(sorted(running, key=lambda number: scores[number][-1:], reverse=True)[:rung.candidates])
+        for number, score in zip(running, train(running, rung.epochs), strict=True):
+            scores[number].append(score)
+    return scores

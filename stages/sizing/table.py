@@ -4,14 +4,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from stages.core.files import write_csv
+from stages.core.files import METRICS, read_csv, write_csv
 from stages.deployment.budget import BudgetParams
 from stages.evaluation import pareto, plotting
 from stages.sizing.halving import Rung
 from stages.sizing.measure import Cost
 from stages.sizing.space import AXES, Options
 
-CSV, PLOT = Path("plots/search.csv"), Path("plots/search.png")
+CSV, PLOT, RESULT = Path("plots/search.csv"), Path("plots/search.png"), METRICS / "search.json"
+NOTHING = "nothing"  # what a student without pre-trained weights starts from
 COSTS = {"size_mb": "size of the int8 file, MB", "latency_ms": "latency of one image, ms"}
 
 
@@ -42,7 +43,7 @@ def ranked(fitting: Sequence[Row], others: Sequence[Row], scores: Sequence[list[
     rows.sort(key=lambda row: (*row.standing, -row.cost.latency_ms), reverse=True)
     rows += [row._replace(note="no time to train it") for row in fitting[len(scores):]]
     rows[0] = rows[0]._replace(note="best" if scores else "the only one that fits" if len(fitting) == 1
-                               else "the widest that fits; nothing was trained")
+                               else "nothing was trained")
     return [row._replace(note=f"in params.yaml now; {row.note}") if row.options == present else row
             for row in [*rows, *others]]
 
@@ -94,6 +95,15 @@ def write(rows: Sequence[Row], plan: Sequence[Rung], limits: BudgetParams) -> No
         panels[0].legend(fontsize=8, loc="lower right")
 
 
+def read() -> list[Row]:
+    """The table as it was written, without scores; options hold the axes alone. Raises UserError where it is missing.
+    """
+    return [Row({axis: int(row[axis]) if row[axis].isdigit() else row[axis] for axis in AXES if axis in row},
+                int(row["parameters"]), "none" if row["starts_from"] == NOTHING else row["starts_from"],
+                Cost(*(float(row[field]) for field in Cost._fields)), [], row["note"])
+            for row in read_csv(CSV, ("starts_from", "parameters", *Cost._fields, "note"))]
+
+
 def _draw(panel, rows: Sequence[Row], plan: Sequence[Rung], cost: str, on_front: Sequence[bool],
           limit: float | None) -> None:
     """The students of each rung, the front of where each ended, the limit."""
@@ -120,4 +130,4 @@ def _axes(rows: Sequence[Row]) -> list[str]:
 
 
 def _start(row: Row) -> str:
-    return "nothing" if row.weights == "none" else row.weights
+    return NOTHING if row.weights == "none" else row.weights

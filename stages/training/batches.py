@@ -53,8 +53,8 @@ class Batches:
         Raises UserError where there are too few labelled images for BatchNorm.
         """
         if labelled < 2:
-            raise UserError(f"there is {labelled} labelled training image, but BatchNorm needs two at once; add "
-                            "images, or raise split.labelled_fraction")
+            raise UserError(f"there is {'one' if labelled else 'no'} labelled training image, but BatchNorm needs two "
+                            "at once; add images, or raise split.labelled_fraction")
         self.samples, self.recipe, self.seed, self.weights, self.threads = samples, recipe, seed, weights, threads
         self.size = min(recipe.batch_size, labelled)
         self.steps = max(1, labelled // recipe.batch_size)  # of an epoch

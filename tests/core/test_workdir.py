@@ -76,6 +76,22 @@ def test_what_is_not_as_it_was_written_is_not_there(damaged, capsys):
     capsys.readouterr()
 
 
+@pytest.mark.parametrize("is_main", [True, False])
+def test_of_several_processes_all_wait_until_the_main_one_has_sealed(monkeypatch, is_main):
+    """The file appears, and its seal, before the main one meets the others: they look at neither before."""
+    path = Path("in/late")
+
+    def meet():
+        assert is_main == Path("in/late.seal").exists()
+        path.write_bytes(b"0123456789")
+
+    monkeypatch.setattr(workdir.ranks, "is_main", lambda: is_main)
+    monkeypatch.setattr(workdir.ranks, "barrier", meet)
+    if is_main:
+        path.write_bytes(b"0123456789")
+    assert workdir.seal_whole(path, 1.0).size == 10
+
+
 def test_a_damaged_key_is_another_run():
     for content in (b"", b"\xff\0", b"0" * 100):
         interrupted()

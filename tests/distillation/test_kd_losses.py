@@ -238,3 +238,7 @@ def test_the_student_that_answers_as_its_teacher_has_nothing_to_learn(loss):
 def test_senseless_settings_are_refused_in_one_line(changes, message):
     with pytest.raises(UserError, match=message):
         parse(DistillParams, BASE | changes, "params.yaml: distill")
+
+
+def test_features_alone_may_be_distilled():
+    assert settings(kd_weight=0.0, feature_weight=1.0).kd_weight == 0

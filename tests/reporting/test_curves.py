@@ -31,6 +31,14 @@ def test_losses_show_each_part_and_the_learning_rate(tmp_path, monkeypatch):
     assert teacher.get_yscale() == "log" and rate.get_yscale() == "linear"
 
 
+def test_of_all_parts_that_there_can_be_the_sum_is_drawn_too(tmp_path, monkeypatch):
+    axes = measurements.capture_axes(monkeypatch, curves)
+    curve = [row | {"dice": "0.5", "kd": "1", "feature_distance": "0.2"} for row in measurements.curve()]
+    curves.draw_losses({"teacher": curve, "baseline": curve, "student": curve}, tmp_path / "losses.png")
+    labels = [line.get_label() for line in axes[0].lines]
+    assert labels == ["cross-entropy", "dice", "kd", "feature-distance", "loss, weighted sum"]
+
+
 def test_a_seed_that_stops_early_leaves_the_mean_to_the_others():
     rows = [{"epoch": epoch, "x": value} for epoch, value in (("1", "4"), ("2", "6"), ("1", "8"))]
     assert curves.by_epoch(rows, "x") == ([1, 2], [6, 6], [4, 6], [8, 6])

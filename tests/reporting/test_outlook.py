@@ -86,7 +86,8 @@ def other_distillation(student_on_val: float, train_score: str = "99", **changes
 def test_other_distillation_where_the_teacher_did_harm_on_test():
     harm = {"distillation__gain_low": -3.0, "distillation__gain_high": -1.0}
     assert other_distillation(93.0, **harm) == (
-        "**Other distillation settings.** Here the teacher does harm: try a lower `distill.kd_weight`, or another "
+        "**Other distillation settings.** Here the teacher does harm: try a lower `distill.kd_weight` or "
+        "`distill.feature_weight`, or another "
         "`distill.temperature` or `distill.loss`.")
     assert other_distillation(93.0, **harm, test__seeds=1) == "" == other_distillation(93.0)
 

@@ -114,7 +114,7 @@ CASES = {
         "The teacher gets all of the test images right"], ["the others get right"]),
     "int8 loses": ({"quality.distillation.int8_drop": 1.5, "quality.distillation.int8_drop_low": 0.5,
                     "quality.distillation.int8_drop_high": 2.5, "quantisation.float_layers": ["a"],
-                    "quantisation.val": {"drop": 1.0, "max_drop": 0.5}}, [
+                    "quantisation.val": {"drop": 1.0, "max_drop": 0.5, "int8": 90.0}}, [
         "In int8 the student loses 1.50 points (95 % interval 0.50 to 2.50 points lost).",
         "Layers kept in float, because int8 lost too much there: 1.",
         "On val it loses 1.00 point, more than `quantize.max_drop` allows (0.5)",

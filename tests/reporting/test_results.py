@@ -240,12 +240,13 @@ def test_sentences_in_their_order():
               "**The file that ships", "Val and test point", "In int8 the baseline", "The teacher made small",
               "**Its int8 sums saturate",
               "Layers kept in float", "**On val it loses")
-    cost = {"form": "int8", "saturates": True, "float_layers": ["a"], "val": {"drop": 1.0, "max_drop": 0.5},
-            "ship": "best", "mean_on_val": {"student": 90.0, "baseline": 91.0}}
+    cost = {"form": "int8", "saturates": True, "float_layers": ["a"], "teacher": {"int8": 91.0},
+            "val": {"drop": 1.0, "max_drop": 0.5, "int8": 90.0}, "ship": "best",
+            "mean_on_val": {"student": 90.0, "baseline": 91.0}}
     costs = [{"int8": {key: 2.0}, "teacher_int8": {key: 6.0}} for key in ("size_mb", "latency_ms")]
     sentences = results.sentences(quality(test__shipped_role="baseline"), cost, *costs, 1)
     assert [sentence[:len(start)] for sentence, start in zip(sentences, starts, strict=True)] == [*starts]
-    cost |= {"saturates": False, "float_layers": [], "val": {"drop": 0.1, "max_drop": 0.5}}
+    cost |= {"saturates": False, "float_layers": [], "val": {"drop": 0.1, "max_drop": 0.5, "int8": 90.0}}
     cost["mean_on_val"]["student"] = 92.0
     assert len(results.sentences(quality(), cost, *costs, 1)) == 6
 
@@ -286,17 +287,20 @@ def test_what_ships_is_said_where_it_is_no_better_student(role, ship, student, s
     assert results.shipped(quality(test__shipped_role=role, test__seeds=1), cost) == sentence.replace(" mean", "")
 
 
-@pytest.mark.parametrize(("score", "start", "advised"), [
-    (94.9, "The teacher made small in the same way is 3.00 points above the small student, in a file 1.6 × the size "
-           "and at 2.5 × the latency", True),
-    (90.9, "The teacher made small in the same way is 1.00 point below the small student,", False),
-    (91.9, "The teacher made small in the same way is level with the small student,", False)])
-def test_what_one_would_ship_without_distilling(score, start, advised):
+@pytest.mark.parametrize(("score", "val", "start", "advised"), [
+    (94.9, 91.0, "The teacher made small in the same way is 3.00 points above the small student, in a file 1.6 × the "
+                 "size and at 2.5 × the latency", True),
+    (94.9, 90.0, "The teacher made small in the same way is 3.00 points above the small student,", False),
+    (90.9, 91.0, "The teacher made small in the same way is 1.00 point below the small student,", False),
+    (91.9, 91.0, "The teacher made small in the same way is level with the small student,", False)])
+def test_what_one_would_ship_without_distilling(score, val, start, advised):
+    """Advised where both val and test have it ahead: on val the small student has 90."""
     costs = [{"int8": {key: 1.0}, "teacher_int8": {key: times}}
              for key, times in (("size_mb", 1.6), ("latency_ms", 2.5))]
-    sentence = results.small_teacher(quality(teacher_int8__accuracy=score), *costs)
+    quantisation = {"val": {"int8": 90.0}, "teacher": {"int8": val}}
+    sentence = results.small_teacher(quality(teacher_int8__accuracy=score), quantisation, *costs)
     assert sentence.startswith(start) and ("`quantize.ship: teacher`" in sentence) == advised
-    assert results.small_teacher(quality(test__shipped_role="teacher"), *costs) == ""
+    assert results.small_teacher(quality(test__shipped_role="teacher"), quantisation, *costs) == ""
 
 
 @pytest.mark.parametrize(("val", "test", "sentence"), [

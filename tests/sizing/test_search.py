@@ -4,6 +4,7 @@ import contextlib
 import math
 import sys
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT, Project
@@ -13,7 +14,7 @@ from stages import search
 from stages.core import errors, params
 from stages.core.files import read_csv, read_json
 from stages.models import factory
-from stages.setup import measuring, presets
+from stages.setup import measuring, presets, timing
 from stages.sizing import measure, space, trials
 from stages.training import trainer
 
@@ -170,6 +171,58 @@ def test_where_one_alone_fits_nothing_is_trained(ready, monkeypatch, capsys):
     table = read_csv(ready.folder / "plots/search.csv")
     assert [(row["width"], row["note"]) for row in table] == [
         ("4", "the only one that fits"), ("8", "in params.yaml now; latency, ms: 0.21"), ("16", "latency, ms: 0.42")]
+
+
+def test_where_the_widest_misses_in_the_end_the_next_one_takes_its_place(ready, monkeypatch):
+    """In turns 16 is slower than alone, by more than the margin."""
+    alone = measure.costs
+    monkeypatch.setattr(measure, "costs", lambda files, threads: {
+        name: cost._replace(latency_ms=cost.latency_ms * (1.5 if len(files) > 1 and "width 16" in name else 1))
+        for name, cost in alone(files, threads).items()})
+    monkeypatch.setattr(space, "NEAR", 1)
+    run(ready)
+    notes = {(row["depth"], row["stride"], row["width"]): row["note"]
+             for row in read_csv(ready.folder / "plots/search.csv")}
+    for depth, stride in {(depth, stride) for depth, stride, _ in notes}:
+        assert notes[depth, stride, "16"] == "latency, ms: 0.63"  # 0.4 · 1.5 · 1.05
+        assert not notes[depth, stride, "8"].startswith(("a wider", "latency"))
+
+
+def test_where_time_does_for_no_training_nothing_is_written(ready, monkeypatch, capsys):
+    monkeypatch.setattr(search, "MOST", 0.1)
+    monkeypatch.setattr(search, "LEAST", 0.1)
+    before = (ready.folder / "params.yaml").read_text()
+    for _ in range(2):
+        run(ready, "--apply")
+        assert "Nothing was trained, since 0.1 times one training does for less" in capsys.readouterr().out
+    assert (ready.folder / "params.yaml").read_text() == before
+
+
+def test_other_labels_of_val_are_searched_with(ready, capsys):
+    run(ready)
+    path = ready.folder / "data/prepared/val/targets.npy"
+    np.save(path, (np.load(path) + 1) % 3)
+    capsys.readouterr()
+    run(ready)
+    assert "searched before" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("score", "images", "told"), [
+    (100.0, 98, "± 1.0 points"),  # 99 of 100: √(0.99 · 0.01 / 98)
+    (50.0, 100, "± 5.0 points, and each student was trained with one seed: students less than about 10.0 points")])
+def test_what_chance_alone_makes_of_scores(score, images, told):
+    assert told in search.chance(score, images)
+
+
+@pytest.mark.parametrize(("cores", "seeds", "threads"), [(1, 2, 1), (2, 1, 2), (2, 2, 1), (8, 3, 2)])
+def test_an_epochs_processor_time_is_of_one_training(ready, monkeypatch, tmp_path, cores, seeds, threads):
+    monkeypatch.setattr(timing, "thread_count", lambda: cores)
+    ready.set("student_training.seeds", list(range(seeds)))
+    monkeypatch.chdir(ready.folder)
+    own = trials.student.settings()
+    epoch, = trials.epoch_seconds(own, [PRESENT], measure.Notebook(tmp_path / "measured.json"), torch.device("cpu"),
+                                  tmp_path)
+    assert epoch == 48 // own.recipe.batch_size * threads * 18.0  # 10 s and one a channel of width, a step
 
 
 def test_what_is_missing_is_one_line(ready):
