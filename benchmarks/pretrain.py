@@ -98,7 +98,7 @@ class Teacher:
         self.features, self.student, self.low_until = features, student, low_until
         self.distance = Distance(features[::50])
 
-    def start_epoch(self, epoch: int) -> None:
+    def start_epoch(self, epoch: int, samples: np.ndarray) -> None:
         self.student.is_low = epoch < self.low_until
 
     def view_key(self, seed: int, epoch: int) -> tuple[int, int]:

@@ -17,7 +17,7 @@ from stages.training.batches import Batch
 from stages.training.trainer import Loss
 
 SAMPLE = 2000  # images by which features are standardised
-LEAST = 1e-3  # added to their deviations, since one may be the same for all images
+LEAST = 0.1  # of the median deviation: of a feature that hardly varies, a rare value would outweigh all others
 
 
 def check(targets: teacher_logits.TargetParams, distill: kd_losses.DistillParams) -> None:
@@ -33,7 +33,9 @@ class Distance:
     def __init__(self, sample: np.ndarray):
         """sample: (N,D), of the teacher's features, by which they are standardised."""
         values = sample.astype(np.float32)
-        self.mean, self.deviation = torch.from_numpy(values.mean(0)), torch.from_numpy(values.std(0) + LEAST)
+        deviation = values.std(0)
+        self.mean = torch.from_numpy(values.mean(0))
+        self.deviation = torch.from_numpy(np.maximum(deviation, LEAST * np.median(deviation) + 1e-6))
 
     def __call__(self, own: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
         """Both (B,D)."""

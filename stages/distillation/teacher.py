@@ -32,7 +32,8 @@ class Teacher:
         """
         self.load, self.images, self.params = load, images, params
         self.augment, self.folder, self.classes, self.with_features = augment, folder, classes, with_features
-        self.cached = teacher_logits.load(teacher_logits.LOGITS)  # (V,N,C,*S)
+        self.cached = teacher_logits.load(teacher_logits.LOGITS)  # (V,N,C,*S); online (1,U,C,*S), of the images `shown`
+        self.shown = np.arange(len(images))
 
     @cached_property
     def network(self) -> nn.Module:
@@ -63,12 +64,14 @@ class Teacher:
                                     f"{number}: off by {difference:.0%} of the {name}' spread); run dvc repro -f "
                                     "teacher_targets")
 
-    def start_epoch(self, epoch: int) -> None:
-        """online: the cache is one pass, refilled for each epoch by the code that fills the cached ones."""
+    def start_epoch(self, epoch: int, samples: np.ndarray) -> None:
+        """samples: that the epoch will show. online: the cache holds a row for each of them, computed for each epoch by
+        the code that fills the cached passes.
+        """
         if self.params.mode == "online":
-            samples, path = np.arange(len(self.images)), self.folder / "online.npy"
-            one = next(self._compute(samples[:1], epoch))
-            write_array(path, (1, len(samples), *one.shape[1:]), "float16", self._compute(samples, epoch))
+            self.shown, path = np.unique(samples), self.folder / "online.npy"
+            one = next(self._compute(self.shown[:1], epoch))
+            write_array(path, (1, len(self.shown), *one.shape[1:]), "float16", self._compute(self.shown, epoch))
             self.cached = np.load(path, mmap_mode="r")
 
     def view_key(self, seed: int, epoch: int) -> tuple[int, int]:
@@ -81,18 +84,20 @@ class Teacher:
         """float16 (B,C,*S): for the image or, where the view is mirrored, its mirror image; or for the view itself.
         (B,C+D) where targets.features is true and distill.feature_weight isn't 0.
         """
+        number, rows = 0, samples
         match self.params.mode:
             case "clean":
                 number = augmentation.is_flipped(samples, self.augment, seed, epoch).astype(int)
             case "views":
                 number = teacher_logits.view_number(self.params, epoch)
             case "online":
-                number = 0
-        return self.cached[number, samples, :None if self.with_features else self.classes]
+                rows = np.searchsorted(self.shown, samples)
+        return self.cached[number, rows, :None if self.with_features else self.classes]
 
     def first_pass(self, samples: np.ndarray) -> np.ndarray:
         """float16 (B,C,*S), with targets.features (B,C+D): pass 0 of these images, features in any case."""
-        return self.cached[0, samples] if len(self.cached) else np.concatenate(list(self._compute(samples, 0)))
+        return (np.concatenate(list(self._compute(samples, 0))) if self.params.mode == "online"
+                else self.cached[0, samples])
 
     def _compute(self, samples: np.ndarray, number: int) -> Iterator[np.ndarray]:
         """The teacher's logits of pass `number`, computed now, in chunks."""

@@ -57,8 +57,8 @@ def by_stage(rates: Rates, amounts: Amounts, settings: Mapping, device: torch.de
     seeds, benchmark = len(student["seeds"]), settings["benchmark"]
     answers = 2 * rates.teacher_image + (1 + 3 * seeds) * rates.student_image  # one for each file, of each seed
     online = settings["targets"]["mode"] == "online"
-    passes = student["epochs"] * seeds if online else _passes(settings)
-    asked = passes * (amounts.train + amounts.unlabelled) * rates.teacher_image
+    asked = rates.teacher_image * (student["epochs"] * seeds * amounts.train if online
+                                   else _passes(settings) * (amounts.train + amounts.unlabelled))
     busy = {
         "source": 0.0,  # reading the archive once more, quicker by far than its images
         "fetch": amounts.source * rates.read,

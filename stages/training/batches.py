@@ -61,15 +61,19 @@ class Batches:
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """`steps` batches, or this process's share of each; they depend on seed and epoch alone."""
-        count = self.steps * self.size
-        order = (rng.permutation(self.seed, number, self.samples)[:count] if self.weights is None
-                 else rng.weighted_sample(self.weights, self.seed, number, count))
-        shares = order.reshape(self.steps, self.size)[:, ranks.share(self.size)]
+        shares = self.order(number).reshape(self.steps, self.size)[:, ranks.share(self.size)]
         several = (shares[step:step + self.steps_at_once].ravel()
                    for step in range(0, self.steps, self.steps_at_once))
         for made in parallel.prefetch(partial(self.batch, epoch=number), several, self.threads):
             for batch in made.split(shares.shape[1]):
                 yield batch._replace(total=self.size)
+
+    def order(self, epoch: int) -> np.ndarray:
+        """int (steps · size,): the samples that an epoch shows, in all processes together."""
+        count = self.steps * self.size
+        if self.weights is None:
+            return rng.permutation(self.seed, epoch, self.samples)[:count]
+        return rng.weighted_sample(self.weights, self.seed, epoch, count)
 
     def batch(self, samples: np.ndarray, epoch: int) -> Batch:
         """Of one step, or of several that follow each other."""
@@ -104,7 +108,7 @@ class ImageBatches(Batches):
 
     def epoch(self, number: int) -> Iterator[Batch]:
         if self.teacher:
-            self.teacher.start_epoch(number)
+            self.teacher.start_epoch(number, self.order(number))
         yield from super().epoch(number)
 
     def batch(self, samples: np.ndarray, epoch: int) -> Batch:

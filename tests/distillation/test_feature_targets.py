@@ -110,6 +110,13 @@ def test_the_loss_by_hand():
     assert parts["loss"] == pytest.approx(float(alone["loss"]) + 1.5) and parts["kd"] == alone["kd"]
 
 
+def test_a_feature_that_hardly_varies_does_not_outweigh_the_others():
+    """Three vary by 1, the last not at all in the sample: of a teacher's value 0.5 there, 5 deviations are counted."""
+    distance = features.Distance(np.array([[1, 1, 1, 0], [-1, -1, -1, 0]], np.float16))
+    own, teacher = torch.tensor([[1.0, 1.0, 1.0, 0.0]]), torch.tensor([[4.0, 4.0, 4.0, 0.5]])
+    assert distance(own, teacher) == pytest.approx(1 - 12 / (3 * (48 + 25))**0.5, abs=1e-4)
+
+
 def test_in_eval_mode_the_head_gives_logits_alone(teacher):
     network = factory.build(NET, 3, (16, 16), seed=0)
     images = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)

@@ -45,6 +45,18 @@ def teacher_of(prepared_folder) -> Callable[[str], Teacher]:
     return make
 
 
+def test_online_the_teacher_answers_for_what_an_epoch_shows(teacher_of, monkeypatch):
+    """48 of 68 images, in each epoch others."""
+    teacher, asked, compute = teacher_of("online"), [], Teacher._compute
+    data = ImageBatches(recipe(augment=teacher.augment.model_dump()), 3, CPU, None, teacher.images, teacher)
+    monkeypatch.setattr(Teacher, "_compute", lambda own, samples, number: asked.append(list(samples)) or compute(
+        own, samples, number))
+    for epoch in range(2):
+        list(data.epoch(epoch))
+    assert [len(samples) for samples in asked] == [1, 48, 1, 48]
+    assert asked[1] == sorted(permutation(3, 0, 68)[:48]) and asked[3] == sorted(permutation(3, 1, 68)[:48])
+
+
 @pytest.mark.parametrize("mode", ["clean", "views", "online"])
 def test_the_logits_are_those_of_the_pixels_that_the_student_sees(teacher_of, mode):
     """In every mode and epoch, mirrored or not, labelled or not. (Clean targets belong to the image and its mirror
@@ -58,6 +70,7 @@ def test_the_logits_are_those_of_the_pixels_that_the_student_sees(teacher_of, mo
         assert torch.allclose(teacher.network(batch.images), batch.teacher_logits.float(), atol=2e-3), epoch
         samples = permutation(3, epoch, 68)[:8]
         assert batch.labels.tolist() == [sample % 3 if sample < 48 else prepared.UNLABELLED for sample in samples]
+        teacher.start_epoch(epoch, np.arange(68))
         distinct.add(teacher.logits(np.arange(68), 3, epoch).tobytes())
     assert len(distinct) == {"clean": 6, "views": 4, "online": 6}[mode]  # a draw of mirrors, a view, an epoch
 

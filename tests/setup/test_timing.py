@@ -61,7 +61,7 @@ def test_teacher_answers_by_mode(settings):
     settings["targets"]["mode"] = "online"
     online = timing.by_stage(RATES, AMOUNTS, settings, GPU)
     assert online["teacher_targets"] == 1
-    assert online["distill"] - views["distill"] == pytest.approx(2 * 10 * 700 * 0.01)
+    assert online["distill"] - views["distill"] == pytest.approx(2 * 10 * 640 * 0.01)
 
 
 def test_a_first_look_has_the_epochs_that_fit(settings):
