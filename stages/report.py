@@ -170,7 +170,7 @@ def short_table() -> str:
     first, *widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join([name.ljust(first), *map(str.rjust, cells, widths)]) for name, *cells in rows]
     times = [f"latency: one image, {machine['threads']} thread(s), {machine['processor']}",
-             *wrapped(results.slower_than_float(speed)), *wrapped(results.from_a_photograph(speed))]
+             *wrapped(results.slower_than_float(quality, speed)), *wrapped(results.from_a_photograph(speed))]
     return "\n".join([*lines, "", *notes(quality), *times, "",
                       "report/report.md                    what these numbers mean, and how they came about",
                       "dvc metrics show, dvc plots show    all of them (.venv/bin/dvc)",

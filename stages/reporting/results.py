@@ -188,9 +188,10 @@ def small_teacher(quality: Mapping, quantisation: Mapping, size: Mapping, speed:
             f"and at {slower:.1f} × the latency{advice}.")
 
 
-def slower_than_float(speed: Mapping) -> str:
-    """Empty where the deployed file takes no longer than the student in float. speed: of speed.json."""
-    times = round(speed["int8"]["latency_ms"] / speed["student"]["latency_ms"], 2)  # the baseline is the same network
+def slower_than_float(quality: Mapping, speed: Mapping) -> str:
+    """Empty where the deployed file takes no longer than its network in float. speed: of speed.json."""
+    role = "teacher" if quality["test"]["shipped_role"] == "teacher" else "student"  # the baseline is the same network
+    times = round(speed["int8"]["latency_ms"] / speed[role]["latency_ms"], 2)
     return (f"The deployed file takes {times:.2f} × as long as the same network in float here: it saves size, not time."
             if times > 1 else "")
 

@@ -191,8 +191,10 @@ def test_what_the_small_student_loses(form, drop, ends, sentence):
     (1.9, ""), (2.0, ""), (2.009, ""),
     (2.12, "The deployed file takes 1.06 × as long as the same network in float here: it saves size, not time.")])
 def test_where_int8_is_slower_than_float_it_is_said(small, sentence):
-    speed = {"student": {"latency_ms": 2.0}, "int8": {"latency_ms": small}}
-    assert results.slower_than_float(speed) == sentence
+    speed = {"student": {"latency_ms": 2.0}, "int8": {"latency_ms": small}, "teacher": {"latency_ms": 9.0}}
+    assert results.slower_than_float(quality(), speed) == sentence
+    speed = {"student": {"latency_ms": 0.1}, "int8": {"latency_ms": small}, "teacher": {"latency_ms": 2.0}}
+    assert results.slower_than_float(quality(test__shipped_role="teacher"), speed) == sentence
 
 
 def test_what_a_user_waits_for():
