@@ -6,6 +6,7 @@ Every network is wrapped in `Normalised`: images stay uint8 up to the model, so 
 import functools
 import json
 import sys
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Literal, Self
@@ -158,6 +159,13 @@ def check_weights(params: NetworkParams) -> None:
         _with_imagenet(params)
     elif params.weights != "none" and not (WEIGHTS / params.weights).is_file():
         raise _not_found(WEIGHTS / params.weights)
+
+
+def check_fit(net: nn.Module, params: NetworkParams, classes: int) -> None:
+    """Raises UserError where the file that `params.weights` names doesn't fit; the network may be without memory."""
+    if params.weights not in ("none", "imagenet"):
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # that nothing is copied
+            _adopt(net, _weights(params)[0], classes, params.weights)
 
 
 def _weights(params: NetworkParams) -> tuple[dict[str, torch.Tensor], tuple]:

@@ -20,7 +20,7 @@ def outline(params: factory.NetworkParams, classes: int,
     the weights themselves. Weights have no memory, and nothing is computed, but for a light network on small images:
     to run one without, torch imports its compiler.
 
-    Raises UserError as `factory.build`, and where the weights that `params` names are not there.
+    Raises UserError as `factory.build`.
     """
     factory.check_weights(params)
     if math.prod(size) <= SMALL:
@@ -36,6 +36,7 @@ def outline(params: factory.NetworkParams, classes: int,
 def _outline(params: factory.NetworkParams, classes: int,
              size: tuple[int, int]) -> tuple[nn.Module, tuple[int, ...]]:
     network = factory.Normalised(factory.bare(params, classes), *factory.CENTRED)
+    factory.check_fit(network.net, params, classes)
     return network.net, factory.check_size(network, params, size)
 
 

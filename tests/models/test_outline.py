@@ -6,6 +6,7 @@ import pytest
 from training_data import NET, unet
 
 from stages.core.errors import UserError
+from stages.models import factory
 from stages.models.factory import NetworkParams
 from stages.models.outline import outline
 
@@ -36,8 +37,13 @@ def test_an_outline_finds_what_building_would(monkeypatch, tmp_path):
     with pytest.raises(UserError, match="can't take images of 300×16"):  # of more pixels than are really computed
         outline(unet(depth=6, width=4), 3, (16, 300))
     Path("data/weights").mkdir(parents=True)
-    Path("data/weights/mine.safetensors").touch()  # what it holds is read when it is used
-    assert outline(NET.model_copy(update={"weights": "mine.safetensors"}), 3, (16, 16))
+    mine = NET.model_copy(update={"weights": "mine.safetensors"})
+    factory.save(factory.build(NET, 5, (16, 16), seed=0), Path("data/weights/mine.safetensors"))
+    assert outline(mine, 3, (16, 16)) and outline(mine, 3, (300, 300))  # computed, described: with a head of its own
+    wider = mine.model_copy(update={"options": mine.options | {"width": 8}})
+    for size in (16, 300):
+        with pytest.raises(UserError, match=r"weights mine\.safetensors don't fit"):
+            outline(wider, 3, (size, size))
 
 
 def test_a_network_that_computes_with_its_weights_has_no_outline():

@@ -1,6 +1,8 @@
 """The rules of make new, on facts made up."""
 
 import pytest
+from safetensors.torch import save_file
+from torchvision import models
 
 from stages.models import factory
 from stages.models.outline import outline
@@ -168,7 +170,7 @@ def test_the_networks_for_masks_can_be_built(tmp_path, monkeypatch):
     written = settings.text("", rules.choose(FACTS._replace(**MASKS)))
     values = settings.values(written)
     monkeypatch.setattr(factory, "WEIGHTS", tmp_path)
-    (tmp_path / WEIGHTS.source).touch()
+    save_file(models.mobilenet_v2(weights=None).state_dict(), tmp_path / WEIGHTS.source)
     for role, kind in (("teacher", factory.TeacherParams), ("student", factory.NetworkParams)):
         network = kind(**values[role])
         size = values["split"]["image_size"]
