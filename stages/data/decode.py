@@ -90,6 +90,18 @@ def decode_mask(content: bytes, colours: bool) -> np.ndarray:
     return _read(content, _colours if colours else _indices)
 
 
+def palette(content: bytes) -> dict[int, tuple[int, int, int]]:
+    """The colours (red, green, blue) of the indices that a palette image holds; {} of another. Raises Unreadable."""
+    def convert(image: Image.Image) -> dict[int, tuple[int, int, int]]:
+        if image.mode != "P":
+            return {}
+        colours = _colours(image).reshape(-1, 3)
+        indices, places = np.unique(np.asarray(image).ravel(), return_index=True)
+        return {int(index): tuple(colours[place].tolist()) for index, place in zip(indices, places, strict=True)}
+
+    return _read(content, convert)
+
+
 def has_image_suffix(path: str) -> bool:
     """Whether a file's name ends as images' names do: .jpg, .png, .webp and all others that Pillow knows."""
     return PurePosixPath(path).suffix.lower() in _suffixes()
