@@ -23,6 +23,7 @@ from stages.data import parquet
 from stages.data.members import CONTAINER, LARGEST_MEMBER, Member, archive_errors, copy_member, not_a_file, validated
 
 RAW = Path("data/raw.zip")
+ENCRYPTED, UTF8 = 1 << 0, 1 << 11  # bits of a zip member's flags
 DECOMPRESSORS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\x00": lzma.open}  # by the file's first bytes
 
 
@@ -128,12 +129,22 @@ def _zip_members(source: Path, archive: zipfile.ZipFile) -> Iterator[Member]:
     for info in archive.infolist():
         if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise not_a_file(source, info.filename)
-        if info.flag_bits & 1:
+        if info.flag_bits & ENCRYPTED:
             raise UserError(f"{source}: {info.filename!r} is encrypted; unpack the archive into a folder there, "
                             "and name that in data.source")
-        path = info.filename.replace("\\", "/")  # some Windows packers break the format's rule
+        path = _name(info).replace("\\", "/")  # some Windows packers break the format's rule
         if not path.endswith("/"):
             yield Member(path, info.file_size, partial(archive.open, info))
+
+
+def _name(info: zipfile.ZipInfo) -> str:
+    """Macintosh packers write UTF-8 without saying so; what is no UTF-8 is taken for the format's own code page."""
+    if info.flag_bits & UTF8:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
 
 
 def _tar_members(source: Path, archive: tarfile.TarFile) -> Iterator[Member]:

@@ -60,6 +60,10 @@ class Reading(NamedTuple):
         return [name for sample in self.samples if sample.target for name in sample.target.split(AND)]
 
 
+class Stumbled(UserError):
+    """A layout knows the archive for one of its kind, and finds something wrong in it."""
+
+
 class Pictures(NamedTuple):
     """What some of the images are like."""
 
@@ -83,15 +87,15 @@ def choose_layout(names: Sequence[str], read: Read, where: str, layout: str = ""
     where: what the archive is called in it. layout: the only one to ask, if the user has named one. given: options of
     the layout, if the user has set some; only layouts that have them are asked.
     """
-    readings, refusals = [], {}
+    readings, refusals, stumbled = [], [], []
     for name in [layout] if layout else layouts():
         try:
             if reading := recognise(name, names, read, given, is_named=bool(layout)):
                 readings.append(reading)
         except UserError as error:
-            refusals[name] = str(error)
+            (stumbled if isinstance(error, Stumbled) else refusals).append(str(error))
     if not readings:
-        reason = next(reversed(refusals.values()), f"no layout has the options {', '.join(given)}")
+        reason = next(iter([*stumbled, *reversed(refusals)]), f"no layout has the options {', '.join(given)}")
         how = "; make new takes both: LAYOUT=name OPTIONS='{option: value}'" if "data.layout" in reason else ""
         raise UserError(reason.replace(str(archive.RAW), where) + how)
     best = max(readings, key=Reading.worth)  # the first of equals
@@ -120,7 +124,10 @@ def recognise(name: str, names: Sequence[str], read: Read, given: Mapping[str, o
     if recognised is None and not is_named and name not in LAST:
         return None
     options = {**(recognised or {}), **given}
-    samples = listing.list_samples(layout, names, read, options)
+    try:
+        samples = listing.list_samples(layout, names, read, options)
+    except UserError as error:
+        raise (Stumbled(str(error)) if recognised and name not in LAST else error) from None
     files = set(names)
     targets = [sample.target for sample in samples if sample.target]
     if targets and all(files.issuperset(target_files(target)) for target in targets):

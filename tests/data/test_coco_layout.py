@@ -116,3 +116,11 @@ def test_archives_without_outlines_are_not_recognised(files):
 def test_files_that_do_not_fit_end_in_one_line(files, options, words):
     message = refused(read, files, **options)
     assert all(word in message for word in words), message
+
+
+def test_an_image_with_boxes_alone_is_not_background():
+    """Its cat is there, and nobody says where it ends: it has no label, whereas an image without any entry is empty."""
+    content = json.loads(annotations("a.png", "b.png", "c.png", outlined=2))
+    content["annotations"][1]["segmentation"] = []
+    files = pictures("a.png", "b.png", "c.png") | {"t.json": json.dumps(content).encode()}
+    assert [sample.split for sample in read(files, annotations=["t.json"])] == ["", "unlabelled", ""]

@@ -45,6 +45,21 @@ def members(tmp_path, files: dict[str, bytes]) -> dict[str, bytes]:
     return contents
 
 
+def test_names_in_utf8_that_do_not_say_so(tmp_path):
+    """As Linux's and Macintosh's zip write them; Latin letters of the format's own code page stay."""
+    packed = zipped({"Café/1.png": b"1", "日本/2.png": b"2"})
+    version, flag = (20).to_bytes(2, "little"), (1 << 11).to_bytes(2, "little")
+    assert packed.count(version + flag) == 4  # of two files, and of both in the directory at the end
+    (tmp_path / "a.zip").write_bytes(packed.replace(version + flag, version + b"\0\0"))
+    old = tmp_path / "a.zip"
+    with zipfile.ZipFile(old) as file:
+        assert "Café/1.png" not in file.namelist()
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with archive.open_members(old, scratch, 10**9) as found:
+        assert [member.path for member in found] == ["Café/1.png", "日本/2.png"]
+
+
 def test_archives_inside_are_folders(tmp_path):
     files = {"set/train.zip": zipped(two_classes(1)), "set/test.tar.gz": tar(two_classes(1), "w:gz"), "set/a.txt": b"a"}
     found = members(tmp_path, files)

@@ -3,6 +3,7 @@
 import pytest
 
 from stages.core.errors import UserError
+from stages.data import listing
 from stages.data.annotations import split_names
 from stages.data.annotations.class_names import check_classes
 from stages.data.layouts import image_folder
@@ -75,6 +76,8 @@ def test_archives_as_they_are_downloaded(names, expected):
     (["w/train/cat/1.jpg", "w/train/dog/1.jpg", "w/Meta/1.jpg", "w/papers/1.jpg"],
      ["'w/Meta/1.jpg'", "beside the split folders", "{ignored: [w/Meta/*, w/papers/*]}"]),
     (["images/1.jpg", "annotations/trimaps/1.png"], ["annotations, images", "not of what is seen"]),
+    (["cat/1.jpg", "dog/1.jpg", "test/1.jpg"], ["'test/1.jpg'", "beside the classes", "{ignored: [test/*]}"]),
+    (["w/cat/1.jpg", "w/dog/1.jpg", "w/valid/1.jpg"], ["'w/valid/1.jpg'", "{ignored: [w/valid/*]}"]),
 ])
 def test_what_would_be_nonsense_stops(names, words):
     message = refused(*names)
@@ -159,3 +162,25 @@ def test_names_of_splits(folder, split, rest):
 @pytest.mark.parametrize("folder", ["train_test_split", "strain", "contest", "latest", "images", "1"])
 def test_names_of_no_split(folder):
     assert split_names.parse(folder) is None
+
+
+LISTED = {f"images/{label}/{label}{number}.jpg": b"" for label in ("cake", "pie") for number in range(4)} | {
+    "meta/train.txt": b"cake/cake0\ncake/cake1\npie/pie0\npie/pie1\n",
+    "meta/test.txt": b"cake/cake2\ncake/cake3\npie/pie2\npie/pie3\n", "meta/labels.txt": b"Cake\nPie\n"}
+
+
+def test_lists_of_the_splits_are_read():
+    assert image_folder.recognise(list(LISTED), LISTED.get) == {"lists": "meta/{split}.txt"}
+    found = listing.list_samples(image_folder, list(LISTED), LISTED.get, {"lists": "meta/{split}.txt"})
+    assert {sample.path: sample.split for sample in found} == {
+        f"images/{label}/{label}{number}.jpg": "train" if number < 2 else "test"
+        for label in ("cake", "pie") for number in range(4)}
+    assert {sample.target for sample in found} == {"cake", "pie"}
+
+
+def test_lists_that_leave_images_out_are_not_taken_for_the_splits():
+    """Asked for, they are refused."""
+    some = LISTED | {"meta/test.txt": b"cake/cake2\n"}
+    assert image_folder.recognise(list(some), some.get) == {}
+    with pytest.raises(UserError, match=r"'images/cake/cake3\.jpg' is in none of the lists meta/\{split\}\.txt"):
+        listing.list_samples(image_folder, list(some), some.get, {"lists": "meta/{split}.txt"})

@@ -38,6 +38,9 @@ def test_splits_are_folders_and_test_images_may_have_no_label():
 @pytest.mark.parametrize("names", [
     ["IMG_1.jpg", "IMG_2.jpg", "DSC_1.jpg", "DSC_2.jpg"],  # cameras
     ["1_1.jpg", "1_2.jpg", "2_1.jpg", "2_2.jpg"],  # numbers alone
+    [f"IMG_2021011{day}_{number}.jpg" for day in range(3) for number in range(2)],  # cameras' dates
+    [f"video{video}_frame{number}_0.jpg" for video in range(3) for number in range(2)],
+    [f"Screenshot from 2021-01-0{day} {number}.png" for day in range(3) for number in range(2)],
     ["cat_1.jpg", "cat_2.jpg"],  # one class
     ["cat_1.jpg", "dog_1.jpg", "owl_1.jpg"],  # one image a class
     ["cat/cat_1.jpg", "cat/cat_2.jpg", "dog/dog_1.jpg", "dog/dog_2.jpg"],  # the folders say it

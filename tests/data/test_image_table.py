@@ -181,3 +181,53 @@ def test_a_table_of_pixels_is_not_read_to_its_end():
 def test_many_tables_beside_images_are_about_one_each(monkeypatch):
     contents = archive(*(f"{n}.jpg" for n in range(30)), **{f"{n}.txt": f"{n}.jpg 1" for n in range(30)})
     assert image_table.recognise(list(contents), contents.get) is None
+
+
+def test_a_rows_number_is_no_name_of_an_image():
+    """The pictures are called by numbers too, in another order."""
+    contents = archive("0.png", "1.png", "2.png", "3.png",
+                       **{"t.csv": "number,file,label\n0,2.png,x\n1,0.png,x\n2,3.png,y\n3,1.png,y\n"})
+    assert image_table.recognise(list(contents), contents.get)["path"] == "{file}"
+    ids = archive("0.png", "1.png", "2.png", "3.png", **{"t.csv": ",id,label\n0,2,x\n1,0,x\n2,3,y\n3,1,y\n"})
+    assert image_table.recognise(list(ids), ids.get)["path"] == "{id}"
+    assert rows(ids)["2.png"][2] == "x"
+
+
+@pytest.mark.parametrize("other", ["", "extra"])
+def test_a_split_that_some_rows_lack_stops(other):
+    contents = archive(*(f"{number}.png" for number in range(6)), **{
+        "t.csv": "file,label,split\n0.png,x,train\n1.png,y,train\n2.png,x,train\n3.png,y,test\n4.png,x,test\n"
+                 f"5.png,y,{other}\n"})
+    options = image_table.recognise(list(contents), contents.get)
+    assert options["split"] == "split"
+    assert "'5.png'" in refused(contents, **options)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_no_two_letters_become_one(encoding):
+    contents = archive(*(f"{number}.png" for number in range(4)))
+    contents["t.csv"] = "file,label\n0.png,pêche\n1.png,pèche\n2.png,pêche\n3.png,pèche\n".encode(encoding)
+    assert [row[2] for row in rows(contents).values()] == ["pêche", "pèche"] * 2
+
+
+def test_a_table_may_begin_with_an_image_or_a_remark():
+    lines = "0.png,x\n1.png,y\n2.png,x\n3.png,y\n"
+    for text in (lines, f"# by hand\n# in May\nfile,label\n{lines}"):
+        contents = archive(*(f"{number}.png" for number in range(4)), **{"t.csv": text})
+        assert [row[2] for row in rows(contents).values()] == ["x", "y", "x", "y"]
+
+
+@pytest.mark.parametrize("called", ["/home/me/set/test/{}.jpg", "C:\\set\\test\\{}.jpg", "https://a.org/set/test/{}.jpg",
+                                    "TEST/{}.JPG", "test/{}.jpg"])
+def test_paths_of_other_machines_and_spellings_are_found(called):
+    """And never those of another split."""
+    images, e = [f"{split}/é{number}.jpg" for split in ("train", "test") for number in range(4)], "e\u0301"
+    lines = (f"{called.format(f'{e}{number}')},{'xy'[number % 2]}\n" for number in range(4))
+    contents = archive(*images, **{"t.csv": "file,label\n" + "".join(lines)})
+    found = rows(contents, tables=["t.csv"], path="{file}", label="label")
+    assert [found[name][2] for name in images] == [""] * 4 + ["x", "y"] * 2
+
+
+def test_several_classes_of_a_row_are_not_taken_for_one():
+    contents = archive("1.jpg", "2.jpg", "3.jpg", "4.jpg", **{"t.csv": "id,x,y\n1,1,1\n2,0,1\n3,1,1\n4,0,1\n"})
+    assert image_table.recognise(list(contents), contents.get) is None

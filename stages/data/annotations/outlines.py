@@ -32,6 +32,7 @@ class Coco(NamedTuple):
     images: dict[str, dict]  # image id → its entry: file_name, height, width
     outlines: dict[str, list[Outline]]  # image id → its outlines
     labels: set[str]  # names of the categories that outlines have
+    boxed: set[str]  # ids of images with boxes alone: what they show, and not where it ends
 
 
 def is_outlines(target: str) -> bool:
@@ -80,7 +81,9 @@ def coco(name: str, read: Read) -> Coco:
                         "images, annotations and categories: export it again") from None
     if missing:
         raise UserError(f"data/raw.zip: {name!r} holds an image whose file_name is no text; export it again")
-    return Coco(images, outlines, {label for some in outlines.values() for label, segmentation in some if segmentation})
+    labels = {label for some in outlines.values() for label, segmentation in some if segmentation}
+    boxed = {number for number, some in outlines.items() if not any(segmentation for _, segmentation in some)}
+    return Coco(images, outlines, labels, boxed)
 
 
 def _labelme(content: dict, size: tuple[int, int]) -> tuple[list[Outline], tuple[int, int]]:

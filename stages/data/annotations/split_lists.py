@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from stages.core.errors import UserError
 from stages.data.annotations import split_names
 from stages.data.annotations.path_patterns import Match, matches
-from stages.data.annotations.tables import Images
+from stages.data.annotations.tables import Images, decoded
 
 BOTH = "trainval"  # such a list holds those of train and of val: where there are lists of each, they decide
 
@@ -24,7 +24,7 @@ def splits_of(pattern: str, names: Iterable[str], read: Callable[[str], bytes],
     finder, found = _Finder(images), {}
     for file in lists:
         split = file.fields["split"]
-        for line in filter(None, map(str.strip, read(file.path).decode("utf-8", "replace").splitlines())):
+        for line in filter(None, map(str.strip, decoded(read(file.path)).splitlines())):
             path = finder.find(line, file.path)
             if not path:
                 raise UserError(f"data/raw.zip: {file.path} lists {line[:80]!r}, which names no image, or several; add "
@@ -43,7 +43,7 @@ def guess(names: Iterable[str], read: Callable[[str], bytes], images: Sequence[M
         folder, slash, file = name.rpartition("/")
         stem, dot, suffix = file.rpartition(".")
         if suffix.lower() == "txt" and split_names.split_of(stem):
-            lines = read(name).decode("utf-8", "replace").split("\n")
+            lines = decoded(read(name)).split("\n")
             counts[f"{folder}{slash}{{split}}{dot}{suffix}"] += sum(
                 bool(line.strip() and finder.find(line.strip(), name)) for line in lines)
     # Of lists that name as many, those whose folder says segmentation (VOC's ImageSets/Main is about boxes).

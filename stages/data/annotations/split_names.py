@@ -14,7 +14,7 @@ WORDS = {"train": ("train", "training", "trn", "trainval"),
 SPLIT_OF = {word: split for split, words in WORDS.items() for word in words}
 GENERIC = {"set", "sets", "data", "dataset", "image", "images", "img", "imgs", "pic", "pics", "picture", "pictures",
            "photo", "photos", "sample", "samples", "folder", "dir", "split", "jpg", "jpeg", "png", "all", "raw", "seg",
-           "of"}
+           "of", "public", "private"}
 PART = re.compile(r"(?:.*[^a-z])?(?:part|batch|chunk|shard|subset|fold|volume|vol)[ ._-]*\d+(?:[ ._-]*of[ ._-]*\d+)?"
                   r"|(?:images?|imgs?|data)[ ._-]*\d+", re.IGNORECASE)
 # "trainset" is two words, so are "TrainingSet" and "train2017".

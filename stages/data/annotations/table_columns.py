@@ -7,6 +7,7 @@ from typing import NamedTuple
 from stages.core.errors import UserError
 from stages.data.annotations import split_names
 from stages.data.annotations.tables import Images, Row, Table, read_tables
+from stages.data.decode import has_image_suffix
 
 # Usual names in lower case, the more telling ones first.
 LABELS = ("label_name", "class_name", "category_name", "label", "labels", "class", "classes", "target", "category",
@@ -14,6 +15,7 @@ LABELS = ("label_name", "class_name", "category_name", "label", "labels", "class
 SPLITS = ("split", "set", "subset", "partition", "phase", "data_set", "dataset", "usage", "fold_name")
 SAMPLED = 1000  # rows by which columns are judged
 LEAST_NAMED = 0.5  # share of the rows that name an image of the archive
+LEAST_KNOWN = 0.5  # share of the rows whose split is known, where the column is one: of the others `samples` complains
 LEAST_REPEATED = 2  # rows a class, on average
 
 
@@ -28,13 +30,23 @@ def columns_of(table: Table, images: Images) -> Columns | None:
     rows = table.rows[::max(1, len(table.rows) // SAMPLED)]
     named = {column: {found[0] for row in rows if len(found := images.find(row.get(column, ""), table.name)) == 1}
              for column in table.columns}
-    image = max(table.columns, key=lambda column: len(named[column]))
+    image = max(table.columns, key=lambda column: _likeness(column, rows, len(named[column])))
     if len(named[image]) < LEAST_NAMED * len({row.get(image, "") for row in rows}) or not named[image]:
         return None
-    split = next((column for column in table.columns if column.lower() in SPLITS and column != image
-                  and all(split_names.split_of(row.get(column, "")) for row in rows)), "")
+    known = {column: sum(bool(split_names.split_of(row.get(column, ""))) for row in rows) for column in table.columns
+             if column.lower() in SPLITS and column != image}
+    split = next((column for column, count in known.items() if count >= LEAST_KNOWN * len(rows)), "")
     label = _label(rows, [column for column in table.columns if column not in (image, split)])
     return Columns(image, label, split) if label else None
+
+
+def _likeness(column: str, rows: Sequence[Row], named: int) -> tuple[bool, int, bool]:
+    """Orders columns by how likely each is the image's: `12.png` says it, 12 may be a row's number that some image
+    happens to be called by. named: how many images its values name.
+    """
+    values = [row.get(column, "") for row in rows]
+    is_count = all(value.isdecimal() for value in values) and values == sorted(set(values), key=int)
+    return bool(named) and any(map(has_image_suffix, values)), named, not is_count
 
 
 def labelling(names: Sequence[str], read: Callable[[str], bytes],
@@ -119,7 +131,9 @@ def _label(rows: Sequence[Row], columns: Sequence[str]) -> str | tuple[str, ...]
     marks = tuple(column for column in columns if values[column] and all(map(_is_mark, values[column])))
     if len(marks) > 1 and all(sum(_is_one(row.get(column, "")) for column in marks) == 1 for row in rows):
         return marks
-    repeated = [column for column in columns if 1 < len(values[column]) <= len(rows) / LEAST_REPEATED]
+    several = marks if len(marks) > 1 else ()  # classes as columns, and not one a row
+    repeated = [column for column in columns
+                if column not in several and 1 < len(values[column]) <= len(rows) / LEAST_REPEATED]
     return repeated[0] if len(repeated) == 1 else ""
 
 

@@ -1,9 +1,11 @@
 """Tables in an archive: CSV, TSV, JSON, JSON lines and lists in text files, as rows; and which image a row is about."""
 
+import codecs
 import csv
 import io
 import json
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -16,6 +18,7 @@ from stages.data.decode import has_image_suffix
 SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt", ".lst")
 LIST_COLUMNS = ("path", "label")  # of a text file that has no names for its columns
 MOST_BESIDE = 20  # files of one kind in one folder; where there are more, each is about one image: boxes, outlines
+ELSEWHERE = re.compile(r"/|[A-Za-z]:[/\\]|[a-z]+://")  # how a path begins that is none in the archive
 HEAD = 50  # rows by which a table is known
 Row = Mapping[str, str]
 
@@ -29,24 +32,32 @@ class Table(NamedTuple):
 
 
 class Images:
-    """Finds images of the archive by what tables call them: the path, its end, the file's name, that without suffix."""
+    """Finds images of the archive by what tables call them: the path, its end, the file's name, that without suffix;
+    or the path on another machine. Upper and lower case, and two ways to write é, are the same where that leaves one.
+    """
 
     def __init__(self, names: Iterable[str]):
         self.names = set(names)
         self._by_file = defaultdict(list)  # the file's name, with and without its suffix → paths
         for name in sorted(self.names):
-            path = PurePosixPath(name)
+            path = PurePosixPath(_plain(name))
             for key in {path.name, path.stem}:
                 self._by_file[key].append(name)
 
     def find(self, called: str, table: str) -> list[str]:
         """The images that `called` may mean in this table, at best one."""
+        is_elsewhere = bool(ELSEWHERE.match(called.strip()))
         called = re.sub(r"^(\.?/)+", "", called.strip().replace("\\", "/"))
         folder = str(PurePosixPath(table).parent)
         for path in (called if folder == "." else f"{folder}/{called}", called):
             if path in self.names:
                 return [path]
-        found = [name for name in self._by_file.get(called.rpartition("/")[2], ()) if _ends_as(name, called)]
+        alike = self._by_file.get(_plain(called.rpartition("/")[2]), ())
+        found = [name for name in alike if _ends_as(name, called)]
+        found = found or [name for name in alike if _ends_as(_plain(name), _plain(called))]
+        if not found and is_elsewhere:  # another machine's folders above; a split there must be the same here
+            split = split_names.split_of_path(called)[0]
+            found = [name for name in alike if split_names.split_of_path(name)[0] == split]
         if len(found) > 1 and folder != ".":
             found = [name for name in found if name.startswith(f"{folder}/")] or found
         split = split_names.split_of(PurePosixPath(table).stem) or split_names.split_of(folder.rpartition("/")[2])
@@ -71,9 +82,21 @@ def read_tables(names: Iterable[str], read: Callable[[str], bytes],
     beside = Counter(_kind(name) for name in names)
     for name in names:
         if beside[_kind(name)] <= MOST_BESIDE:
-            text = read(name).decode("utf-8-sig", "replace")
+            text = decoded(read(name))
             if _table(name, "\n".join(text.split("\n", HEAD)[:HEAD]), is_wanted) or name.lower().endswith(".json"):
                 yield from _table(name, text, is_wanted)
+
+
+def decoded(content: bytes) -> str:
+    """The text of a file: UTF-16 where it begins so, else UTF-8, else what Windows writes in Western languages, so that
+    no two letters become the same sign.
+    """
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "backslashreplace")
 
 
 def _table(name: str, text: str, is_wanted: Callable[[Table], bool]) -> list[Table]:
@@ -105,6 +128,10 @@ def cell(row: Row, column: str, table: str) -> str:
     return row[column]
 
 
+def _plain(path: str) -> str:
+    return unicodedata.normalize("NFC", path).casefold()
+
+
 def _ends_as(name: str, called: str) -> bool:
     return f"/{name}".endswith(f"/{called}") or f"/{PurePosixPath(name).with_suffix('')}".endswith(f"/{called}")
 
@@ -120,9 +147,14 @@ def _rows(name: str, text: str) -> list[Row]:
 
 
 def _delimited(text: str) -> list[Row]:
+    text = re.sub(r"\A(?:#[^\n]*\n)+", "", text)  # who made it, and when
     head = text.split("\n", 1)[0]
     delimiter = max(",\t;|", key=head.count)
-    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    first = next(csv.reader([head], delimiter=delimiter, skipinitialspace=True), [])
+    columns = None
+    if any(has_image_suffix(cell.strip()) for cell in first):  # an image, and no name of a column
+        columns = LIST_COLUMNS if len(first) == 2 else [f"column {number}" for number in range(1, len(first) + 1)]
+    rows = csv.DictReader(io.StringIO(text, newline=""), columns, delimiter=delimiter, skipinitialspace=True)
     return [{str(key).strip(): (value or "").strip() for key, value in row.items() if key is not None} for row in rows]
 
 

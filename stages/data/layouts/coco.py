@@ -2,7 +2,8 @@
 
 Recognised: all files of the archive that hold outlines; of several about the same images those named instances_…
 (COCO's own archive). The split is in the file's name (instances_train2017.json), or in the name of its folder or of the
-image's (Roboflow's train/_annotations.coco.json). Images that no file names have no label, and join the distillation.
+image's (Roboflow's train/_annotations.coco.json). Images that no file names, or that have boxes alone, have no label,
+and join the distillation.
 """
 
 from collections import defaultdict
@@ -25,7 +26,7 @@ Read = Callable[[str], bytes]
 
 class Options(Section):
     annotations: list[str] = pydantic.Field(min_length=1)  # names of the JSON files in the archive
-    without_outline: Literal["background", "unlabelled"] = "background"  # an image that a file names without any
+    without_outline: Literal["background", "unlabelled"] = "background"  # an image that a file names with nothing in it
     missing: Literal["stop", "skip"] = "stop"  # an image that a file names and the archive lacks
     ignored: list[str] = pydantic.Field(default_factory=list)  # folders or files to leave out: preview, *_color.png
 
@@ -62,7 +63,8 @@ def samples(names: Sequence[str], read: Read, options: Options) -> Iterator[Samp
             if path in found:
                 raise UserError(f"data/raw.zip: {path!r} is named by {found[path].target!r} and by {file!r}; leave one "
                                 "out of data.layout_options.annotations")
-            has_label = number in content.outlines or options.without_outline == "background"
+            has_label = number not in content.boxed and (
+                number in content.outlines or options.without_outline == "background")
             split, source_split = _split(file, path)
             found[path] = Sample(path, split if has_label else "unlabelled", source_split,
                                  f"{file}{OF_FILE}{number}" if has_label else "")

@@ -2,11 +2,12 @@
 
 Also read: split folders of any usual name (`training_set`, `sign_test`; stages/data/annotations/split_names.py),
 repeated ones (`seg_train/seg_train/<class>/x.jpg`), splits in the classes (`<class>/<split>/x.jpg`), folders that hold
-parts of the set (`images_part_1/<class>/x.jpg`), and images without labels: in a folder named unlabelled, or directly
-in a test folder.
+parts of the set (`images_part_1/<class>/x.jpg`), images without labels: in a folder named unlabelled, or directly
+in a test folder; and text files that list the images of each split (Food-101's `meta/train.txt`).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
@@ -15,8 +16,9 @@ import pydantic
 
 from stages.core.errors import UserError
 from stages.core.params import Section
-from stages.data.annotations import split_names
+from stages.data.annotations import split_lists, split_names
 from stages.data.annotations.class_names import check_classes, check_subfolders
+from stages.data.annotations.path_patterns import Match
 from stages.data.annotations.table_columns import check_agreement
 from stages.data.image_files import image_names, leave_out
 from stages.data.layouts import webdataset
@@ -29,6 +31,7 @@ class Options(Section):
     ignored: list[str] = pydantic.Field(default_factory=list)  # folders or files to leave out: masks, *_mask.png
     tables: Literal["stop", "ignore"] = "stop"  # where a table of the archive has other labels for the images
     subfolders: Literal["stop", "ignore"] = "stop"  # where the class folders all hold the same folders
+    lists: str = ""  # text files that say which images are in which split: meta/{split}.txt
 
 
 @dataclass
@@ -64,19 +67,46 @@ def samples(names: Sequence[str], read: Read, options: Options = Options()) -> I
             check_agreement(names, read, images, {path: sample.target for path, sample in found.items()})
     if options.subfolders == "stop":
         check_subfolders(found.values())
+    if options.lists:
+        found = _divided(found, names, read, options.lists)
     return (found[name] for name in images)
 
 
 def recognise(names: Sequence[str], read: Read) -> dict[str, object] | None:
-    """{}; None if the folders are no classes."""
+    """{}, or the lists that divide them all; None if the folders are no classes."""
     try:
         found = list(samples(names, read))
         check_classes(found)
     except UserError:
         return None
+    if not _can_be_trained(found):
+        return None
+    if not any(sample.split for sample in found if sample.target) and (
+            lists := split_lists.guess(names, read, _as_matches(sample.path for sample in found))):
+        with suppress(UserError):
+            if _can_be_trained(list(samples(names, read, Options(lists=lists)))):
+                return {"lists": lists}
+    return {}
+
+
+def _can_be_trained(found: Sequence[Sample]) -> bool:
     classes = {split: {sample.target for sample in found if sample.split in (split, "") and sample.target}
                for split in ("train", "val", "test")}
-    return {} if len(classes["train"]) > 1 and classes["train"] >= classes["val"] | classes["test"] else None
+    return len(classes["train"]) > 1 and classes["train"] >= classes["val"] | classes["test"]
+
+
+def _as_matches(paths: Iterable[str]) -> list[Match]:
+    return [Match(path, "", {"id": path.rpartition(".")[0]}) for path in paths]
+
+
+def _divided(found: Mapping[str, Sample], names: Sequence[str], read: Read, lists: str) -> dict[str, Sample]:
+    """Each labelled image in the split whose list has it. Raises UserError for one that is in none."""
+    listed = split_lists.splits_of(lists, names, read, _as_matches(found))
+    if missing := sorted(path for path, sample in found.items() if sample.target and path not in listed):
+        raise UserError(f"data/raw.zip: {missing[0]!r} is in none of the lists {lists}; add it to one, or set "
+                        "data.layout_options to {}, so that val and test are drawn")
+    return {path: sample._replace(split=split_names.split_of(listed[path]), source_split=listed[path])
+            if sample.target else sample for path, sample in found.items()}
 
 
 def _tree(images: Sequence[str]) -> Folder:
@@ -120,6 +150,12 @@ def _of_undivided(root: Folder) -> Iterator[Sample]:
                 yield from (Sample(path, split, folder, "" if split == "unlabelled" else name)
                             for path in root.folders[name].folders[folder].all_files())
         root = Folder(folders={name: folder for name, folder in root.folders.items() if name not in inner})
+    held_out = next((name for name in root.folders if split_names.split_of(name) in ("val", "test")), "")
+    if held_out and sum(not split_names.split_of(name) for name in root.folders) > 1:
+        raise UserError(f"data/raw.zip: {next(root.folders[held_out].all_files())!r} lies in a folder named "
+                        f"{held_out!r} beside the classes, as if it were one: if its images have no labels, call it "
+                        "unlabelled, or leave it out (data.layout_options: {ignored: "
+                        f"[{root.folders[held_out].path}*]}}); if it is a class, call it otherwise")
     yield from _of_classes(root, "", "")
 
 

@@ -24,7 +24,10 @@ PATTERNS = ("{label}.{number}", "{label}_{number}", "{label}-{number}", "{label}
 PARTS = {"{label}": "(?P<label>[^/]+?)", "{number}": r"\d+", "*": "[^/]*"}
 # What cameras and tools begin names with.
 NO_LABELS = {"img", "image", "dsc", "dscn", "pic", "photo", "picture", "frame", "scan", "screenshot", "file", "sample",
-             "train", "test", "val", "mask", "page", "x", "y", "im", "pxl", "vid"}
+             "train", "test", "val", "mask", "page", "x", "y", "im", "pxl", "vid", "mvimg", "p"}
+# What they continue names with: no labels, where all names are made of these and of the words above.
+NO_LABELS_TOGETHER = NO_LABELS | {"whatsapp", "at", "from", "video", "clip", "cam", "camera", "slide", "tile", "crop",
+                                  "patch", "seq", "sequence", "shot", "snapshot"}
 LEAST_IMAGES = 2  # of a class, on average: else names are just names
 
 
@@ -48,7 +51,8 @@ def recognise(names: Sequence[str], read: Read) -> dict[str, object] | None:
         training = [name for name in images if split_names.split_of_path(name)[0] not in ("test", "unlabelled")]
         if (all(_label(name, pattern) for name in training) and 1 < len(labels) <= len(images) / LEAST_IMAGES
                 and all(re.search(r"[^\W\d_]", label) for label in labels)
-                and not any(label.lower().strip("_- .") in NO_LABELS for label in labels)):
+                and not any(map(NO_LABELS.issuperset, map(_words, labels)))
+                and not all(map(NO_LABELS_TOGETHER.issuperset, map(_words, labels)))):
             return {"pattern": pattern}
     return None
 
@@ -75,6 +79,10 @@ def _label(name: str, pattern: str) -> str:
         regex = regex.replace(re.escape(part), expression)
     found = re.fullmatch(f"(?:.*/)?{regex}", str(PurePosixPath(name).with_suffix("")))
     return found["label"] if found else ""
+
+
+def _words(label: str) -> list[str]:
+    return re.findall(r"[^\W\d_]+", label.lower())
 
 
 def _says_no_class(folder: str) -> bool:
