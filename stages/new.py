@@ -7,6 +7,7 @@ for archives that can be read in several ways.
 """
 
 import argparse
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,7 +43,12 @@ def main() -> None:
         source = bring(options.source, scratch)
         if source.done:
             print(source.done)
-        set_up(source, scratch, options.layout, settings.mapping(options.options, "OPTIONS"))
+        try:
+            set_up(source, scratch, options.layout, settings.mapping(options.options, "OPTIONS"))
+        except errors.UserError:
+            if source.is_linked_folder:  # so that the folder, once mended, is looked at again
+                shutil.rmtree(source.path)
+            raise
 
 
 def set_up(source: Source, scratch: Path, layout: str, layout_options: dict) -> None:

@@ -25,6 +25,7 @@ class Source(NamedTuple):
     done: str  # what was done to get it there, a sentence; "" where nothing was
     sha256: str = ""  # of what was downloaded
     url: str = ""  # from where it was
+    is_linked_folder: bool = False  # of hard links or copies, made just now
 
     @property
     def path(self) -> Path:
@@ -86,7 +87,8 @@ def _linked_folder(path: Path, place: Path) -> Source:
         raise UserError(f"{source} can't be read ({reason}); mend or remove it") from None
     os.replace(half, place)
     how = "copies of" if copied else "hard links to"
-    return Source(place.name, f"{place} now holds {how} the files of {path}; what is added there later is not seen.")
+    return Source(place.name, f"{place} now holds {how} the files of {path}; what is added there later is not seen.",
+                  is_linked_folder=True)
 
 
 def _downloaded(url: str, scratch: Path) -> Source:

@@ -144,6 +144,19 @@ def masks_of(images: dict[str, bytes], indices: tuple[int, ...], form=lambda mas
     return {name.replace("images/", "masks/"): png(form(mask)) for name in images}
 
 
+def test_a_folder_that_was_refused_is_looked_at_again(setup, tmp_path):
+    """Hard links to its files of before would not show that it has been mended."""
+    for name, content in photographs(12, "pets/cat").items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match="1 class"):
+        setup(str(tmp_path / "pets"))
+    (tmp_path / "pets/dog").mkdir()
+    for name, content in photographs(12, "pets/cat", "pets/dog").items():
+        (tmp_path / name).write_bytes(content)
+    assert "cat 12, dog 12" in setup(str(tmp_path / "pets"))
+
+
 @pytest.mark.parametrize(("indices", "form", "classes", "ignored"), [
     ((0, 255), lambda mask: mask, {"background": 0, "foreground": 255}, []),
     ((0, 1, 3, 255), lambda mask: mask, {"class_0": 0, "class_1": 1, "class_3": 3}, [255]),
