@@ -31,6 +31,7 @@ from stages.core import errors, files, params, plugins, ranks, workdir
 from stages.core.device import choose_device
 from stages.core.pretrained import IMAGENET
 from stages.data import augmentation, prepared
+from stages.distillation.feature_heads import feature_projector
 from stages.distillation.features import Distance, of_logits
 from stages.models import factory
 from stages.training import batches, launch
@@ -58,36 +59,32 @@ def main() -> None:
     recipe = Recipe(**params.load("student_training", Recipe).model_dump() | RECIPE | {"epochs": options.epochs})
     network_params = params.load("student", factory.NetworkParams)
     network = factory.build(network_params, classes, prepared.image_size(), seed=0)
-    student, weights = Student(network, classes).to(device), load_file(TEACHER_FILE)
+    student, weights = Student(network.to(device)), load_file(TEACHER_FILE)
     key = [recipe, network_params, launch.key()]
     with workdir.folder("pretrain", key, [prepared.FOLDER / "train", TEACHER_FILE]) as folder:
         teacher = Teacher(features(weights, device, folder), student, low_until=round(LOW_SHARE * options.epochs))
         images = augmentation.ImageArrays(prepared.images("train"))
         metric = plugins.module("tasks/*/metric", "classification", "pretrain").Score
-        Trainer("pretrain", student, batches.ImageBatches(recipe, 0, device, None, images, teacher),
-                Loss(recipe, classes, teacher, weights, device), of_logits(metric, classes), recipe, 0,
-                folder).fit()
+        with feature_projector(network, FEATURES + ANSWERS):
+            Trainer("pretrain", student, batches.ImageBatches(recipe, 0, device, None, images, teacher),
+                    Loss(recipe, classes, teacher, weights, device), of_logits(metric, classes), recipe, 0,
+                    folder).fit()
         if ranks.is_main():
             save(network, options.out)
 
 
 class Student(nn.Module):
-    """The network, and in training what its pooled features say of the teacher's: logits (B, C + 1280 + 1000)."""
+    """The network, which in training sees small images at first."""
 
-    def __init__(self, network: nn.Module, classes: int):
+    def __init__(self, network: factory.Normalised):
         super().__init__()
-        head = [module for module in network.modules() if isinstance(module, nn.Linear)][-1]
         self.network, self.is_low = network, False
-        self.projector = nn.Linear(head.in_features, FEATURES + ANSWERS)
-        head.register_forward_pre_hook(lambda _, inputs: setattr(self, "pooled", inputs[0]))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        if not self.training:
-            return self.network(images)
-        if self.is_low:
+        """Logits (B,C); in training (B, C + 1280 + 1000), as feature_projector has them."""
+        if self.training and self.is_low:
             images = functional.interpolate(images.float(), size=(LOW_SIZE, LOW_SIZE), mode="bilinear")
-        logits = self.network(images)
-        return torch.cat([logits.float(), self.projector(self.pooled).float()], 1)
+        return self.network(images)
 
 
 class Teacher:

@@ -63,7 +63,8 @@ def training_step(role: str, settings: Mapping, classes: int, watch: "Stopwatch"
                   with_teacher: bool = False) -> float:
     """Seconds of a step of the teacher, or of the student, making its batch included, as the training stages take it.
 
-    with_teacher: of the student that is distilled.
+    with_teacher: of the student that is distilled, from logits alone, since the map to its teacher's features takes
+    next to nothing.
     """
     task, device = settings["data"]["task"], watch.device
     size = height_and_width(settings["split"]["image_size"])
