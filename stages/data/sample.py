@@ -8,7 +8,7 @@ SPLITS = {"train": "train", "training": "train", "seg_train": "train",
           "test": "test", "testing": "test", "seg_test": "test"}
 UNLABELLED = {"unlabeled", "unlabelled", "unsup", "pred", "seg_pred"}
 AND = "|"  # between the names of several masks of one image
-OF_FILE = "#"  # between the name of a file that holds many masks, and the mask's name there
+OF_FILE = "#"  # between the name of a JSON file that holds many masks, and the mask's name there
 
 
 class Sample(NamedTuple):
@@ -21,4 +21,10 @@ class Sample(NamedTuple):
 
 def target_files(target: str) -> list[str]:
     """The files of raw.zip that a target names: masks, and files of outlines; a class name is given back as it is."""
-    return [name.partition(OF_FILE)[0] for name in target.split(AND)]
+    return [file_and_mask(name)[0] for name in target.split(AND)]
+
+
+def file_and_mask(name: str) -> tuple[str, str]:
+    """A mask's file, and its name there where the file holds many; else "": masks/a#0.png is a file."""
+    file, sign, mask = name.rpartition(OF_FILE)
+    return (file, mask) if sign and file.lower().endswith(".json") else (name, "")

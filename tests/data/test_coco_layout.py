@@ -11,7 +11,7 @@ from stages.core.errors import UserError
 from stages.data import listing
 from stages.data.annotations import outlines
 from stages.data.layouts import coco
-from stages.data.sample import Sample, target_files
+from stages.data.sample import Sample, file_and_mask, target_files
 
 Files = dict[str, bytes]
 
@@ -124,3 +124,10 @@ def test_an_image_with_boxes_alone_is_not_background():
     content["annotations"][1]["segmentation"] = []
     files = pictures("a.png", "b.png", "c.png") | {"t.json": json.dumps(content).encode()}
     assert [sample.split for sample in read(files, annotations=["t.json"])] == ["", "unlabelled", ""]
+
+
+@pytest.mark.parametrize(("name", "parts"), [
+    ("a/t.json#12", ("a/t.json", "12")), ("masks/a#0.png", ("masks/a#0.png", "")), ("a#1/b.json", ("a#1/b.json", "")),
+    ("a#1/T.JSON#x", ("a#1/T.JSON", "x")), ("cat", ("cat", ""))])
+def test_a_name_is_a_file_unless_it_names_a_part_of_one(name, parts):
+    assert file_and_mask(name) == parts and target_files(f"{name}|b.png") == [parts[0], "b.png"]

@@ -17,7 +17,7 @@ from pycocotools import mask as coco_mask
 
 from stages.core.errors import UserError, one_line
 from stages.data.decode import Unreadable
-from stages.data.sample import OF_FILE
+from stages.data.sample import file_and_mask
 
 CORNERS = 64  # of the polygon that is drawn for a circle
 LARGEST = 178_956_970  # pixels of a mask, as of an image: a file of a few bytes may claim any number
@@ -37,7 +37,7 @@ class Coco(NamedTuple):
 
 def is_outlines(target: str) -> bool:
     """Whether a mask of this name is read here, not by decode.py."""
-    return target.partition(OF_FILE)[0].lower().endswith((".json", ".txt"))
+    return file_and_mask(target)[0].lower().endswith((".json", ".txt"))
 
 
 def draw(target: str, read: Read, size: tuple[int, int], most: int = LARGEST) -> tuple[np.ndarray, list[str]]:
@@ -46,7 +46,7 @@ def draw(target: str, read: Read, size: tuple[int, int], most: int = LARGEST) ->
     size: (H, W) of the image, for files that don't state it. most: pixels that they may state. Raises Unreadable for a
     file that makes no sense.
     """
-    name, _, number = target.partition(OF_FILE)
+    name, number = file_and_mask(target)
     try:
         if number:
             file = coco(name, read)
