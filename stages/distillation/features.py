@@ -39,7 +39,8 @@ class Distance:
 
     def __call__(self, own: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
         """Both (B,D)."""
-        standardised = (teacher.float() - self.mean.to(teacher.device)) / self.deviation.to(teacher.device)
+        self.mean, self.deviation = self.mean.to(teacher.device), self.deviation.to(teacher.device)  # there once
+        standardised = (teacher.float() - self.mean) / self.deviation
         return 1 - functional.cosine_similarity(own, standardised, dim=1).mean()
 
 

@@ -4,6 +4,7 @@ In: the names of its files, and a function that reads one. Out: a `Survey`. The 
 """
 
 import random
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,8 @@ LAST = ("image_folder",)  # nearly everything can be read as folders of classes
 LOOKED_AT = 400  # pictures at most, drawn at random
 SECONDS, LEAST = 10.0, 16  # fewer, but so many, where looking takes longer
 NOTHING = MappingProxyType({})
+BOXES = {".xml": rb"<bndbox>", ".json": rb'"bbox"', ".txt": rb"\A\s*\d+(\s+[01]?\.\d+){4}\s"}
+FEW, MUCH = 5, 10**6  # files of each kind that are looked into, bytes of each
 Read = Callable[[str], bytes]
 
 
@@ -97,9 +100,20 @@ def choose_layout(names: Sequence[str], read: Read, where: str, layout: str = ""
     if not readings:
         reason = next(iter([*stumbled, *reversed(refusals)]), f"no layout has the options {', '.join(given)}")
         how = "; make new takes both: LAYOUT=name OPTIONS='{option: value}'" if "data.layout" in reason else ""
+        if boxed := _boxes(names, read):
+            how += f"; {boxed!r} holds boxes, which are no labels here: classes or outlines are needed (docs/images.md)"
         raise UserError(reason.replace(str(archive.RAW), where) + how)
     best = max(readings, key=Reading.worth)  # the first of equals
     return best, [other.layout for other in readings if other.worth() == best.worth() and not other.agrees(best)]
+
+
+def _boxes(names: Sequence[str], read: Read) -> str:
+    """The first of a few files that hold boxes, as VOC, COCO and YOLO write them; "" without one."""
+    for suffix, pattern in BOXES.items():
+        files = sorted(name for name in names if name.lower().endswith(suffix))[:FEW]
+        if found := next((name for name in files if re.search(pattern, read(name)[:MUCH])), ""):
+            return found
+    return ""
 
 
 def layouts() -> list[str]:

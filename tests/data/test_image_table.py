@@ -119,6 +119,8 @@ def test_names_of_numbered_classes(name, text):
 
 
 def test_tables_that_do_not_say_one_thing_are_not_recognised():
+    voc = archive("1.jpg", "2.jpg", "3.jpg", "4.jpg", **{"Main/cat_train.txt": "1 -1\n2  1\n3  0\n4 -1\n"})
+    assert image_table.recognise(list(voc), voc.get) is None
     two = archive("1.jpg", "2.jpg", "3.jpg", "4.jpg", **{"t.csv": "id,size,colour\n1,s,r\n2,l,r\n3,s,g\n4,l,g\n"})
     assert image_table.recognise(list(two), two.get) is None
     message = refused(two)
@@ -231,3 +233,19 @@ def test_paths_of_other_machines_and_spellings_are_found(called):
 def test_several_classes_of_a_row_are_not_taken_for_one():
     contents = archive("1.jpg", "2.jpg", "3.jpg", "4.jpg", **{"t.csv": "id,x,y\n1,1,1\n2,0,1\n3,1,1\n4,0,1\n"})
     assert image_table.recognise(list(contents), contents.get) is None
+
+
+@pytest.mark.parametrize(("column", "values"), [
+    ("target", [0.1, 0.5, 0.1, 0.9] * 10), ("age", [number // 2 for number in range(60)]), ("y", [1.5, 2.25] * 20)])
+def test_numbers_that_measure_something_are_no_classes(column, values):
+    images = [f"{number}.png" for number in range(len(values))]
+    lines = "".join(f"{image},{value}\n" for image, value in zip(images, values, strict=True))
+    contents = archive(*images, **{"t.csv": f"file,{column}\n{lines}"})
+    assert image_table.recognise(list(contents), contents.get) is None
+
+
+def test_few_whole_numbers_are_grades():
+    images = [f"{number}.png" for number in range(20)]
+    contents = archive(*images, **{"t.csv": "image,grade\n" + "".join(
+        f"{image},{number % 5}.0\n" for number, image in enumerate(images))})
+    assert image_table.recognise(list(contents), contents.get)["label"] == "grade"

@@ -219,6 +219,9 @@ def test_what_is_not_clear_is_told(project, setup):
     (photographs(12, "training_set", "test_set"), "a.zip"),
     (photographs(12, "images", "masks"), "are they photographs"),
     (photographs(12, "cat") | photographs(2, "dog"), "'dog' has fewer than 3 training images"),
+    (photographs(3, "images") | {"labels/0.txt": b"0 0.5 0.5 0.25 1.0\n"}, "'labels/0.txt' holds boxes, which are no"),
+    (photographs(3, "images") | {"a.xml": b"<annotation><object><bndbox><xmin>1"}, "'a.xml' holds boxes"),
+    (photographs(3, "images") | {"a.json": b'{"annotations": [{"bbox": [1, 2, 3, 4]}]}'}, "'a.json' holds boxes"),
     ({f"{name}/{number}.png": b"broken" for name in ("cat", "dog") for number in range(5)}, "none of 10 images"),
 ])
 def test_what_makes_no_run_ends_in_one_line(project, setup, files, words):

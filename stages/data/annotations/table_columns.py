@@ -1,5 +1,6 @@
 """What the columns of a table are: the image, its class, its split. Where this isn't clear, nothing is guessed."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -16,6 +17,7 @@ SPLITS = ("split", "set", "subset", "partition", "phase", "data_set", "dataset",
 SAMPLED = 1000  # rows by which columns are judged
 LEAST_NAMED = 0.5  # share of the rows that name an image of the archive
 LEAST_KNOWN = 0.5  # share of the rows whose split is known, where the column is one: of the others `samples` complains
+MOST_NUMBERS = 20  # that a column has which isn't called as labels are: more are ages, or amounts
 LEAST_REPEATED = 2  # rows a class, on average
 
 
@@ -125,16 +127,30 @@ def _label(rows: Sequence[Row], columns: Sequence[str]) -> str | tuple[str, ...]
     """"" where it isn't clear."""
     values = {column: {row.get(column, "") for row in rows} - {""} for column in columns}
     usual = [column for name in LABELS for column in columns if column.lower().replace(" ", "_") == name]
+    # VOC's lists say of each image whether it shows one kind of thing: 1, -1 or, where that is hard to see, 0.
+    columns = [column for column in columns if not "-1" in values[column] <= {"-1", "0", "1"}]
+    usual = [column for column in usual if column in columns]
+    numbers = {column for column in columns if values[column] and all(map(_is_number, values[column]))}
+    measured = {column for column in numbers if not all(map(_is_whole, values[column]))}
     for column in usual:
-        if len(values[column]) > 1:
+        if len(values[column]) > 1 and column not in measured:
             return column
     marks = tuple(column for column in columns if values[column] and all(map(_is_mark, values[column])))
     if len(marks) > 1 and all(sum(_is_one(row.get(column, "")) for column in marks) == 1 for row in rows):
         return marks
     several = marks if len(marks) > 1 else ()  # classes as columns, and not one a row
     repeated = [column for column in columns
-                if column not in several and 1 < len(values[column]) <= len(rows) / LEAST_REPEATED]
+                if column not in several and 1 < len(values[column]) <= len(rows) / LEAST_REPEATED
+                and not (column in numbers and (column in measured or len(values[column]) > MOST_NUMBERS))]
     return repeated[0] if len(repeated) == 1 else ""
+
+
+def _is_number(value: str) -> bool:
+    return bool(re.fullmatch(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?", value, re.IGNORECASE))
+
+
+def _is_whole(value: str) -> bool:
+    return float(value).is_integer()
 
 
 def _is_mark(value: str) -> bool:
