@@ -1,5 +1,5 @@
-"""The students that are worth training: of each depth, stride and stem the widest that keeps to benchmark.budget, and
-the one in params.yaml. In: the budget. Out: rows, each with its measured cost.
+"""The students that are worth training: of each depth, stride and stem the widest that keeps to benchmark.budget, those
+that start from weights, and the one in params.yaml. In: the budget. Out: rows, each with its measured cost.
 """
 
 import itertools
@@ -31,7 +31,8 @@ class Demands(NamedTuple):
 
 def find(present: factory.NetworkParams, demands: Demands, notes: Notebook,
          folder: Path) -> tuple[list[Row], list[Row]]:
-    """Those that fit, the present one first, then the slowest first; and the others that were measured.
+    """Those that fit, the present one first, then those that start from weights, of each the slowest first: where time
+    is short, the last ones are not trained. And the others that were measured.
 
     folder: for their files. Raises UserError where none fits.
     """
@@ -53,14 +54,16 @@ def find(present: factory.NetworkParams, demands: Demands, notes: Notebook,
                              measure.missed(own, demands.limits))
         return not measured[name].note
 
-    families, missing = [[present.options], *space.families(present.model, present.options)], {""}
+    families, missing = space.families(present.model, present.options), {""}
+    started = [[options] for family in families for options in family if start(present, options) != "none"]
+    families = [[present.options], *started, *families]
     while missing:
         chosen = {named(options) for family in tqdm(families, "search", unit="family", disable=None)
                   if (options := space.widest(family, fits))}
         missing = _compare(measured, sorted(chosen), demands, notes, folder)
         families = [_before(missing, family) for family in families]  # a narrower one may take the place of such
     fitting = sorted((measured[name] for name in chosen),
-                     key=lambda row: (row.options != present.options, -row.cost.latency_ms))
+                     key=lambda row: (row.options != present.options, row.weights == "none", -row.cost.latency_ms))
     others = [row if row.note else row._replace(note="a wider one fits") for name, row in measured.items()
               if name not in chosen]
     if not fitting:

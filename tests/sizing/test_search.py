@@ -151,6 +151,19 @@ def test_a_file_named_after_the_model_starts_the_student_that_it_fits(ready, cap
     assert starts == {"8": "mine.safetensors", "16": "small_resnet_8_16.safetensors", "32": "nothing"}
 
 
+def test_students_that_start_from_weights_come_first_however_narrow(ready, capsys):
+    for width in (4, 8):
+        network = factory.NetworkParams(model="small_resnet", options=PRESENT | {"width": width}, weights="none")
+        factory.save(factory.build(network, 3, (16, 16), seed=5),
+                     ready.folder / f"data/weights/small_resnet_{width}.safetensors")
+    ready.set("student.weights", "small_resnet_8.safetensors")
+    run(ready)
+    trained = [line.split(",")[1] for line in capsys.readouterr().err.splitlines() if line.startswith("search: depth")]
+    assert trained[:3] == [" width 8", " width 4", " width 16"]
+    starts = {row["width"]: row["starts_from"] for row in read_csv(ready.folder / "plots/search.csv")}
+    assert starts["4"] == "small_resnet_4.safetensors" and starts["16"] == "nothing"
+
+
 def test_a_start_that_comes_later_is_searched_with(ready, capsys):
     network = factory.NetworkParams(model="small_resnet", options=PRESENT, weights="none")
     factory.save(factory.build(network, 3, (16, 16), seed=5), ready.folder / "data/weights/mine.safetensors")
