@@ -138,7 +138,7 @@ def _zip_members(source: Path, archive: zipfile.ZipFile) -> Iterator[Member]:
 
 
 def _name(info: zipfile.ZipInfo) -> str:
-    """Macintosh packers write UTF-8 without saying so; what is no UTF-8 is taken for the format's own code page."""
+    """Linux's and Macintosh's packers write UTF-8 without saying so; else it is the format's own code page."""
     if info.flag_bits & UTF8:
         return info.filename
     try:
