@@ -219,7 +219,7 @@ def test_a_table_may_begin_with_an_image_or_a_remark():
         assert [row[2] for row in rows(contents).values()] == ["x", "y", "x", "y"]
 
 
-@pytest.mark.parametrize("called", ["/home/me/set/test/{}.jpg", "C:\\set\\test\\{}.jpg", "https://a.org/set/test/{}.jpg",
+@pytest.mark.parametrize("called", ["/disk/set/test/{}.jpg", "C:\\set\\test\\{}.jpg", "https://a.org/set/test/{}.jpg",
                                     "TEST/{}.JPG", "test/{}.jpg"])
 def test_paths_of_other_machines_and_spellings_are_found(called):
     """And never those of another split."""

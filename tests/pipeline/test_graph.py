@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from safetensors.torch import save_file
 
 from stages import check
 from stages.core import params
 from stages.deployment import card_fields
+from stages.models import factory
 from stages.setup import presets
 from tools import code_deps
 
@@ -162,10 +164,12 @@ def test_only_these_read(path, readers):
 def test_presets_load(name, tmp_path, monkeypatch):
     (tmp_path / "params.yaml").write_text(presets.text(name), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    Path("data/weights").mkdir(parents=True)
     for role in ("teacher", "student"):  # which files there are belongs to the user
-        weights = Path("data/weights", presets.values(name)[role]["weights"])
-        weights.parent.mkdir(parents=True, exist_ok=True)
-        weights.touch()
+        own = presets.values(name)[role]
+        if own["weights"] not in ("none", "imagenet"):
+            network = factory.NetworkParams(model=own["model"], options=own["options"], weights="none")
+            save_file(factory.bare(network, 1000).state_dict(), Path("data/weights", own["weights"]))
     wanted = {(section, kind) for stage in PIPELINE for section, kind in loaded(stage)}
     assert not list(check.find_problems(params.load_all()))
     assert set(presets.values(name)) == {section.split(".")[0] for section, _ in wanted}
